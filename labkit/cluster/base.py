@@ -1,0 +1,286 @@
+"""What every backend is: a small core, and capabilities that some have.
+
+Ask for a capability with isinstance:
+
+    if isinstance(cluster, CanPause):
+        cluster.pause(node)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Protocol, TypedDict, Unpack, runtime_checkable
+
+from labkit.errors import UnknownTarget
+from labkit.topology import Balancer, Node, SurvivalGoal, Target, Topology
+
+
+class Role(StrEnum):
+    """What a node does right now."""
+
+    PRIMARY = "primary"
+    """Takes writes (CockroachDB: holds leases of the trading tables)."""
+    SYNC = "sync"
+    """A replica that commits may wait for."""
+    REPLICA = "replica"
+    """A replica that no commit waits for."""
+    UNKNOWN = "unknown"
+    """It did not answer."""
+
+
+class State(StrEnum):
+    """Whether a process is there. Alive is not accessible: `healthy` says the latter."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One database node.
+
+    Attributes:
+        lag_bytes: log not yet replayed here, None on the primary or when unknown.
+        healthy: it answered, and takes the part it should.
+        detail: one line why it is not healthy, else empty.
+    """
+
+    name: str
+    region: str
+    role: Role
+    state: State
+    healthy: bool
+    pid: int | None
+    lag_bytes: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """A load balancer or a coordinator (etcd) of a region.
+
+    Attributes:
+        ports: what it listens on, such as {"read_write": 21000}.
+    """
+
+    name: str
+    region: str
+    state: State
+    healthy: bool
+    pid: int | None
+    ports: dict[str, int]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """One direction between two regions, as it is now."""
+
+    source: str
+    target: str
+    delay_ms: float
+    jitter_ms: float = 0.0
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """What a cluster looks like from outside, at one moment.
+
+    Attributes:
+        survival_goal: None where it could not be asked.
+        wan: whether regions are kept apart by a delay line.
+        links: empty when `wan` is False.
+    """
+
+    backend: str
+    survival_goal: SurvivalGoal | None
+    wan: bool
+    nodes: tuple[NodeStatus, ...]
+    balancers: tuple[ServiceStatus, ...]
+    coordinators: tuple[ServiceStatus, ...] = ()
+    links: tuple[LinkStatus, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Every part is in service and exactly one node is primary."""
+        parts: tuple[NodeStatus | ServiceStatus, ...] = (
+            *self.nodes,
+            *self.balancers,
+            *self.coordinators,
+        )
+        return all(part.healthy for part in parts) and not any(link.cut for link in self.links)
+
+    def node(self, name: str) -> NodeStatus:
+        """The status of one node.
+
+        Raises:
+            UnknownTarget: no such node.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise UnknownTarget(f"no node {name!r}: there are {', '.join(n.name for n in self.nodes)}")
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data for `labkit status --json`; links have `from` and `to`."""
+        data = asdict(self)
+        for link in data["links"]:
+            link["from"], link["to"] = link.pop("source"), link.pop("target")
+        return {**data, "healthy": self.healthy}
+
+
+OnStage = Callable[[str], None]
+"""Called with one line when a stage of a longer action begins, such as "electing a primary"."""
+
+
+def quiet(_stage: str) -> None:
+    """The `OnStage` that says nothing."""
+
+
+class Cluster(Protocol):
+    """A cluster of database nodes in regions, each region behind a load balancer."""
+
+    @property
+    def backend(self) -> str:
+        """Its engine's name: "embedded", "cockroachdb", "external" or "fake"."""
+
+    @property
+    def topology(self) -> Topology:
+        """Its shape."""
+
+    def start(self, on_stage: OnStage = quiet) -> None:
+        """Bring everything up that is not, and wait until it is in service. Idempotent.
+
+        Raises:
+            ClusterError: it cannot be started; what this call started is stopped again.
+        """
+
+    def stop(self, on_stage: OnStage = quiet) -> None:
+        """Stop everything; data stays. Idempotent."""
+
+    def heal(self, on_stage: OnStage = quiet) -> None:
+        """Undo every fault, whoever injected it, and wait until all is in service. Idempotent.
+
+        Raises:
+            NotReady: something did not come back in time.
+        """
+
+    def dsn(self, region: str, *, read_only: bool = False) -> str:
+        """A libpq connection URL of a region's balancer; it holds no password.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+
+    def status(self) -> ClusterStatus:
+        """Ask every part. Takes about a second at most, whatever is broken."""
+
+    def leader(self, region: str | None = None) -> Node:
+        """The node that takes the writes (of a region's own rows, where the engine has such).
+
+        Raises:
+            NotReady: there is none right now.
+        """
+
+
+@runtime_checkable
+class CanKill(Protocol):
+    """Its parts can be made to die at once, and be started again."""
+
+    def kill(self, target: Target) -> None:
+        """SIGKILL every process of the target at once: a power cut."""
+
+    def restart(self, target: Target, on_stage: OnStage = quiet) -> None:
+        """Start what is not running of the target and wait until it is in service. Idempotent.
+
+        Raises:
+            NotReady: it did not come back in time.
+        """
+
+
+@runtime_checkable
+class CanStop(Protocol):
+    """Its parts can be shut down in order."""
+
+    def shut_down(self, target: Target) -> None:
+        """Stop the target the way an operator does: drain, hand over, exit."""
+
+
+@runtime_checkable
+class CanPause(Protocol):
+    """Its parts can be frozen: alive, but not answering."""
+
+    def pause(self, target: Target) -> None:
+        """SIGSTOP every process of the target."""
+
+    def resume(self, target: Target) -> None:
+        """SIGCONT every process of the target. Idempotent."""
+
+
+class LinkChange(TypedDict, total=False):
+    """What to change of a link; what is absent stays."""
+
+    delay_ms: float
+    jitter_ms: float
+    cut: bool
+
+
+@runtime_checkable
+class HasWan(Protocol):
+    """Its regions are kept apart by a delay line that can be changed while it runs."""
+
+    def set_link(self, source: str, target: str, **change: Unpack[LinkChange]) -> None:
+        """Change one direction between two regions.
+
+        Raises:
+            FaultUnavailable: this lab was started with the WAN off.
+            UnknownTarget: no such region, or twice the same.
+        """
+
+    def reset_links(self) -> None:
+        """Give every link the delay of the topology again. Idempotent."""
+
+
+@runtime_checkable
+class HasSurvivalGoal(Protocol):
+    """What a commit waits for can be changed while it runs."""
+
+    def survival_goal(self) -> SurvivalGoal:
+        """The goal in force."""
+
+    def set_survival_goal(self, goal: SurvivalGoal) -> None:
+        """Change the goal and wait until commits obey it.
+
+        Raises:
+            TopologyError: this shape cannot give it.
+            NotReady: it did not take effect in time.
+        """
+
+
+def resolve(cluster: Cluster, target: str) -> Target:
+    """What a person means by a target: a node, a region, `lb:REGION`, `primary`, `leader-region`.
+
+    Raises:
+        UnknownTarget: it names nothing here; the message lists what there is.
+        NotReady: `primary` or `leader-region` while there is no primary.
+    """
+    topology = cluster.topology
+    if target == "primary":
+        return cluster.leader()
+    if target == "leader-region":
+        return topology.region(cluster.leader().region)
+    if target.startswith("lb:"):
+        return Balancer(region=topology.region(target.removeprefix("lb:")).name)
+    if "/" in target:
+        return topology.node(target)
+    if target in topology.region_names:
+        return topology.region(target)
+    raise UnknownTarget(
+        f"no target {target!r}: say a node ({topology.nodes[0].name}), a region "
+        f"({', '.join(topology.region_names)}), a balancer ({topology.balancers[0].name}), "
+        "'primary' or 'leader-region'"
+    )

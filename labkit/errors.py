@@ -1,0 +1,130 @@
+"""Everything labkit raises on purpose, one tree.
+
+LabError                    one clear line: what happened, where, what to do next
+├── BadInput                what the caller gave is refused; nothing was changed
+│   ├── TopologyError       a shape that cannot be built (names the key)
+│   ├── UnknownTarget       no such node, region or balancer
+│   └── UnknownParameter    a notebook has no parameter of that name
+├── NotReady                something awaited did not happen in time
+├── ClusterError            the cluster cannot be started, reached or changed
+│   ├── MissingBinary       a server this platform has no wheel for
+│   ├── PortInUse           another process listens where the lab would
+│   ├── LabBusy             another labkit command is changing this lab
+│   ├── LabMismatch         the state folder belongs to another version or shape
+│   └── NotRunning          no lab runs here
+├── FaultError              a fault could not be applied or healed
+│   ├── FaultUnavailable    this backend cannot do it
+│   └── FaultDidNotBite     it was applied and the target did not notice
+├── TradingError            the application refused; nothing was written
+│   ├── InsufficientFunds
+│   ├── PriceFloor          the sell would take the price below 0.10
+│   ├── OrderConflict       the order id was used before for a different order
+│   ├── UnknownAccount
+│   └── UnknownSymbol
+├── RunError                a notebook could not be run
+└── VerdictError            a requirement on a result does not hold
+    ├── VerdictFailed       proven false
+    └── VerdictUnknown      not proven either way
+"""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """Base of every error labkit raises on purpose."""
+
+
+class BadInput(LabError):  # noqa: N818 - reads as what happened
+    """What the caller gave is refused; nothing was changed."""
+
+
+class TopologyError(BadInput):
+    """A topology that cannot be built; the message names the key."""
+
+
+class UnknownTarget(BadInput):
+    """No such node, region or balancer; the message lists what there is."""
+
+
+class UnknownParameter(BadInput):
+    """A notebook has no parameter of that name."""
+
+
+class NotReady(LabError):  # noqa: N818
+    """Something awaited did not happen in time; the message names it."""
+
+
+class ClusterError(LabError):
+    """The cluster cannot be started, reached or changed."""
+
+
+class MissingBinary(ClusterError):  # noqa: N818
+    """A server program this platform has no wheel for and PATH does not have."""
+
+
+class PortInUse(ClusterError):  # noqa: N818
+    """Another process listens where the lab would."""
+
+
+class LabBusy(ClusterError):  # noqa: N818
+    """Another labkit command is changing this lab right now."""
+
+
+class LabMismatch(ClusterError):  # noqa: N818
+    """The state folder belongs to another version, topology or engine."""
+
+
+class NotRunning(ClusterError):  # noqa: N818
+    """No lab runs here."""
+
+
+class FaultError(LabError):
+    """A fault could not be applied or healed."""
+
+
+class FaultUnavailable(FaultError):  # noqa: N818
+    """This backend cannot apply this fault; the message says why."""
+
+
+class FaultDidNotBite(FaultError):  # noqa: N818
+    """The fault was applied and its target did not notice: the verdict is void."""
+
+
+class TradingError(LabError):
+    """The application refused; nothing was written."""
+
+
+class InsufficientFunds(TradingError):  # noqa: N818
+    """The account cannot pay for this buy."""
+
+
+class PriceFloor(TradingError):  # noqa: N818
+    """The sell would take the price below 0.10."""
+
+
+class OrderConflict(TradingError):  # noqa: N818
+    """The order id was used before for a different order."""
+
+
+class UnknownAccount(TradingError):  # noqa: N818
+    """No such account."""
+
+
+class UnknownSymbol(TradingError):  # noqa: N818
+    """No such instrument."""
+
+
+class RunError(LabError):
+    """A notebook could not be run."""
+
+
+class VerdictError(LabError):
+    """A requirement on a result does not hold."""
+
+
+class VerdictFailed(VerdictError):  # noqa: N818
+    """A requirement is proven false."""
+
+
+class VerdictUnknown(VerdictError):  # noqa: N818
+    """Not proven either way: there was no final read, or the fault did not bite."""

@@ -1,0 +1,248 @@
+"""Regions, nodes and the distances between them: frozen data, checked when it is made.
+
+The default is the shape of the trading demo this lab is built around: three AWS regions with
+three nodes each. Its round-trip times are those of `cockroach demo --global`
+(us-east1/us-west1 66 ms, us-east1/europe-west1 64 ms, us-west1/europe-west1 146 ms).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from enum import StrEnum
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from labkit.errors import TopologyError, UnknownTarget
+
+RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
+
+
+class SurvivalGoal(StrEnum):
+    """What a commit waits for before the client is told that it is safe."""
+
+    NONE = "none"
+    """Nothing but the node that took it: fast, and a node loss may lose acknowledged orders."""
+    ZONE = "zone"
+    """A second node in the region: survives the loss of a node."""
+    REGION = "region"
+    """A second region: survives the loss of a region, and pays a round trip to it."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Node(_Frozen):
+    """One database node."""
+
+    region: RegionName
+    index: int = Field(ge=1)
+
+    @property
+    def name(self) -> str:
+        """`us-west-2/1`: how people and commands name it."""
+        return f"{self.region}/{self.index}"
+
+    @property
+    def zone(self) -> str:
+        """The availability zone, `us-west-2a` for node 1."""
+        return f"{self.region}{chr(ord('a') + self.index - 1)}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Balancer(_Frozen):
+    """The load balancer of a region."""
+
+    region: RegionName
+
+    @property
+    def name(self) -> str:
+        """`lb:us-west-2`: how people and commands name it."""
+        return f"lb:{self.region}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Region(_Frozen):
+    """A region and how many nodes it has."""
+
+    name: RegionName
+    nodes: int = Field(default=3, ge=1, le=9)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Link(_Frozen):
+    """The distance between two regions."""
+
+    between: tuple[RegionName, RegionName]
+    rtt_ms: float = Field(ge=0, le=2000)
+
+
+Target = Node | Region | Balancer
+"""What a fault can be aimed at. A region means all of it: nodes, coordinator and balancer."""
+
+
+class Topology(_Frozen):
+    """The shape of a cluster."""
+
+    regions: tuple[Region, ...] = Field(alias="region", min_length=1, max_length=9)
+    links: tuple[Link, ...] = Field(alias="link", default=())
+    survive: SurvivalGoal = SurvivalGoal.REGION
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [region.name for region in self.regions]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise ValueError(f"region[{i}].name: {name!r} is also region[{names.index(name)}]")
+        seen: dict[frozenset[str], int] = {}
+        for i, link in enumerate(self.links):
+            for name in link.between:
+                if name not in names:
+                    raise ValueError(f"link[{i}].between: no region {name!r}")
+            pair = frozenset(link.between)
+            if len(pair) == 1:
+                raise ValueError(f"link[{i}].between: {link.between[0]!r} twice")
+            if pair in seen:
+                raise ValueError(f"link[{i}].between: the same pair as link[{seen[pair]}]")
+            seen[pair] = i
+        for a, b in combinations(names, 2):
+            if frozenset((a, b)) not in seen:
+                raise ValueError(f"link: no rtt_ms between {a!r} and {b!r}")
+        self.check_survives(self.survive)
+        return self
+
+    def check_survives(self, goal: SurvivalGoal) -> None:
+        """Refuse a survival goal this shape cannot give.
+
+        Raises:
+            TopologyError: REGION with fewer than three regions (two cannot form a majority
+                without each other), ZONE with a region of one node.
+        """
+        if goal is SurvivalGoal.REGION and len(self.regions) < 3:
+            raise TopologyError(
+                f"survive: 'region' needs at least 3 regions, this topology has {len(self.regions)}"
+            )
+        if goal is SurvivalGoal.ZONE:
+            for i, region in enumerate(self.regions):
+                if region.nodes < 2:
+                    raise TopologyError(
+                        f"survive: 'zone' needs at least 2 nodes a region, "
+                        f"region[{i}] {region.name!r} has {region.nodes}"
+                    )
+
+    @classmethod
+    def load(cls, path: Path) -> Topology:
+        """Read a topology from a TOML file (docs/topology.md shows one).
+
+        Raises:
+            TopologyError: the file cannot be read or a key in it is refused; names the key.
+        """
+        try:
+            data = tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TopologyError(f"{path}: {error}") from error
+        try:
+            return cls.model_validate(data)
+        except TopologyError as error:
+            raise TopologyError(f"{path}: {error}") from error
+        except ValidationError as error:
+            raise TopologyError(f"{path}: {_first_problem(error)}") from error
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """The regions' names, in the order of the file."""
+        return tuple(region.name for region in self.regions)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node, region by region."""
+        return tuple(node for region in self.regions for node in self.nodes_of(region.name))
+
+    @property
+    def balancers(self) -> tuple[Balancer, ...]:
+        """One a region."""
+        return tuple(Balancer(region=name) for name in self.region_names)
+
+    def nodes_of(self, region: str) -> tuple[Node, ...]:
+        """The nodes of one region.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        count = self.region(region).nodes
+        return tuple(Node(region=region, index=i) for i in range(1, count + 1))
+
+    def region(self, name: str) -> Region:
+        """The region of that name.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        for region in self.regions:
+            if region.name == name:
+                return region
+        raise UnknownTarget(f"no region {name!r}: there are {', '.join(self.region_names)}")
+
+    def node(self, name: str) -> Node:
+        """The node of that name, such as `us-west-2/1`.
+
+        Raises:
+            UnknownTarget: no such node.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise UnknownTarget(f"no node {name!r}: there are {', '.join(n.name for n in self.nodes)}")
+
+    def rtt_ms(self, a: str, b: str) -> float:
+        """The round-trip time between two regions in milliseconds, 0 within one.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        a, b = self.region(a).name, self.region(b).name
+        if a == b:
+            return 0.0
+        return next(link.rtt_ms for link in self.links if set(link.between) == {a, b})
+
+    def one_way_ms(self, a: str, b: str) -> float:
+        """Half the round-trip time: what one direction of a link delays."""
+        return self.rtt_ms(a, b) / 2
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ""
+    for part in problem["loc"]:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+DEFAULT = Topology.model_validate(
+    {
+        "region": [{"name": "us-west-2"}, {"name": "us-east-1"}, {"name": "eu-west-1"}],
+        "link": [
+            {"between": ("us-west-2", "us-east-1"), "rtt_ms": 66},
+            {"between": ("us-east-1", "eu-west-1"), "rtt_ms": 64},
+            {"between": ("us-west-2", "eu-west-1"), "rtt_ms": 146},
+        ],
+    }
+)
+"""Three regions, nine nodes."""
