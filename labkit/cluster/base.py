@@ -226,6 +226,7 @@ class LinkChange(TypedDict, total=False):
 
     delay_ms: float
     jitter_ms: float
+    bandwidth_mbps: float | None
     cut: bool
 
 

@@ -1,0 +1,470 @@
+"""The embedded cluster behind the protocol of labkit.cluster.base."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Unpack
+from urllib.parse import quote
+
+from labkit.clock import wait_until
+from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, quiet
+from labkit.cluster.embedded import config, patroni
+from labkit.cluster.embedded.layout import HOST, Layout, member_name
+from labkit.cluster.embedded.processes import (
+    Identity,
+    ProcessTable,
+    alive,
+    kill_and_wait,
+    postgres_pids,
+    remove_ipc,
+    send,
+    tree,
+    uninterrupted,
+)
+from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Secrets, Settings
+from labkit.cluster.embedded.starting import (
+    WAN,
+    Starter,
+    balancer_name,
+    etcd_name,
+    start_everything,
+)
+from labkit.cluster.embedded.status import cluster_status
+from labkit.errors import FaultUnavailable, LabBusy, LabMismatch, NotReady, NotRunning
+from labkit.topology import DEFAULT, Balancer, Node, Region, SurvivalGoal, Target, Topology
+from labkit.wan.client import WanClient
+
+SERVICE_TIMEOUT_S = 90.0
+"""How long a lab may take to be in service. It takes a few seconds; slow disks take longer."""
+
+
+class EmbeddedCluster:
+    """PostgreSQL under Patroni, etcd, HAProxy and a WAN, as processes of this machine.
+
+    Everything is kept in the state folder `home`; any number of EmbeddedCluster objects, in any
+    process, may stand for the same lab.
+    """
+
+    backend = "embedded"
+
+    def __init__(self, home: Path) -> None:
+        """The lab in `home`; use `create` or `attach`."""
+        self.home = home
+        self.settings = Settings.load(home)
+
+    @classmethod
+    def attach(cls, home: Path) -> EmbeddedCluster:
+        """The lab that is in `home`, running or not.
+
+        Raises:
+            NotRunning: there is none.
+            LabMismatch: it was made by a labkit whose state this one cannot use.
+        """
+        return cls(home)
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        *,
+        topology: Topology | None = None,
+        survive: SurvivalGoal | None = None,
+        wan: bool | None = None,
+        port_base: int | None = None,
+    ) -> EmbeddedCluster:
+        """The lab in `home`, made when there is none; nothing is started.
+
+        What is None is as the lab has it, or the default for a new one. A survival goal that
+        differs is taken over: it is the one setting that can change.
+
+        Raises:
+            LabMismatch: there is a lab with another topology, WAN or ports.
+            TopologyError: the topology cannot give the survival goal.
+        """
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+        try:
+            lab = cls(home)
+        except NotRunning:
+            shape = topology or DEFAULT
+            goal = survive or shape.survive
+            shape.check_survives(goal)
+            Settings(
+                topology=shape,
+                survive=goal,
+                wan=True if wan is None else wan,
+                port_base=port_base or DEFAULT_PORT_BASE,
+            ).save(home)
+            return cls(home)
+        asked = {"topology": topology, "wan": wan, "port_base": port_base}
+        for name, value in asked.items():
+            if value is not None and value != getattr(lab.settings, name):
+                raise LabMismatch(
+                    f"the lab in {home} has another {name.replace('_', ' ')}: "
+                    "`labkit down --purge` removes it with its data, or set LABKIT_HOME to make "
+                    "a second lab (with another --port-base)"
+                )
+        if survive is not None and survive is not lab.settings.survive:
+            lab.set_survival_goal(survive)
+        return lab
+
+    @property
+    def topology(self) -> Topology:
+        """Its shape."""
+        return self.settings.topology
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Its folders and ports."""
+        chosen = self.settings
+        return Layout(self.home, chosen.topology, chosen.port_base, chosen.wan)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Its passwords."""
+        return Secrets.load(self.home)
+
+    @cached_property
+    def table(self) -> ProcessTable:
+        """Its processes."""
+        folder, logs = self.layout.processes, self.layout.logs
+        return ProcessTable(folder, logs, self.settings.lab_id, Identity.current())
+
+    @cached_property
+    def _wan(self) -> WanClient | None:
+        if not self.settings.wan:
+            return None
+        return WanClient(self.layout.wan_control, self.secrets.wan)
+
+    @property
+    def _starter(self) -> Starter:
+        return Starter(self.settings, self.secrets, self.layout, self.table, self._wan)
+
+    # life
+
+    def start(self, on_stage: OnStage = quiet) -> None:
+        """Bring everything up that is not, and wait until it is in service. Idempotent.
+
+        Frozen processes are thawed and the WAN's links reset: a lab that `start` returned from
+        has no fault in it. When it fails or is interrupted, what this call started is stopped.
+
+        Raises:
+            ClusterError: a part cannot be started; names it and its last log lines.
+            NotReady: it was not in service in time.
+        """
+        with self._locked():
+            before = self._running()
+            try:
+                self._undo_faults()
+                start_everything(self._starter, on_stage, SERVICE_TIMEOUT_S)
+            except BaseException:
+                with uninterrupted():
+                    on_stage("stopping what was started")
+                    self._kill_all_but(before)
+                raise
+
+    def heal(self, on_stage: OnStage = quiet) -> None:
+        """Undo every fault, whoever injected it, and wait until all is in service. Idempotent.
+
+        Raises:
+            NotRunning: the lab is stopped.
+            NotReady: something did not come back in time.
+        """
+        if not self._running():
+            raise NotRunning("the lab is stopped: `labkit up` starts it")
+        self.start(on_stage)
+
+    def stop(self, on_stage: OnStage = quiet) -> None:
+        """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
+        with self._locked(), uninterrupted():
+            if self.layout.processes.exists():
+                self._stop(on_stage)
+
+    def purge(self) -> None:
+        """Remove the state folder of a stopped lab, data and all.
+
+        Raises:
+            LabBusy: it runs.
+        """
+        if self._running():
+            raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
+        # lab.json goes last: while it is there, an interrupted purge can be repeated
+        for path in sorted(self.home.iterdir(), key=lambda path: path.name == "lab.json"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        self.home.rmdir()
+
+    def _stop(self, on_stage: OnStage) -> None:
+        topology, table = self.topology, self.table
+        self._thaw(self._all_services())
+        on_stage("load balancers")
+        self._end([balancer_name(region) for region in topology.region_names], timeout_s=3)
+        on_stage("database nodes")
+        for node in topology.nodes:
+            if table.pid(member_name(node)) is None:  # its Patroni died and left PostgreSQL
+                send(postgres_pids(self.layout.data(node))[:1], signal.SIGINT)
+        self._end([member_name(node) for node in topology.nodes], timeout_s=30)
+        on_stage("etcd and WAN")
+        self._end([*(etcd_name(region) for region in topology.region_names), WAN], timeout_s=5)
+        self._kill_all_but({})
+
+    def _end(self, names: Sequence[str], timeout_s: float) -> None:
+        """SIGTERM processes; what has not ended in time is left for `_kill_all_but`."""
+        pids = [pid for name in names if (pid := self.table.pid(name)) is not None]
+        send(pids, signal.SIGTERM)
+        try:
+            wait_until(lambda: not alive(pids), what="end", timeout_s=timeout_s, poll_s=0.05)
+        except NotReady:
+            return
+
+    def _running(self) -> dict[str, int]:
+        """The recorded processes that are alive."""
+        names = self.table.records()
+        return {name: pid for name in names if (pid := self.table.pid(name)) is not None}
+
+    def _kill_all_but(self, kept: dict[str, int]) -> None:
+        """Kill every process of this lab except those of `kept` and the PostgreSQLs under them."""
+        spared = set(kept.values())
+        for node in self.topology.nodes:
+            if member_name(node) in kept:
+                spared.update(self._pids(member_name(node)))
+        doomed = set(self._running().values()) | set(self.table.strays())
+        for node in self.topology.nodes:
+            doomed.update(postgres_pids(self.layout.data(node)))
+        kill_and_wait(sorted(doomed - spared))
+        for name in self.table.records():
+            if name not in kept:
+                self.table.forget(name)
+        for node in self.topology.nodes:
+            if member_name(node) not in kept:
+                remove_ipc(self.layout.data(node))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One command at a time changes a lab."""
+        descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise LabBusy(
+                    f"another labkit command is changing the lab in {self.home}: wait for it"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    # questions
+
+    def dsn(self, region: str, *, read_only: bool = False) -> str:
+        """A libpq URL of a region's balancer. The password is in the file that it names.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        name = self.topology.region(region).name
+        port = self.layout.read_only(name) if read_only else self.layout.read_write(name)
+        return (
+            f"postgresql://{config.TRADER}@{HOST}:{port}/{config.DATABASE}"
+            # TLS and Kerberos on loopback would cost two round trips a connection
+            f"?sslmode=disable&gssencmode=disable&passfile={quote(str(self.layout.passfile))}"
+        )
+
+    def password(self) -> str:
+        """The password that belongs to `dsn`, for clients that are not libpq."""
+        return self.secrets.trader
+
+    def status(self) -> ClusterStatus:
+        """Ask every part, past the WAN. A second or so at most, whatever is broken."""
+        return cluster_status(self._starter)
+
+    def leader(self, region: str | None = None) -> Node:
+        """The primary. This engine has one, so `region` makes no difference.
+
+        Raises:
+            UnknownTarget: no such region.
+            NotReady: there is no primary right now.
+        """
+        if region is not None:
+            self.topology.region(region)
+        return self._starter.primary()
+
+    # faults
+
+    def _services(self, target: Target) -> list[str]:
+        """The processes that a target stands for, database nodes first.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+        """
+        region = self.topology.region(target.name if isinstance(target, Region) else target.region)
+        if isinstance(target, Node):
+            return [member_name(self.topology.node(target.name))]
+        if isinstance(target, Balancer):
+            return [balancer_name(region.name)]
+        nodes = [member_name(node) for node in self.topology.nodes_of(region.name)]
+        return [*nodes, etcd_name(region.name), balancer_name(region.name)]
+
+    def _all_services(self) -> list[str]:
+        names = [name for region in self.topology.regions for name in self._services(region)]
+        return [*names, WAN]
+
+    def _pids(self, service: str) -> list[int]:
+        """Every live process of a service: for a node Patroni first, then PostgreSQL's."""
+        pid = self.table.pid(service)
+        pids = tree(pid) if pid is not None else []
+        for node in self.topology.nodes:
+            if member_name(node) == service:
+                pids += postgres_pids(self.layout.data(node))
+        return list(dict.fromkeys(pids))
+
+    def kill(self, target: Target) -> None:
+        """SIGKILL every process of the target at once: a power cut.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: a process did not die.
+        """
+        services = self._services(target)
+
+        def gone() -> bool:
+            # a dying parent may still have started a child: look again until none is left
+            pids = [pid for service in services for pid in self._pids(service)]
+            send(pids, signal.SIGKILL)
+            return not pids
+
+        wait_until(gone, what=f"end of {target}", timeout_s=10, poll_s=0.02)
+
+    def shut_down(self, target: Target) -> None:
+        """SIGTERM: Patroni stops its PostgreSQL and hands over, HAProxy and etcd leave in order.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: it has not ended after 30 s.
+        """
+        services = self._services(target)
+        pids = [pid for service in services for pid in self._pids(service)]
+        send(
+            [pid for name in services if (pid := self.table.pid(name)) is not None],
+            signal.SIGTERM,
+        )
+        wait_until(lambda: not alive(pids), what=f"end of {target}", timeout_s=30, poll_s=0.05)
+
+    def pause(self, target: Target) -> None:
+        """SIGSTOP every process of the target: alive, but not answering.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+        """
+        for service in self._services(target):
+            send(self._pids(service), signal.SIGSTOP)
+
+    def resume(self, target: Target) -> None:
+        """SIGCONT every process of the target. Idempotent.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+        """
+        self._thaw(self._services(target))
+
+    def restart(self, target: Target, on_stage: OnStage = quiet) -> None:
+        """Start what is not running of the target and wait until it is in service. Idempotent.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: it did not come back in time.
+        """
+        services = self._services(target)
+        with self._locked():
+            starter = self._starter
+            starter.prepare()
+            nodes = [node for node in self.topology.nodes if member_name(node) in services]
+            missing = [node for node in nodes if self.table.pid(member_name(node)) is None]
+            regions = [r for r in self.topology.region_names if balancer_name(r) in services]
+            starter.check_ports(missing, regions)
+            on_stage(f"starting {target}")
+            starter.start_etcd(r for r in self.topology.region_names if etcd_name(r) in services)
+            starter.start_balancers(regions)
+            starter.start_members(missing)
+            on_stage(f"{target} in service")
+            starter.await_replication(nodes, SERVICE_TIMEOUT_S)
+            starter.await_balancers(regions, SERVICE_TIMEOUT_S)
+
+    def _thaw(self, services: Sequence[str]) -> None:
+        for service in services:
+            send(self._pids(service), signal.SIGCONT)
+
+    def _undo_faults(self) -> None:
+        """Thaw everything and reset the links; what is dead is for the caller to start."""
+        self._thaw(self._all_services())
+        if self._wan and self.table.pid(WAN) is not None:
+            self._wan.reset()
+
+    # WAN
+
+    def _require_wan(self) -> WanClient:
+        if self._wan is None:
+            raise FaultUnavailable(
+                "this lab was made with --wan off: `labkit down --purge`, then `labkit up --wan on`"
+            )
+        return self._wan
+
+    def set_link(self, source: str, target: str, **change: Unpack[LinkChange]) -> None:
+        """Change one direction between two regions.
+
+        Raises:
+            FaultUnavailable: this lab has no WAN.
+            UnknownTarget: no such region.
+            BadInput: twice the same region, or a value out of range.
+        """
+        ends = self.topology.region(source).name, self.topology.region(target).name
+        self._require_wan().change([{"source": ends[0], "target": ends[1], **change}])
+
+    def reset_links(self) -> None:
+        """Give every link the delay of the topology again. Idempotent.
+
+        Raises:
+            FaultUnavailable: this lab has no WAN.
+        """
+        self._require_wan().reset()
+
+    # survival
+
+    def survival_goal(self) -> SurvivalGoal:
+        """The goal in force, as the lab's settings have it."""
+        return self.settings.survive
+
+    def set_survival_goal(self, goal: SurvivalGoal) -> None:
+        """Change what commits wait for, and wait until they do.
+
+        Raises:
+            TopologyError: this shape cannot give it.
+            NotReady: there is no primary, or it did not take effect in 20 s.
+        """
+        self.topology.check_survives(goal)
+        if self._running():
+            starter = self._starter
+            change = config.cluster_settings(self.topology, goal)
+            port = self.layout.rest(starter.primary())
+            patroni.change_cluster(port, self.secrets.rest_api, change)
+            count = config.synchronous_nodes(self.topology, goal)
+            wanted = f"ANY {count} (" if count else ""
+
+            def in_force() -> bool:
+                with starter.superuser(starter.primary()) as connection:
+                    row = connection.execute("SHOW synchronous_standby_names").fetchone()
+                names = str(row[0]) if row else ""
+                return names.startswith(wanted) if wanted else not names
+
+            wait_until(in_force, what=f"survival goal {goal}", timeout_s=20)
+        self.settings = self.settings.model_copy(update={"survive": goal})
+        self.settings.save(self.home)

@@ -1,0 +1,342 @@
+"""The configuration of every part, rendered from the layout. Nothing is started here.
+
+The numbers are a compromise between a laptop and a real failover: everything that decides how long
+an outage lasts (Patroni's ttl, the balancer's checks) is short and the same on every machine;
+everything that decides how much memory nine servers take is small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labkit.cluster.embedded.layout import HOST, SCOPE, Layout, member_name
+from labkit.cluster.embedded.programs import Program
+from labkit.cluster.embedded.settings import Secrets
+from labkit.topology import Node, SurvivalGoal, Topology
+from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
+
+TRADER = "trader"
+"""The role that applications log in as."""
+DATABASE = "trade_db"
+SUPERUSER = "postgres"
+REPLICATOR = "replicator"
+REST_USER = "labkit"
+
+_POSTGRES: Mapping[str, str | int] = {
+    "wal_level": "replica",
+    "max_connections": 60,
+    "max_wal_senders": 20,
+    "max_replication_slots": 20,
+    "max_worker_processes": 4,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 64,
+    "hot_standby": "on",
+    # on would let a long read on a replica hold back the primary's vacuum
+    "hot_standby_feedback": "off",
+    "shared_buffers": "16MB",
+    "wal_buffers": "1MB",
+    "min_wal_size": "8MB",
+    "max_wal_size": "256MB",
+    "wal_keep_size": "64MB",
+    # no parallel queries: they would need more of /dev/shm than a container has
+    "max_parallel_workers": 0,
+    "max_logical_replication_workers": 0,
+    # files in the data directory instead of /dev/shm: nothing is left behind by SIGKILL
+    "dynamic_shared_memory_type": "mmap",
+    "io_method": "sync",
+    "jit": "off",
+    "huge_pages": "off",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    # a peer that is cut off is noticed after 5 s, about when Patroni's ttl ends
+    "wal_receiver_status_interval": "1s",
+    "wal_receiver_timeout": "5s",
+    "wal_sender_timeout": "5s",
+    "wal_retrieve_retry_interval": "200ms",
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 3,
+    "autovacuum_max_workers": 1,
+    "autovacuum_naptime": "60s",
+    "bgwriter_delay": "1s",
+    "checkpoint_timeout": "5min",
+    "log_checkpoints": "off",
+    "logging_collector": "off",
+}
+
+
+def synchronous_nodes(topology: Topology, goal: SurvivalGoal) -> int:
+    """How many standbys must have a commit before it is acknowledged.
+
+    ZONE: as many as a region has besides the primary; they answer first, so the commit stays in
+    the region. REGION: one more than a region has nodes, so that at least one copy is elsewhere
+    even when one of those nodes is lost too, but never more than can be left after a region loss.
+    """
+    largest = max(region.nodes for region in topology.regions)
+    if goal is SurvivalGoal.NONE:
+        return 0
+    if goal is SurvivalGoal.ZONE:
+        return min(region.nodes for region in topology.regions) - 1
+    left = len(topology.nodes) - largest - 1
+    return max(largest, min(largest + 1, left))
+
+
+def cluster_settings(topology: Topology, goal: SurvivalGoal) -> dict[str, Any]:
+    """What decides durability, as Patroni's dynamic configuration has it."""
+    count = synchronous_nodes(topology, goal)
+    if count == 0:
+        return {"synchronous_mode": False}
+    return {"synchronous_mode": "quorum", "synchronous_node_count": count}
+
+
+def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bin_dir: Path) -> str:
+    """One node's Patroni configuration (YAML; holds passwords)."""
+
+    def login(user: str, password: str) -> dict[str, str]:
+        # no TLS and no Kerberos on loopback: asking for them costs two round trips a connection
+        return {
+            "username": user,
+            "password": password,
+            "sslmode": "disable",
+            "gssencmode": "disable",
+        }
+
+    regions = layout.topology.region_names
+    near_first = sorted(regions, key=lambda region: region != node.region)
+    data = {
+        "scope": SCOPE,
+        "namespace": "/service/",
+        "name": member_name(node),
+        "log": {"level": "INFO"},
+        "restapi": {
+            "listen": f"{HOST}:{layout.rest(node)}",
+            "connect_address": f"{HOST}:{layout.rest_advertised(node)}",
+            "authentication": {"username": REST_USER, "password": secrets.rest_api},
+        },
+        "etcd3": {
+            "hosts": [f"{HOST}:{layout.etcd_client(to, node.region)}" for to in near_first],
+            # otherwise Patroni leaves these ports for the URLs that etcd advertises, which are
+            # the direct ones
+            "use_proxies": True,
+        },
+        "bootstrap": {
+            "dcs": {
+                "ttl": 5,
+                "loop_wait": 1,
+                "retry_timeout": 2,
+                **cluster_settings(layout.topology, goal),
+                "primary_start_timeout": 0,  # a crashed primary is failed over, not waited for
+                "maximum_lag_on_failover": 16 * 1024 * 1024,
+                "failsafe_mode": False,
+                "check_timeline": True,
+                "postgresql": {
+                    "use_pg_rewind": True,
+                    "use_slots": True,
+                    "parameters": dict(_POSTGRES),
+                },
+            },
+            "initdb": [
+                {"encoding": "UTF8"},
+                {"locale": "C"},
+                {"wal-segsize": "1"},
+                "data-checksums",
+                "no-sync",
+                "no-instructions",
+            ],
+        },
+        "postgresql": {
+            "listen": f"{HOST}:{layout.postgres(node)}",
+            "connect_address": f"{HOST}:{layout.postgres_advertised(node)}",
+            "use_unix_socket": False,
+            "data_dir": str(layout.data(node)),
+            "bin_dir": str(bin_dir),
+            "pgpass": str(layout.conf / f"{member_name(node)}.pgpass"),
+            "authentication": {
+                "superuser": login(SUPERUSER, secrets.superuser),
+                "replication": login(REPLICATOR, secrets.replication),
+            },
+            "parameters": {"unix_socket_directories": ""},
+            "pg_hba": [
+                f"host all all {HOST}/32 scram-sha-256",
+                f"host replication {REPLICATOR} {HOST}/32 scram-sha-256",
+            ],
+            "basebackup": [{"checkpoint": "fast"}, "no-sync"],
+            "remove_data_directory_on_rewind_failure": True,
+            "remove_data_directory_on_diverged_timelines": True,
+        },
+        "tags": {"region": node.region},
+    }
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def haproxy(layout: Layout, secrets: Secrets, region: str) -> str:
+    """One region's HAProxy configuration (holds the password of its statistics).
+
+    Read-write goes to the node whose Patroni says it is the primary, wherever it is. Read-only
+    goes to replicas of the region that are at most 1 MB behind, to others only when it has none.
+    """
+    nodes = sorted(layout.topology.nodes, key=lambda node: node.region != region)
+
+    def servers(*, backup: bool) -> str:
+        return "\n".join(
+            f"  server {member_name(node)} {HOST}:{layout.postgres_from(region, node)} "
+            f"check port {layout.rest_from(region, node)}"
+            f"{' backup' if backup and node.region != region else ''}"
+            for node in nodes
+        )
+
+    return f"""\
+global
+  maxconn 500
+  nbthread 1
+  hard-stop-after 1s
+
+defaults
+  mode tcp
+  timeout connect 1s
+  timeout check 1s
+  timeout queue 5s
+  timeout client 1h
+  timeout server 1h
+  retries 2
+  option redispatch
+  option clitcpka
+  option srvtcpka
+
+listen read_write
+  bind {HOST}:{layout.read_write(region)}
+  option httpchk
+  http-check send meth OPTIONS uri /primary
+  http-check expect status 200
+  # a primary that is gone is out after two failed checks (0.7 s), its sessions with it
+  default-server inter 500ms fastinter 200ms downinter 300ms rise 1 fall 2
+  default-server on-marked-down shutdown-sessions
+{servers(backup=False)}
+
+listen read_only
+  bind {HOST}:{layout.read_only(region)}
+  balance roundrobin
+  option allbackups
+  option httpchk
+  http-check send meth OPTIONS uri /replica?lag=1MB
+  http-check expect status 200
+  default-server inter 2s fastinter 500ms downinter 2s rise 1 fall 2
+  default-server on-marked-down shutdown-sessions
+{servers(backup=True)}
+
+listen statistics
+  bind {HOST}:{layout.balancer_stats(region)}
+  mode http
+  timeout client 10s
+  stats enable
+  stats uri /
+  stats auth {REST_USER}:{secrets.balancer_stats}
+"""
+
+
+def etcd(layout: Layout, program: Program, region: str) -> list[str]:
+    """One region's etcd command line."""
+
+    def peer(name: str) -> str:
+        return f"http://{HOST}:{layout.etcd_peer_advertised(name)}"
+
+    # 3.5.1 can corrupt its data when killed (etcd-io/etcd#13766): refuse to start on it
+    check = (
+        "--feature-gates=InitialCorruptCheck=true"
+        if program.version >= (3, 6)
+        else "--experimental-initial-corrupt-check=true"
+    )
+    client = f"http://{HOST}:{layout.etcd_client(region)}"
+    members = ",".join(f"{name}={peer(name)}" for name in layout.topology.region_names)
+    return [
+        str(program.path),
+        f"--name={region}",
+        f"--data-dir={layout.etcd_data(region)}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls=http://{HOST}:{layout.etcd_peer(region)}",
+        f"--initial-advertise-peer-urls={peer(region)}",
+        f"--initial-cluster={members}",
+        "--initial-cluster-state=new",
+        f"--initial-cluster-token={SCOPE}",
+        "--heartbeat-interval=100",
+        "--election-timeout=1000",
+        "--pre-vote=true",
+        check,
+        "--snapshot-count=10000",
+        "--auto-compaction-mode=periodic",
+        "--auto-compaction-retention=10m",
+        "--log-level=warn",
+    ]
+
+
+def etcd_member_id(layout: Layout, region: str) -> str:
+    """The id that etcd gives a member: it names itself so to its peers.
+
+    The first 8 bytes of the SHA-1 of its peer URL and the cluster's token
+    (etcd: server/etcdserver/api/membership/member.go, computeMemberId).
+    """
+    text = f"http://{HOST}:{layout.etcd_peer_advertised(region)}{SCOPE}"
+    return f"{int.from_bytes(hashlib.sha1(text.encode()).digest()[:8]):x}"  # noqa: S324
+
+
+def wan(layout: Layout, secrets: Secrets) -> Plan:
+    """What the WAN process stands in front of, and how far apart the regions are."""
+    topology = layout.topology
+    regions = topology.region_names
+
+    def listener(port: int, region: str, kind: Kind, to_port: int, source: str | None) -> Listener:
+        return Listener(
+            port=port,
+            region=region,
+            kind=kind,
+            to_host=HOST,
+            to_port=to_port,
+            source=source,
+            name=f"{kind} {source or '*'}>{region} :{to_port}",
+        )
+
+    listeners = []
+    for node in topology.nodes:
+        here, postgres, rest = node.region, layout.postgres(node), layout.rest(node)
+        listeners += [
+            listener(layout.postgres_advertised(node), here, Kind.POSTGRES, postgres, None),
+            listener(layout.rest_advertised(node), here, Kind.HTTP, rest, None),
+        ]
+        for source in regions:
+            if source != here:
+                listeners += [
+                    listener(
+                        layout.postgres_from(source, node), here, Kind.FIXED, postgres, source
+                    ),
+                    listener(layout.rest_from(source, node), here, Kind.FIXED, rest, source),
+                ]
+    for here in regions:
+        client, peer = layout.etcd_client(here), layout.etcd_peer(here)
+        listeners.append(
+            listener(layout.etcd_peer_advertised(here), here, Kind.ETCD_PEER, peer, None)
+        )
+        listeners += [
+            listener(layout.etcd_client(here, source), here, Kind.FIXED, client, source)
+            for source in regions
+            if source != here
+        ]
+    return Plan(
+        control_port=layout.wan_control,
+        token=secrets.wan,
+        links={
+            (a, b): LinkSettings(delay_ms=topology.one_way_ms(a, b))
+            for a in regions
+            for b in regions
+            if a != b
+        },
+        listeners=tuple(listeners),
+        names={member_name(node): node.region for node in topology.nodes},
+        etcd_members={etcd_member_id(layout, region): region for region in regions},
+    )

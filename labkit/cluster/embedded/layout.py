@@ -1,0 +1,149 @@
+"""Where everything of a lab is: folders and ports, computed from its settings.
+
+All ports lie in one block of 1000 from `port_base` up, on 127.0.0.1:
+
+    +000..  balancers            10 a region: read-write, read-only, statistics
+    +099    the WAN's control
+    +100..  PostgreSQL           10 a region
+    +200..  PostgreSQL as other members dial it (through the WAN)
+    +300..  Patroni's REST API   10 a region
+    +400..  Patroni's REST API as other members dial it (through the WAN)
+    +500..  etcd: clients, +510 peers, +520 peers through the WAN
+    +530..  etcd clients of another region (through the WAN), 10 a dialling region
+    +700..  a region's balancer to PostgreSQL elsewhere (through the WAN)
+    +850..  a region's balancer to health checks elsewhere (through the WAN)
+
+With the WAN off nothing stands in between and the direct ports are used everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.topology import Node, Topology
+
+HOST = "127.0.0.1"
+SCOPE = "lab"
+"""Patroni's name for the cluster: the prefix of its keys in etcd."""
+
+
+def member_name(node: Node) -> str:
+    """`us-west-2-1`: the node's name where a slash cannot stand."""
+    return f"{node.region}-{node.index}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders and ports of one lab."""
+
+    home: Path
+    topology: Topology
+    port_base: int
+    wan: bool
+
+    # folders and files
+
+    @property
+    def processes(self) -> Path:
+        """One file a process: pid, start time, argv."""
+        return self.home / "processes"
+
+    @property
+    def logs(self) -> Path:
+        """One log a process."""
+        return self.home / "log"
+
+    @property
+    def conf(self) -> Path:
+        """Rendered configuration, made anew at every start."""
+        return self.home / "conf"
+
+    @property
+    def passfile(self) -> Path:
+        """The password file that `dsn` names: libpq reads it, nobody else can."""
+        return self.home / "pgpass"
+
+    @property
+    def served(self) -> Path:
+        """There since the lab was in service for the first time: from then on its data counts."""
+        return self.home / "served"
+
+    def data(self, node: Node) -> Path:
+        """A node's PostgreSQL data directory."""
+        return self.home / "data" / member_name(node)
+
+    def etcd_data(self, region: str) -> Path:
+        """A region's etcd data directory."""
+        return self.home / "etcd" / region
+
+    # ports
+
+    def _region(self, region: str) -> int:
+        return self.topology.region_names.index(region)
+
+    def _node(self, node: Node) -> int:
+        return 10 * self._region(node.region) + node.index - 1
+
+    def _elsewhere(self, source: str, node: Node) -> int:
+        """A running number for each pair of a dialling region and a node."""
+        return self._region(source) * len(self.topology.nodes) + self.topology.nodes.index(node)
+
+    def read_write(self, region: str) -> int:
+        """The balancer's port that reaches the primary."""
+        return self.port_base + 10 * self._region(region)
+
+    def read_only(self, region: str) -> int:
+        """The balancer's port that reaches a replica, in the region where there is one."""
+        return self.port_base + 10 * self._region(region) + 1
+
+    def balancer_stats(self, region: str) -> int:
+        """The balancer's statistics (password in secrets.json)."""
+        return self.port_base + 10 * self._region(region) + 2
+
+    @property
+    def wan_control(self) -> int:
+        """The WAN's control port (token in secrets.json)."""
+        return self.port_base + 99
+
+    def postgres(self, node: Node) -> int:
+        """Where a node's PostgreSQL listens."""
+        return self.port_base + 100 + self._node(node)
+
+    def postgres_advertised(self, node: Node) -> int:
+        """Where other members dial a node's PostgreSQL."""
+        return self.postgres(node) + (100 if self.wan else 0)
+
+    def rest(self, node: Node) -> int:
+        """Where a node's Patroni answers."""
+        return self.port_base + 300 + self._node(node)
+
+    def rest_advertised(self, node: Node) -> int:
+        """Where other members dial a node's Patroni."""
+        return self.rest(node) + (100 if self.wan else 0)
+
+    def etcd_client(self, region: str, source: str | None = None) -> int:
+        """Where clients in `source` (default: the same region) dial a region's etcd."""
+        if source is None or source == region or not self.wan:
+            return self.port_base + 500 + self._region(region)
+        return self.port_base + 530 + 10 * self._region(source) + self._region(region)
+
+    def etcd_peer(self, region: str) -> int:
+        """Where a region's etcd listens for its peers."""
+        return self.port_base + 510 + self._region(region)
+
+    def etcd_peer_advertised(self, region: str) -> int:
+        """Where its peers dial a region's etcd."""
+        return self.etcd_peer(region) + (10 if self.wan else 0)
+
+    def postgres_from(self, source: str, node: Node) -> int:
+        """Where a balancer in `source` dials a node's PostgreSQL."""
+        if source == node.region or not self.wan:
+            return self.postgres(node)
+        return self.port_base + 700 + self._elsewhere(source, node)
+
+    def rest_from(self, source: str, node: Node) -> int:
+        """Where a balancer in `source` dials a node's health check."""
+        if source == node.region or not self.wan:
+            return self.rest(node)
+        return self.port_base + 850 + self._elsewhere(source, node)

@@ -1,0 +1,151 @@
+"""Questions to Patroni's REST API, to etcd and to HAProxy's statistics.
+
+They are asked past the WAN: this is the operator's view, which must work while regions are cut.
+A part that does not answer is an answer too (None), never an exception.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+import urllib3
+
+from labkit.cluster.embedded.config import REST_USER
+from labkit.cluster.embedded.layout import HOST
+from labkit.errors import ClusterError
+
+_POOL = urllib3.PoolManager(num_pools=64, maxsize=2, retries=False)
+
+
+def _ask(
+    method: str,
+    port: int,
+    path: str,
+    *,
+    body: Mapping[str, object] | None = None,
+    password: str | None = None,
+    timeout_s: float = 0.5,
+) -> tuple[int, bytes]:
+    """HTTP status and body; status 0 when nobody answered in time."""
+    headers = urllib3.make_headers(basic_auth=f"{REST_USER}:{password}") if password else {}
+    try:
+        reply = _POOL.request(
+            method,
+            f"http://{HOST}:{port}{path}",
+            body=json.dumps(body).encode() if body is not None else None,
+            headers={**headers, "Content-Type": "application/json"},
+            timeout=urllib3.Timeout(total=timeout_s),
+        )
+    except urllib3.exceptions.HTTPError:
+        return 0, b""
+    return reply.status, reply.data
+
+
+def _json(text: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What one Patroni says about itself.
+
+    Attributes:
+        primary: it holds the leader key and its PostgreSQL takes writes.
+        state: of its PostgreSQL: "running", "starting", "stopped", "crashed" ...
+        streaming: a replica that receives from the primary.
+        position: bytes of log written (primary) or replayed (replica).
+        standbys: on the primary, sync_state ("quorum", "async") of each streaming standby.
+    """
+
+    primary: bool
+    state: str
+    streaming: bool
+    position: int
+    timeline: int
+    standbys: Mapping[str, str] = field(default_factory=dict)
+
+
+def member(port: int, timeout_s: float = 0.5) -> Member | None:
+    """Ask the Patroni at a REST port (its direct one); None when it does not answer."""
+    _status, text = _ask("GET", port, "/patroni", timeout_s=timeout_s)
+    data = _json(text)
+    if not data:
+        return None
+    log = data.get("xlog") or {}
+    return Member(
+        primary=data.get("role") == "primary" and data.get("state") == "running",
+        state=str(data.get("state", "unknown")),
+        streaming=data.get("replication_state") == "streaming",
+        position=int(log.get("location") or log.get("replayed_location") or 0),
+        timeline=int(data.get("timeline") or 0),
+        standbys={
+            str(row["application_name"]): str(row["sync_state"])
+            for row in data.get("replication") or []
+            if row.get("state") == "streaming"
+        },
+    )
+
+
+def change_cluster(port: int, password: str, change: Mapping[str, object]) -> None:
+    """PATCH Patroni's dynamic configuration through any member.
+
+    Raises:
+        ClusterError: it was not accepted.
+    """
+    status, text = _ask("PATCH", port, "/config", body=change, password=password, timeout_s=10.0)
+    if status != 200:
+        said = text.decode(errors="replace").strip() or "no answer"
+        raise ClusterError(f"Patroni refused {json.dumps(dict(change))}: {status} {said}")
+
+
+def etcd_serves(client_port: int, timeout_s: float = 1.0) -> bool:
+    """Whether an etcd answers a linearizable read, which needs a majority."""
+    key = base64.b64encode(b"health").decode()
+    status, _text = _ask(
+        "POST", client_port, "/v3/kv/range", body={"key": key}, timeout_s=timeout_s
+    )
+    return status == 200
+
+
+def etcd_version_decided(client_port: int) -> bool:
+    """Whether the members have agreed on a cluster version.
+
+    Until then etcd says 3.0.0, for which Patroni 4.1 has no code path and dies.
+    """
+    _status, text = _ask("GET", client_port, "/version", timeout_s=1.0)
+    version = str(_json(text).get("etcdcluster", "0.0"))
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) >= (3, 4)
+
+
+def etcd_healthy(client_port: int) -> bool:
+    """Whether an etcd member says it is healthy (it can reach a majority)."""
+    status, text = _ask("GET", client_port, "/health", timeout_s=0.8)
+    return status == 200 and str(_json(text).get("health")) == "true"
+
+
+def servers_up(stats_port: int, password: str) -> dict[str, list[str]] | None:
+    """What a HAProxy sends traffic to: for each proxy the names of its servers that are up.
+
+    None when it does not answer.
+    """
+    status, text = _ask("GET", stats_port, "/;csv", password=password)
+    if status != 200:
+        return None
+    rows = csv.DictReader(StringIO(text.decode(errors="replace").lstrip("# ")))
+    up: dict[str, list[str]] = {}
+    for row in rows:
+        if row["svname"] in ("FRONTEND", "BACKEND"):
+            up.setdefault(row["pxname"], [])
+        elif row["status"].startswith("UP"):
+            up.setdefault(row["pxname"], []).append(row["svname"])
+    return up

@@ -1,0 +1,309 @@
+"""Spawning, finding and ending the lab's processes.
+
+There is no supervisor: servers are ordinary detached processes, and the state folder, one file a
+process with pid, start time and argv, is the truth about them. A pid alone is never believed: the
+start time must match, so that a reused pid is not taken for a server of ours.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import which
+
+import psutil
+
+from labkit.clock import wait_until
+from labkit.cluster.embedded.settings import write_whole
+from labkit.errors import ClusterError, MissingBinary
+
+LAB_VARIABLE = "LABKIT_LAB"
+"""In the environment of every process of a lab: its id, by which strays are found."""
+
+_OURS: list[subprocess.Popen[bytes]] = []
+"""Children of this very process, kept so that dead ones are reaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A process as the state folder knows it.
+
+    Attributes:
+        started: start time in clock ticks since boot (Linux) or seconds since the epoch.
+    """
+
+    name: str
+    pid: int
+    started: float
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the servers run as: root drops to an unprivileged user, others stay who they are.
+
+    PostgreSQL refuses to run as root. Dropped processes keep the one capability to pass folder
+    permissions (CAP_DAC_OVERRIDE), since the environment and the state folder may lie under /root.
+    """
+
+    uid: int
+    gid: int
+    prefix: tuple[str, ...] = ()
+
+    @classmethod
+    def current(cls) -> Identity:
+        """How servers started by this process run.
+
+        Raises:
+            MissingBinary: root, and no `setpriv` (util-linux) to drop privileges with.
+        """
+        if os.geteuid() != 0:
+            return cls(os.geteuid(), os.getegid())
+        if which("setpriv") is None:
+            raise MissingBinary(
+                "running as root needs setpriv to drop privileges: install util-linux, "
+                "or run labkit as an ordinary user"
+            )
+        nobody = 65534
+        return cls(
+            nobody,
+            nobody,
+            (
+                "setpriv",
+                f"--reuid={nobody}",
+                f"--regid={nobody}",
+                "--clear-groups",
+                "--inh-caps=+dac_override",
+                "--ambient-caps=+dac_override",
+            ),
+        )
+
+    def own(self, path: Path) -> None:
+        """Give a file or folder to the user that the servers run as."""
+        if os.geteuid() == 0:
+            os.chown(path, self.uid, self.gid)
+
+
+def start_time(pid: int) -> float | None:
+    """When a live process started; None for a dead one or a zombie."""
+    if Path("/proc/self/stat").exists():  # Linux
+        try:
+            # the command may hold spaces and parentheses: fields count from the last one
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else float(fields[19])
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process.create_time()
+    except psutil.Error:
+        return None
+
+
+@dataclass(frozen=True)
+class ProcessTable:
+    """The processes of one lab."""
+
+    folder: Path
+    logs: Path
+    lab_id: str
+    identity: Identity
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What a server sees: nothing of the caller's PG*, PATRONI* or ETCD* settings."""
+        dropped = ("PG", "PATRONI", "ETCD", "HAPROXY", "KUBERNETES", "JPY_", "PYTHON")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+        return {
+            **kept,
+            "HOME": str(self.folder.parent),
+            "LC_ALL": "C",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            LAB_VARIABLE: self.lab_id,
+            **(extra or {}),
+        }
+
+    def spawn(
+        self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None
+    ) -> Record:
+        """Start a detached server that logs into `<logs>/<name>.log`, and record it."""
+        process = self.popen(name, argv, env=env)
+        _OURS.append(process)
+        return self.adopt(name, process.pid, [str(part) for part in argv])
+
+    def popen(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdout: int | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process the way servers are started, without recording it."""
+        with (self.logs / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*self.identity.prefix, *(str(part) for part in argv)],
+                stdin=subprocess.DEVNULL,
+                stdout=log if stdout is None else stdout,
+                stderr=log,
+                env=self.environment(env),
+                cwd=self.folder.parent,
+                start_new_session=True,
+            )
+
+    def adopt(self, name: str, pid: int, argv: Sequence[str]) -> Record:
+        """Record a process that is already running.
+
+        Raises:
+            ClusterError: it is not running; ends with its last log lines.
+        """
+        started = start_time(pid)
+        if started is None:
+            raise ClusterError(f"{name} ended at once: {self.last_words(name)}")
+        record = Record(name, pid, started, tuple(argv))
+        write_whole(self.folder / f"{name}.json", json.dumps(asdict(record)) + "\n")
+        return record
+
+    def records(self) -> dict[str, Record]:
+        """Every recorded process, dead ones too."""
+        found = {}
+        for path in self.folder.glob("*.json"):
+            with suppress(ValueError, TypeError, OSError):
+                data = json.loads(path.read_text())
+                record = Record(**{**data, "argv": tuple(data["argv"])})
+                found[record.name] = record
+        return found
+
+    def pid(self, name: str) -> int | None:
+        """The pid of a recorded process that is alive, else None."""
+        _reap()
+        try:
+            data = json.loads((self.folder / f"{name}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        pid = int(data["pid"])
+        return pid if start_time(pid) == data["started"] else None
+
+    def forget(self, name: str) -> None:
+        """Remove a record."""
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
+
+    def last_words(self, name: str, lines: int = 3) -> str:
+        """The end of a process's log, one line."""
+        try:
+            text = (self.logs / f"{name}.log").read_text(errors="replace")
+        except OSError:
+            return "no log"
+        words = [line.strip() for line in text.splitlines() if line.strip()]
+        return " | ".join(words[-lines:]) or "its log is empty"
+
+    def strays(self) -> list[int]:
+        """Live processes of this lab that no record names: what a crash left behind."""
+        _reap()
+        known = {record.pid for record in self.records().values()}
+        mine = []
+        for process in psutil.process_iter(["pid", "environ"]):
+            environ = process.info["environ"] or {}
+            if environ.get(LAB_VARIABLE) == self.lab_id and process.pid not in known:
+                mine.append(process.pid)
+        return [pid for pid in mine if pid != os.getpid() and start_time(pid) is not None]
+
+
+def postgres_pids(data: Path) -> list[int]:
+    """The live processes of the PostgreSQL in a data directory, the postmaster first."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(pid)
+        # pids are reused: only a postgres that stands in this very folder is meant
+        if postmaster.name() != "postgres" or Path(postmaster.cwd()) != data.resolve():
+            return []
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return []
+    return tree(pid)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and its children, the parent first; empty when it is gone."""
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
+def remove_ipc(data: Path) -> None:
+    """Remove the System V segment that a PostgreSQL killed with SIGKILL left behind.
+
+    Its id stands in line 7 of postmaster.pid (PostgreSQL: src/include/utils/pidfile.h). A running
+    server removes its own when it stops or starts again, so call this only for dead ones.
+    """
+    try:
+        words = (data / "postmaster.pid").read_text().splitlines()[6].split()
+        segment = int(words[1])
+    except (OSError, IndexError, ValueError):
+        return
+    ipc_rmid = 0
+    ctypes.CDLL(None, use_errno=True).shmctl(segment, ipc_rmid, None)
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to each process that is still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def kill_and_wait(pids: Iterable[int], timeout_s: float = 10.0) -> None:
+    """SIGKILL processes and wait until they are gone.
+
+    Raises:
+        NotReady: one is still there (uninterruptible sleep).
+    """
+    pids = list(pids)
+    send(pids, signal.SIGKILL)
+    wait_until(
+        lambda: not alive(pids),
+        what=f"end of processes {pids}",
+        timeout_s=timeout_s,
+        poll_s=0.02,
+    )
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Those that live; zombies do not."""
+    _reap()
+    return [pid for pid in pids if start_time(pid) is not None]
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process is frozen by SIGSTOP."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
+def _reap() -> None:
+    _OURS[:] = [process for process in _OURS if process.poll() is None]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM while cleaning up; they are delivered at the end.
+
+    Works in any thread: signal masks belong to threads, and the main thread is the one that
+    Python's handlers run in.
+    """
+    held = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,407 @@
+"""Starting what is not running, in an order that works, each step awaited by evidence.
+
+WAN                    it answers on its control port
+etcd and HAProxy       a linearizable read succeeds and the cluster version is decided
+the first node         (fresh labs only) its Patroni says it is the primary
+all other nodes        every one streams and commits wait for the standbys they should
+the balancers' ports   a query through each reaches a primary, respectively a replica
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from labkit.clock import wait_until
+from labkit.cluster.base import OnStage
+from labkit.cluster.embedded import config, patroni, programs
+from labkit.cluster.embedded.layout import HOST, Layout, member_name
+from labkit.cluster.embedded.processes import ProcessTable
+from labkit.cluster.embedded.settings import Secrets, Settings, write_whole
+from labkit.errors import ClusterError, LabError, NotReady, PortInUse
+from labkit.topology import Node, SurvivalGoal
+from labkit.wan.client import WanClient
+
+MINIMUM_FREE_BYTES = 1 << 30
+"""A fresh nine-node lab takes about 450 MB and grows with the load."""
+
+WAN = "wan"
+
+
+def etcd_name(region: str) -> str:
+    """The process name of a region's etcd."""
+    return f"etcd.{region}"
+
+
+def balancer_name(region: str) -> str:
+    """The process name of a region's HAProxy."""
+    return f"haproxy.{region}"
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Starts the parts of one lab."""
+
+    settings: Settings
+    secrets: Secrets
+    layout: Layout
+    table: ProcessTable
+    wan: WanClient | None
+
+    # preparation
+
+    def prepare(self) -> None:
+        """Make the folders and render every configuration anew.
+
+        Raises:
+            ClusterError: the disk is nearly full.
+        """
+        layout = self.layout
+        free = shutil.disk_usage(layout.home).free
+        if free < MINIMUM_FREE_BYTES:
+            raise ClusterError(
+                f"{layout.home} has {free >> 20} MB left and the lab needs about "
+                f"{MINIMUM_FREE_BYTES >> 20}: free some, or set LABKIT_HOME to a larger disk"
+            )
+        folders = [layout.processes, layout.logs, layout.conf, layout.home / "data"]
+        for folder in (*folders, layout.home / "etcd"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self.table.identity.own(folder)
+        goal, bin_dir = self.settings.survive, programs.postgres().path.parent
+        for node in layout.topology.nodes:
+            text = config.patroni(layout, self.secrets, node, goal, bin_dir)
+            write_whole(self._member_config(node), text)
+        for region in layout.topology.region_names:
+            text = config.haproxy(layout, self.secrets, region)
+            write_whole(layout.conf / f"{balancer_name(region)}.cfg", text)
+        line = f"{HOST}:*:*:{config.TRADER}:{self.secrets.trader}\n"
+        write_whole(layout.passfile, line)
+
+    def _member_config(self, node: Node) -> Path:
+        return self.layout.conf / f"{member_name(node)}.yml"
+
+    def check_ports(self, nodes: Iterable[Node], regions: Iterable[str]) -> None:
+        """Refuse to start when another process has a port that is about to be used.
+
+        Args:
+            nodes: those that are about to be started.
+            regions: those whose balancer and etcd may have to be started.
+
+        Raises:
+            PortInUse: names the port, what it is for, and who has it when that can be seen.
+        """
+        layout = self.layout
+        wanted: dict[int, str] = {}
+        for region in regions:
+            if self.table.pid(balancer_name(region)) is None:
+                wanted[layout.read_write(region)] = f"lb:{region} read-write"
+                wanted[layout.read_only(region)] = f"lb:{region} read-only"
+                wanted[layout.balancer_stats(region)] = f"lb:{region} statistics"
+            if self.table.pid(etcd_name(region)) is None:
+                wanted[layout.etcd_client(region)] = f"etcd {region} clients"
+                wanted[layout.etcd_peer(region)] = f"etcd {region} peers"
+        for node in nodes:
+            wanted[layout.postgres(node)] = f"{node} PostgreSQL"
+            wanted[layout.rest(node)] = f"{node} Patroni"
+        if self.wan and self.table.pid(WAN) is None:
+            plan = config.wan(layout, self.secrets)
+            wanted[plan.control_port] = "WAN control"
+            wanted.update({one.port: f"WAN {one.name}" for one in plan.listeners})
+        for port, purpose in wanted.items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((HOST, port))
+                except OSError as error:
+                    raise PortInUse(
+                        f"port {port} ({purpose}) is taken{_holder(port)} ({error.strerror}): end "
+                        "that process, or make a lab elsewhere with `labkit up --port-base N` "
+                        "and another LABKIT_HOME"
+                    ) from error
+
+    # parts
+
+    def start_wan(self) -> None:
+        """Start the delay line unless it runs."""
+        if self.wan is None or self.table.pid(WAN) is not None:
+            return
+        plan = self.layout.conf / "wan.json"
+        config.wan(self.layout, self.secrets).save(plan)
+        self.table.spawn(WAN, [sys.executable, "-m", "labkit.wan", plan])
+        self._await("the WAN", self._wan_answers, 15, parts=[WAN])
+
+    def _wan_answers(self) -> bool:
+        assert self.wan is not None
+        try:
+            self.wan.links()
+        except LabError:
+            return False
+        return True
+
+    def start_etcd(self, regions: Iterable[str]) -> None:
+        """Start the etcd members that do not run."""
+        program = programs.etcd()
+        for region in regions:
+            if self.table.pid(etcd_name(region)) is None:
+                argv = config.etcd(self.layout, program, region)
+                self.table.spawn(etcd_name(region), argv, env={"GOMAXPROCS": "1"})
+
+    def await_etcd(self, timeout_s: float = 30) -> None:
+        """Wait until etcd can be used by Patroni."""
+        ports = [self.layout.etcd_client(name) for name in self.layout.topology.region_names]
+
+        def ready() -> bool:
+            return all(
+                patroni.etcd_serves(port) and patroni.etcd_version_decided(port) for port in ports
+            )
+
+        names = [etcd_name(region) for region in self.layout.topology.region_names]
+        self._await("etcd", ready, timeout_s, parts=names, poll_s=0.05)
+
+    def start_balancers(self, regions: Iterable[str]) -> None:
+        """Start the HAProxies that do not run."""
+        program = programs.haproxy()
+        for region in regions:
+            name = balancer_name(region)
+            if self.table.pid(name) is None:
+                file = self.layout.conf / f"{name}.cfg"
+                self.table.spawn(name, [program.path, "-db", "-f", file])
+
+    def start_members(self, nodes: Sequence[Node]) -> None:
+        """Start Patroni for each of the nodes; it starts PostgreSQL.
+
+        Raises:
+            ClusterError: the process that forks them failed; ends with its last log lines.
+        """
+        if not nodes:
+            return
+        files = [self._member_config(node) for node in nodes]
+        module = "labkit.cluster.embedded.members"
+        argv: list[str | Path] = [sys.executable, "-m", module, self.layout.logs, *files]
+        forking = self.table.popen(
+            "members", argv, env={"MALLOC_ARENA_MAX": "1"}, stdout=subprocess.PIPE
+        )
+        output, _ = forking.communicate()
+        if forking.returncode != 0:
+            raise ClusterError(f"Patroni did not start: {self.table.last_words('members')}")
+        for name, pid in json.loads(output).items():
+            self.table.adopt(name, pid, ["patroni", f"{name}.yml"])
+
+    def await_primary(self, node: Node, timeout_s: float = 60) -> None:
+        """Wait until a node takes writes."""
+
+        def ready() -> bool:
+            said = patroni.member(self.layout.rest(node))
+            return said is not None and said.primary
+
+        self._await(f"{node} as primary", ready, timeout_s, parts=[member_name(node)], poll_s=0.05)
+
+    def create_database(self) -> None:
+        """Create the application's role and database, unless they are there."""
+        role, database = sql.Identifier(config.TRADER), sql.Identifier(config.DATABASE)
+        make_role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+            role, sql.Literal(self.secrets.trader)
+        )
+        make_database = sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role)
+        with self.superuser(self.primary()) as connection:
+            for catalog, name, make in (
+                ("SELECT 1 FROM pg_roles WHERE rolname = %s", config.TRADER, make_role),
+                ("SELECT 1 FROM pg_database WHERE datname = %s", config.DATABASE, make_database),
+            ):
+                if connection.execute(catalog, [name]).fetchone() is None:
+                    connection.execute(make)
+
+    def members(self) -> dict[Node, patroni.Member | None]:
+        """What every node's Patroni says about itself, asked at the same time."""
+        nodes = self.layout.topology.nodes
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            said = pool.map(lambda node: patroni.member(self.layout.rest(node)), nodes)
+            return dict(zip(nodes, said, strict=True))
+
+    def primary(self) -> Node:
+        """The node that takes writes; the one of the latest timeline while two say so.
+
+        Raises:
+            NotReady: there is none right now.
+        """
+        primaries = {
+            node: member.timeline
+            for node, member in self.members().items()
+            if member and member.primary
+        }
+        if not primaries:
+            raise NotReady("no primary right now: a failover takes a few seconds (`labkit status`)")
+        return max(primaries, key=lambda node: primaries[node])
+
+    def superuser(self, node: Node, database: str = "postgres") -> psycopg.Connection:
+        """A connection to one node, past balancer and WAN: the operator's."""
+        return psycopg.connect(
+            host=HOST,
+            port=self.layout.postgres(node),
+            user=config.SUPERUSER,
+            password=self.secrets.superuser,
+            dbname=database,
+            sslmode="disable",
+            gssencmode="disable",
+            connect_timeout=5,
+            autocommit=True,
+        )
+
+    # being in service
+
+    def await_replication(self, nodes: Sequence[Node], timeout_s: float) -> None:
+        """Wait until every one of the nodes is the primary or streams from it."""
+        seen = ""
+
+        def ready() -> bool:
+            nonlocal seen
+            seen = self._not_in_service(nodes)
+            return not seen
+
+        names = [member_name(node) for node in nodes]
+        self._await("the database nodes", ready, timeout_s, parts=names, hint=lambda: seen)
+
+    def await_balancers(self, regions: Sequence[str], timeout_s: float) -> None:
+        """Wait until the balancers of regions lead to the primary and to a replica."""
+        seen = ""
+
+        def ready() -> bool:
+            nonlocal seen
+            with ThreadPoolExecutor(max(1, len(regions))) as pool:
+                seen = "; ".join(filter(None, pool.map(self._unreachable, regions)))
+            return not seen
+
+        names = [balancer_name(region) for region in regions]
+        self._await("the balancers", ready, timeout_s, parts=names, hint=lambda: seen)
+
+    def _not_in_service(self, nodes: Sequence[Node]) -> str:
+        """Why the nodes are not all in service, or an empty text."""
+        said = self.members()
+        primaries = [node for node, member in said.items() if member and member.primary]
+        if len(primaries) != 1:
+            return f"{len(primaries)} primaries"
+        primary = said[primaries[0]]
+        assert primary is not None
+        wanted = "async" if self.settings.survive is SurvivalGoal.NONE else "quorum"
+        for node in nodes:
+            member = said[node]
+            if member is None:
+                return f"{node} does not answer"
+            if member.state not in ("running", "streaming"):
+                return f"{node} is {member.state}"
+            if node != primaries[0] and primary.standbys.get(member_name(node)) != wanted:
+                return f"{node} does not replicate yet"
+        return ""
+
+    def _unreachable(self, region: str) -> str:
+        """Why a region's balancer does not lead to a primary and a replica, or an empty text."""
+        replicas = len(self.layout.topology.nodes) > 1
+        for port, replica in (
+            (self.layout.read_write(region), False),
+            (self.layout.read_only(region), True),
+        ):
+            if replica and not replicas:
+                continue
+            try:
+                with psycopg.connect(
+                    host=HOST,
+                    port=port,
+                    user=config.TRADER,
+                    password=self.secrets.trader,
+                    dbname=config.DATABASE,
+                    sslmode="disable",
+                    gssencmode="disable",
+                    connect_timeout=3,
+                ) as connection:
+                    row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+                    if row != (replica,):
+                        return f"lb:{region} port {port} leads to the wrong kind of node"
+            except psycopg.Error as error:
+                return f"lb:{region} port {port}: {' '.join(str(error).split())[:120]}"
+        return ""
+
+    def _await(
+        self,
+        what: str,
+        ready: Callable[[], bool],
+        timeout_s: float,
+        *,
+        parts: Sequence[str],
+        poll_s: float = 0.1,
+        hint: Callable[[], str] | None = None,
+    ) -> None:
+        """Wait; give up at once when one of the processes that it depends on has ended."""
+
+        def check() -> bool:
+            if ready():
+                return True
+            for part in parts:
+                if self.table.pid(part) is None:
+                    raise ClusterError(f"{part} ended: {self.table.last_words(part)}")
+            return False
+
+        try:
+            wait_until(check, what=what, timeout_s=timeout_s, poll_s=poll_s, hint=hint)
+        except NotReady as error:
+            raise NotReady(f"{error}; logs are in {self.layout.logs}") from None
+
+
+def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90) -> None:
+    """Start what does not run of a whole lab and wait until it is in service.
+
+    Raises:
+        ClusterError: a part cannot be started; names it and its last log lines.
+        NotReady: a stage took too long.
+    """
+    layout, topology = starter.layout, starter.layout.topology
+    missing = [node for node in topology.nodes if starter.table.pid(member_name(node)) is None]
+    if not layout.served.exists() and len(missing) == len(topology.nodes):
+        # it never was in service, so there is nothing to keep of what an interrupted first start
+        # left: half-made data directories would only stop the next one
+        for folder in (layout.home / "data", layout.home / "etcd"):
+            shutil.rmtree(folder, ignore_errors=True)
+    starter.prepare()
+    starter.check_ports(missing, topology.region_names)
+    if starter.wan:
+        on_stage("WAN between the regions")
+        starter.start_wan()
+    on_stage("etcd and load balancers")
+    starter.start_etcd(topology.region_names)
+    starter.start_balancers(topology.region_names)
+    starter.await_etcd()
+    if not layout.served.exists() and missing:
+        first = missing.pop(0)
+        on_stage(f"first database node {first}")
+        starter.start_members([first])
+        starter.await_primary(first)
+    if missing:
+        on_stage(f"{len(missing)} database nodes")
+        starter.start_members(missing)
+    on_stage("replication")
+    starter.await_replication(topology.nodes, timeout_s)
+    starter.create_database()
+    on_stage("a query through every balancer")
+    starter.await_balancers(topology.region_names, timeout_s)
+    layout.served.touch()
+
+
+def _holder(port: int) -> str:
+    """Who listens on a port, as far as this user may see."""
+    try:
+        for connection in psutil.net_connections("inet4"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
+    return ""
