@@ -1,0 +1,140 @@
+"""The last second of a run, again and again, for whoever watches it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from labkit.errors import BadInput
+from labkit.history import FaultWindow
+from labkit.measurement.windows import is_ok, latency_s
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSample:
+    """One region in the last moments.
+
+    Attributes:
+        acked_per_s: operations acknowledged.
+        failed_per_s: operations that ended as FAIL or INFO.
+        p50_ms: latency of the acknowledged ones from their scheduled moment; NaN without any.
+        p99_ms: likewise.
+    """
+
+    region: str
+    acked_per_s: float
+    failed_per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSample:
+    """All regions in the last moments before `at_s` (monotonic seconds)."""
+
+    at_s: float
+    regions: tuple[RegionSample, ...]
+
+
+class Watch(Protocol):
+    """Somebody who looks on while a run goes on: a board in a notebook, a terminal.
+
+    Called from one thread. What these raise ends the run.
+    """
+
+    def begin(self, regions: Sequence[str], title: str) -> None:
+        """The run begins."""
+
+    def phase(self, name: str) -> None:
+        """The run enters a phase, such as "steady state" or "holding the fault"."""
+
+    def update(self, sample: LiveSample) -> None:
+        """The last moments; called a few times a second."""
+
+    def fault(self, window: FaultWindow) -> None:
+        """A fault was injected, bit, or was healed; the window tells which."""
+
+    def end(self) -> None:
+        """The run is over, whatever way it ended."""
+
+
+class Silent:
+    """The `Watch` that looks away."""
+
+    def begin(self, regions: Sequence[str], title: str) -> None:
+        """Nothing."""
+
+    def phase(self, name: str) -> None:
+        """Nothing."""
+
+    def update(self, sample: LiveSample) -> None:
+        """Nothing."""
+
+    def fault(self, window: FaultWindow) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+class LiveTail:
+    """The operations that finished last. Feed it, and ask it at any time.
+
+    Operations still under way are not in it: while everything stalls, a region shows no
+    throughput and no latency, and the long latencies appear when the stall is over.
+    """
+
+    def __init__(self, regions: Sequence[str], width_s: float = 1.0) -> None:
+        """Keep the last `width_s` seconds of these regions.
+
+        Raises:
+            BadInput: `width_s` is not positive.
+        """
+        if not width_s > 0:
+            raise BadInput(f"width_s must be more than 0, not {width_s:g}")
+        self._regions = tuple(regions)
+        self._width_s = width_s
+        self._chunks: deque[np.ndarray] = deque()
+
+    def feed(self, ops: pd.DataFrame) -> None:
+        """Add operations that finished, columns as `history.OP_COLUMNS`, in any order."""
+        if ops.empty:
+            return
+        codes = pd.Categorical(ops["region"].astype(str), categories=list(self._regions)).codes
+        finished_s = ops["finished_s"].to_numpy()
+        self._chunks.append(np.array([finished_s, codes, is_ok(ops), latency_s(ops) * 1000]))
+
+    def sample(self, now_s: float) -> LiveSample:
+        """The rates and latencies of what finished in the `width_s` seconds before `now_s`.
+
+        `now_s` must not go backwards: what is older than the window is forgotten.
+        """
+        since_s = now_s - self._width_s
+        while self._chunks and self._chunks[0][0].max() <= since_s:
+            self._chunks.popleft()
+        rows = np.concatenate([np.empty((4, 0)), *self._chunks], axis=1)
+        finished_s, codes, ok, latency_ms = rows
+        recent = (finished_s > since_s) & (finished_s <= now_s)
+        return LiveSample(
+            now_s,
+            tuple(
+                self._region(name, ok[recent & (codes == i)] > 0, latency_ms[recent & (codes == i)])
+                for i, name in enumerate(self._regions)
+            ),
+        )
+
+    def _region(self, name: str, ok: np.ndarray, latency_ms: np.ndarray) -> RegionSample:
+        acked_ms = latency_ms[ok]
+        p50_ms, p99_ms = np.percentile(acked_ms, [50, 99]) if acked_ms.size else (np.nan, np.nan)
+        return RegionSample(
+            name,
+            acked_per_s=len(acked_ms) / self._width_s,
+            failed_per_s=float((~ok).sum()) / self._width_s,
+            p50_ms=float(p50_ms),
+            p99_ms=float(p99_ms),
+        )

@@ -1,0 +1,130 @@
+"""Operations cut by time: the phases around a fault, and windows of equal width."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+
+from labkit.errors import BadInput
+from labkit.history import History, Outcome
+
+
+class Phase(StrEnum):
+    """Where an operation stands to the faults of its run."""
+
+    WHOLE = "whole run"
+    """There was no fault: one phase."""
+    BEFORE = "before"
+    """It ended before the first fault was injected."""
+    DURING = "during"
+    """Some part of its life, scheduled to finished, lies between a fault's injection and its
+    healing. Whether service was back by then does not matter: a failover leaves a cluster that
+    answers with a node less, and its latency belongs here."""
+    AFTER = "after"
+    """It was scheduled when every fault injected so far was healed."""
+
+
+def phases(history: History) -> pd.Series:
+    """The phase of each operation, as a categorical aligned with `history.ops`.
+
+    An operation in flight when the fault struck is counted as "during": its latency is the
+    fault's doing, and "before" is the baseline. A fault that was never healed holds to the end,
+    so such a run has no "after".
+    """
+    ops = history.ops
+    if not history.faults:
+        order = [Phase.WHOLE]
+        codes = np.zeros(len(ops), dtype=np.int8)
+    else:
+        order = [Phase.BEFORE, Phase.DURING, Phase.AFTER]
+        scheduled = ops["scheduled_s"].to_numpy()
+        finished = ops["finished_s"].to_numpy()
+        touched = np.zeros(len(ops), dtype=bool)
+        for fault in history.faults:
+            healed_s = np.inf if fault.healed_s is None else fault.healed_s
+            touched |= (finished >= fault.injected_s) & (scheduled < healed_s)
+        first_s = min(fault.injected_s for fault in history.faults)
+        codes = np.where(touched, 1, np.where(finished < first_s, 0, 2))
+    names = pd.Index([str(phase) for phase in order])
+    return pd.Series(pd.Categorical.from_codes(codes, names), index=ops.index, name="phase")
+
+
+def is_ok(ops: pd.DataFrame) -> np.ndarray:
+    """Which operations were acknowledged."""
+    return np.asarray(ops["outcome"] == str(Outcome.OK))
+
+
+def region_codes(history: History) -> np.ndarray:
+    """The place of each operation's region in `history.regions`, -1 for another region."""
+    known = history.ops["region"].cat.set_categories(list(history.regions))
+    return np.asarray(known.cat.codes, dtype=np.int64)
+
+
+def latency_s(ops: pd.DataFrame) -> np.ndarray:
+    """Seconds from the scheduled moment to the outcome, whatever the outcome.
+
+    Counting from the schedule and not from the sending keeps the wait behind a stalled service in
+    the number (Gil Tene, "How NOT to Measure Latency": coordinated omission).
+    """
+    return (ops["finished_s"] - ops["scheduled_s"]).to_numpy()
+
+
+def run_end_s(ops: pd.DataFrame) -> float:
+    """The last moment the operations know of; -inf when there are none."""
+    if ops.empty:
+        return float("-inf")
+    return float(max(ops["finished_s"].max(), ops["scheduled_s"].max()))
+
+
+def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataFrame:
+    """Latency and throughput of each region over time.
+
+    Latency is that of acknowledged operations, at the time they were scheduled; rates count
+    operations at the time they finished.
+
+    Args:
+        origin_s: the moment that becomes 0; a window starts there.
+        width_s: seconds a window.
+
+    Returns:
+        A row a region and window, without holes: `region`, `at_s` (the window's start, seconds
+        from the origin), `p50_ms` and `p99_ms` (NaN where no acknowledged operation was
+        scheduled), `acked_per_s`, `failed_per_s` (outcome FAIL or INFO).
+
+    Raises:
+        BadInput: `width_s` is not positive.
+    """
+    if not width_s > 0:
+        raise BadInput(f"width_s must be more than 0, not {width_s:g}")
+    columns = ["region", "at_s", "p50_ms", "p99_ms", "acked_per_s", "failed_per_s"]
+    ops = history.ops
+    if ops.empty:
+        return pd.DataFrame(columns=columns)
+    ok, code = is_ok(ops), region_codes(history)
+    scheduled, finished = (
+        np.floor((np.asarray(ops[column]) - origin_s) / width_s).astype(np.int64)
+        for column in ("scheduled_s", "finished_s")
+    )
+    first = min(scheduled.min(), finished.min())
+    count = max(scheduled.max(), finished.max()) - first + 1
+    cells = len(history.regions) * count  # region by region, window by window
+
+    def cell(window: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        return np.asarray(code[chosen] * count + window[chosen] - first)
+
+    known = code >= 0
+    acked, failed = known & ok, known & ~ok
+    latency_ms = pd.Series(latency_s(ops)[acked] * 1000).groupby(cell(scheduled, acked))
+    return pd.DataFrame(
+        {
+            "region": np.repeat(np.array(history.regions), count),
+            "at_s": np.tile(np.arange(first, first + count) * width_s, len(history.regions)),
+            "p50_ms": latency_ms.quantile(0.5).reindex(range(cells)).to_numpy(),
+            "p99_ms": latency_ms.quantile(0.99).reindex(range(cells)).to_numpy(),
+            "acked_per_s": np.bincount(cell(finished, acked), minlength=cells) / width_s,
+            "failed_per_s": np.bincount(cell(finished, failed), minlength=cells) / width_s,
+        },
+        columns=columns,
+    )

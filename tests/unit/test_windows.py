@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from histories import order, orders
+
+from labkit.errors import BadInput
+from labkit.history import FaultWindow, History, Outcome
+from labkit.measurement.windows import per_window, phases, run_end_s
+
+FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
+
+
+def phase_of(history: History) -> list[str]:
+    return phases(history).astype(str).tolist()
+
+
+def test_without_a_fault_there_is_one_phase():
+    history = History.of(orders("west", 100, 101))
+    assert set(phase_of(history)) == {"whole run"}
+
+
+def test_an_operation_belongs_to_the_phase_it_lives_in():
+    history = History.of(
+        [order("west", 109, 109.1), order("west", 110, 110.1), order("west", 120, 120.1)], [FAULT]
+    )
+    assert phase_of(history) == ["before", "during", "after"]
+
+
+def test_an_operation_in_flight_when_the_fault_strikes_is_during():
+    history = History.of([order("west", 109.9, 116)], [FAULT])
+    assert phase_of(history) == ["during"]
+
+
+def test_an_operation_that_outlives_the_fault_is_during():
+    history = History.of([order("west", 119.9, 125)], [FAULT])
+    assert phase_of(history) == ["during"]
+
+
+def test_a_fault_that_was_never_healed_has_no_after():
+    open_fault = FaultWindow("kill", "west/1", injected_s=110)
+    history = History.of([order("west", 109, 109.1), order("west", 500, 500.1)], [open_fault])
+    assert phase_of(history) == ["before", "during"]
+
+
+def test_between_two_faults_is_after_the_first():
+    second = FaultWindow("kill", "east/1", injected_s=130, healed_s=140)
+    history = History.of([order("west", t, t + 0.1) for t in (105, 115, 125, 135)], [FAULT, second])
+    assert phase_of(history) == ["before", "during", "after", "during"]
+
+
+def test_the_run_ends_with_the_last_outcome():
+    history = History.of([order("west", 100, 140), order("west", 101, 101.1)])
+    assert run_end_s(history.ops) == 140
+
+
+def test_an_empty_run_has_no_end():
+    assert run_end_s(History.of([]).ops) == float("-inf")
+
+
+def test_latency_stands_where_it_was_scheduled_and_rates_where_it_finished():
+    history = History.of([order("west", 10.5, 12.5), order("west", 12.5, 12.6, Outcome.FAIL)])
+    rows = per_window(history, origin_s=10, width_s=1).set_index("at_s")
+    assert rows["p50_ms"].loc[0] == pytest.approx(2000)
+    assert np.isnan(rows["p50_ms"].loc[2])
+    assert rows["acked_per_s"].tolist() == [0, 0, 1]
+    assert rows["failed_per_s"].tolist() == [0, 0, 1]
+
+
+def test_windows_have_no_holes_and_one_starts_at_the_origin():
+    history = History.of(
+        [*orders("west", 98.2, 99, per_s=10), *orders("east", 104, 105, per_s=10)], [FAULT]
+    )
+    rows = per_window(history, origin_s=100, width_s=0.5)
+    for _, of_region in rows.groupby("region"):
+        assert np.diff(of_region["at_s"]) == pytest.approx(0.5)
+        assert 0 in of_region["at_s"].tolist()
+
+
+def test_windows_carry_the_rate_of_their_own_region():
+    history = History.of([*orders("west", 100, 104, per_s=20), *orders("east", 100, 104, per_s=8)])
+    rows = per_window(history, origin_s=100, width_s=2)
+    first = rows[rows["at_s"] == 0].set_index("region")["acked_per_s"]
+    assert first["west"] == pytest.approx(19.5)  # the last one is acknowledged 0.05 s later
+    assert first["east"] == pytest.approx(8)
+
+
+def test_operations_of_a_region_that_is_not_shown_are_left_out():
+    frame = History.of([*orders("west", 100, 101), *orders("east", 100, 101)]).ops
+    rows = per_window(History.from_frame(frame, regions=["east"]), origin_s=100, width_s=1)
+    assert set(rows["region"]) == {"east"}
+    assert rows["acked_per_s"].sum() == 20
+
+
+def test_no_operations_give_no_windows():
+    assert per_window(History.of([]), origin_s=0, width_s=1).empty
+
+
+def test_a_window_without_width_is_refused():
+    with pytest.raises(BadInput, match="width_s"):
+        per_window(History.of([]), origin_s=0, width_s=0)
