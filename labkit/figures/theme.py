@@ -1,0 +1,175 @@
+"""One design for the live board, the figures and the report: every colour and size, as data.
+
+Lines and marks keep one colour on light and on dark pages, so a saved figure can be opened in
+either: each has a contrast of at least 3:1 on white and on JupyterLab's #111 (WCAG 2.2, 1.4.11).
+What can follow the page (text, surfaces) does so through the custom properties of `css()`.
+Nothing is told by colour alone: roles have shapes, and regions after the third have dashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+import plotly.io as pio
+
+from labkit.cluster.base import NodeStatus, Role, State
+from labkit.errors import UnknownTarget
+
+REGION_COLORS = (
+    "#0072b2",  # the first three are blue, vermilion and bluish green of
+    "#d55e00",  # Okabe & Ito, Color Universal Design (2008)
+    "#009e73",
+    "#8a4fff",
+    "#c2387d",
+    "#a05a3c",
+    "#b06a94",
+    "#6b7f8c",
+    "#7a7a1f",
+)
+"""By position in the region list. The first four stay apart in every colour blindness."""
+
+REGION_DASHES = ("solid", "solid", "solid", "dash", "dot", "dashdot", "longdash", "dash", "dot")
+"""Line styles by position: they carry the difference where colours no longer can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How one kind of thing looks: `symbol` is a plotly marker, `glyph` one character of text."""
+
+    color: str
+    symbol: str
+    glyph: str
+    word: str
+
+
+ROLE_MARKS: dict[Role, Mark] = {
+    Role.PRIMARY: Mark("#b07800", "star", "★", "primary"),
+    Role.SYNC: Mark("#0c8a9e", "circle", "●", "sync"),
+    Role.REPLICA: Mark("#6b7f8c", "circle-open", "○", "replica"),
+    Role.UNKNOWN: Mark("#767676", "diamond-open", "?", "unknown"),
+}
+STATE_MARKS: dict[State, Mark] = {
+    State.PAUSED: Mark("#8a4fff", "square", "‖", "paused"),
+    State.DOWN: Mark("#d4145a", "x", "✕", "down"),
+}
+"""A node that does not run has no role to show: these win over `ROLE_MARKS`."""
+
+STATUS_COLORS = {"ok": "#1a8754", "bad": "#d4145a", "unknown": "#b07800", "neutral": "#767676"}
+"""Verdicts and outcomes: passed or acked, failed, not known, and everything else."""
+
+FAULT_LINE = "#d4145a"
+FAULT_FILL = "rgba(212, 20, 90, 0.14)"
+"""The time a fault holds; translucent, so grid and lines stay visible through it."""
+
+FONT_FAMILY = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+SIZE_PX = {"small": 14, "text": 16, "title": 20, "number": 40}
+"""Readable from the back of a room: nothing is set smaller than "small"."""
+
+_INK = "#737780"  # 4.5:1 on white, 4.2:1 on #111: text of figures that cannot know their page
+_GRID = "rgba(128, 132, 140, 0.28)"
+
+LIGHT = {
+    "ink": "#1b1f24",
+    "muted": "#59616b",
+    "surface": "#ffffff",
+    "raised": "#f4f6f8",
+    "line": "#d5dae0",
+}
+DARK = {
+    "ink": "#e8eaed",
+    "muted": "#a4abb5",
+    "surface": "#111111",
+    "raised": "#1c1f23",
+    "line": "#3a4048",
+}
+"""The tokens that follow the page."""
+
+TEMPLATE = go.layout.Template(
+    layout=go.Layout(
+        colorway=REGION_COLORS,
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+        font={"family": FONT_FAMILY, "size": SIZE_PX["text"], "color": _INK},
+        title={"font": {"size": SIZE_PX["title"]}, "x": 0, "xref": "paper", "xanchor": "left"},
+        margin={"l": 72, "r": 24, "t": 72, "b": 56},
+        hovermode="x unified",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        xaxis={"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID, "automargin": True},
+        yaxis={
+            "gridcolor": _GRID,
+            "zeroline": False,
+            "linecolor": _GRID,
+            "automargin": True,
+            "rangemode": "tozero",
+        },
+    ),
+    data={"scatter": [go.Scatter(line={"width": 2.5})]},
+)
+"""The plotly template, also known to plotly by its name "labkit"."""
+
+pio.templates["labkit"] = TEMPLATE
+
+
+def region_color(regions: Sequence[str], name: str) -> str:
+    """The colour of a region: by its place in `regions`, so it is the same in every figure.
+
+    Raises:
+        UnknownTarget: `name` is not among `regions`.
+    """
+    return REGION_COLORS[_place(regions, name) % len(REGION_COLORS)]
+
+
+def region_dash(regions: Sequence[str], name: str) -> str:
+    """The line style of a region, a plotly `dash`.
+
+    Raises:
+        UnknownTarget: `name` is not among `regions`.
+    """
+    return REGION_DASHES[_place(regions, name) % len(REGION_DASHES)]
+
+
+def node_mark(node: NodeStatus) -> Mark:
+    """How a node looks now: its state when it does not run, else its role."""
+    return STATE_MARKS.get(node.state) or ROLE_MARKS[node.role]
+
+
+def css() -> str:
+    """The tokens as CSS custom properties (`--lk-...`), for the widgets and the report.
+
+    Light or dark follows JupyterLab's and voila's theme where there is one, else the reader's
+    system. Text of plotly figures inside an element of class `lk-figures` follows too.
+    """
+    fixed = {
+        "font": FONT_FAMILY,
+        "fault": FAULT_LINE,
+        "fault-fill": FAULT_FILL,
+        **{f"size-{name}": f"{px}px" for name, px in SIZE_PX.items()},
+        **{f"region-{i}": color for i, color in enumerate(REGION_COLORS, start=1)},
+        **{f"status-{name}": color for name, color in STATUS_COLORS.items()},
+        **{f"role-{role}": mark.color for role, mark in ROLE_MARKS.items()},
+        **{f"state-{state}": mark.color for state, mark in STATE_MARKS.items()},
+    }
+    light, dark = _declarations(LIGHT), _declarations(DARK)
+    # themed pages mark their body, and what stands on the body wins over :root by inheritance
+    return f"""\
+:root {{ {_declarations(fixed)} {light} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}
+body[data-jp-theme-light="true"] {{ {light} }}
+body[data-jp-theme-light="false"] {{ {dark} }}
+.lk-figures .js-plotly-plot
+:is(.xtick text, .ytick text, .xtitle, .ytitle, .gtitle, .legendtext) {{
+  fill: var(--lk-ink) !important;
+}}
+"""
+
+
+def _place(regions: Sequence[str], name: str) -> int:
+    if name not in regions:
+        raise UnknownTarget(f"no region {name!r}: there are {', '.join(regions)}")
+    return list(regions).index(name)
+
+
+def _declarations(tokens: Mapping[str, str]) -> str:
+    return " ".join(f"--lk-{name}: {value};" for name, value in tokens.items())
