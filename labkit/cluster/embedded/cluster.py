@@ -6,8 +6,8 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Unpack
@@ -204,27 +204,35 @@ class EmbeddedCluster:
         self.home.rmdir()
 
     def _stop(self, on_stage: OnStage) -> None:
-        topology, table = self.topology, self.table
+        topology = self.topology
         self._thaw(self._all_services())
         on_stage("load balancers")
-        self._end([balancer_name(region) for region in topology.region_names], timeout_s=3)
+        names = [balancer_name(region) for region in topology.region_names]
+        self._end(self._recorded(names), timeout_s=3)
         on_stage("database nodes")
-        for node in topology.nodes:
-            if table.pid(member_name(node)) is None:  # its Patroni died and left PostgreSQL
-                send(postgres_pids(self.layout.data(node))[:1], signal.SIGINT)
-        self._end([member_name(node) for node in topology.nodes], timeout_s=30)
-        on_stage("etcd and WAN")
-        self._end([*(etcd_name(region) for region in topology.region_names), WAN], timeout_s=5)
+        # Patroni would use its last seconds to arrange a failover to nodes that are stopping too
+        kill_and_wait(self._recorded(member_name(node) for node in topology.nodes))
+        postmasters = [
+            pid for node in topology.nodes for pid in postgres_pids(self.layout.data(node))[:1]
+        ]
+        self._end(postmasters, timeout_s=30, number=signal.SIGINT)  # PostgreSQL's fast shutdown
+        on_stage("WAN and etcd")
+        # in turn: an etcd that leads hands over first, and would wait for one that is ending too
+        for name in (WAN, *(etcd_name(region) for region in topology.region_names)):
+            self._end(self._recorded([name]), timeout_s=5)
         self._kill_all_but({})
 
-    def _end(self, names: Sequence[str], timeout_s: float) -> None:
-        """SIGTERM processes; what has not ended in time is left for `_kill_all_but`."""
-        pids = [pid for name in names if (pid := self.table.pid(name)) is not None]
-        send(pids, signal.SIGTERM)
-        try:
+    def _recorded(self, names: Iterable[str]) -> list[int]:
+        """The pids of those of the processes that are alive."""
+        return [pid for name in names if (pid := self.table.pid(name)) is not None]
+
+    def _end(
+        self, pids: Sequence[int], timeout_s: float, number: signal.Signals = signal.SIGTERM
+    ) -> None:
+        """Ask processes to end; what has not in time is left for `_kill_all_but`."""
+        send(pids, number)
+        with suppress(NotReady):
             wait_until(lambda: not alive(pids), what="end", timeout_s=timeout_s, poll_s=0.05)
-        except NotReady:
-            return
 
     def _running(self) -> dict[str, int]:
         """The recorded processes that are alive."""
@@ -353,10 +361,7 @@ class EmbeddedCluster:
         """
         services = self._services(target)
         pids = [pid for service in services for pid in self._pids(service)]
-        send(
-            [pid for name in services if (pid := self.table.pid(name)) is not None],
-            signal.SIGTERM,
-        )
+        send(self._recorded(services), signal.SIGTERM)
         wait_until(lambda: not alive(pids), what=f"end of {target}", timeout_s=30, poll_s=0.05)
 
     def pause(self, target: Target) -> None:

@@ -226,7 +226,7 @@ listen read_only
   option httpchk
   http-check send meth OPTIONS uri /replica?lag=1MB
   http-check expect status 200
-  default-server inter 2s fastinter 500ms downinter 2s rise 1 fall 2
+  default-server inter 2s fastinter 500ms downinter 500ms rise 1 fall 2
   default-server on-marked-down shutdown-sessions
 {servers(backup=True)}
 

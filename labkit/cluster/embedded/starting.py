@@ -207,20 +207,13 @@ class Starter:
 
         self._await(f"{node} as primary", ready, timeout_s, parts=[member_name(node)], poll_s=0.05)
 
-    def create_database(self) -> None:
-        """Create the application's role and database, unless they are there."""
+    def create_database(self, primary: Node) -> None:
+        """Create the application's role and database on a fresh primary."""
         role, database = sql.Identifier(config.TRADER), sql.Identifier(config.DATABASE)
-        make_role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-            role, sql.Literal(self.secrets.trader)
-        )
-        make_database = sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role)
-        with self.superuser(self.primary()) as connection:
-            for catalog, name, make in (
-                ("SELECT 1 FROM pg_roles WHERE rolname = %s", config.TRADER, make_role),
-                ("SELECT 1 FROM pg_database WHERE datname = %s", config.DATABASE, make_database),
-            ):
-                if connection.execute(catalog, [name]).fetchone() is None:
-                    connection.execute(make)
+        password = sql.Literal(self.secrets.trader)
+        with self.superuser(primary) as connection:
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
 
     def members(self) -> dict[Node, patroni.Member | None]:
         """What every node's Patroni says about itself, asked at the same time."""
@@ -270,7 +263,10 @@ class Starter:
             return not seen
 
         names = [member_name(node) for node in nodes]
-        self._await("the database nodes", ready, timeout_s, parts=names, hint=lambda: seen)
+        # asking costs each node a query, while they need the processor to come up
+        self._await(
+            "the database nodes", ready, timeout_s, parts=names, hint=lambda: seen, poll_s=0.5
+        )
 
     def await_balancers(self, regions: Sequence[str], timeout_s: float) -> None:
         """Wait until the balancers of regions lead to the primary and to a replica."""
@@ -283,7 +279,7 @@ class Starter:
             return not seen
 
         names = [balancer_name(region) for region in regions]
-        self._await("the balancers", ready, timeout_s, parts=names, hint=lambda: seen)
+        self._await("the balancers", ready, timeout_s, parts=names, hint=lambda: seen, poll_s=0.3)
 
     def _not_in_service(self, nodes: Sequence[Node]) -> str:
         """Why the nodes are not all in service, or an empty text."""
@@ -385,12 +381,12 @@ def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90)
         on_stage(f"first database node {first}")
         starter.start_members([first])
         starter.await_primary(first)
+        starter.create_database(first)  # before there are replicas that a commit would wait for
     if missing:
         on_stage(f"{len(missing)} database nodes")
         starter.start_members(missing)
     on_stage("replication")
     starter.await_replication(topology.nodes, timeout_s)
-    starter.create_database()
     on_stage("a query through every balancer")
     starter.await_balancers(topology.region_names, timeout_s)
     layout.served.touch()
