@@ -1,0 +1,71 @@
+"""`python -m labkit.wan PLAN.json`: run the WAN until SIGTERM or SIGINT.
+
+Prints "ready" when every port is bound. Ends with 0 when told to, with 1 and one line on
+standard error when it cannot start. Link changes and refused diallers are logged there too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from labkit.errors import LabError
+from labkit.wan.control import ControlServer
+from labkit.wan.plan import Plan
+from labkit.wan.proxy import Proxy
+
+OPEN_FILES = 65_536
+
+
+async def run(plan: Plan) -> None:
+    """Serve a plan until SIGTERM or SIGINT.
+
+    Raises:
+        PortInUse: a port is taken; names it and its listener.
+        ClusterError: a port cannot be bound for another reason.
+    """
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    proxy = Proxy(plan)
+    control = ControlServer(plan, proxy)
+    try:
+        await proxy.listen()
+        await control.listen()
+        print("ready", flush=True)
+        await told_to_stop.wait()
+    finally:
+        control.close()
+        proxy.close()
+
+
+def raise_open_files_limit() -> None:
+    """Each connection takes two files; a long cut gathers many, and the usual limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m labkit.wan", description=__doc__)
+    parser.add_argument("plan", type=Path, help="a file as labkit.wan.plan.Plan.save writes it")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    raise_open_files_limit()
+    try:
+        asyncio.run(run(Plan.load(arguments.plan)))
+    except LabError as error:
+        print(f"labkit.wan: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

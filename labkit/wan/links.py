@@ -1,0 +1,156 @@
+"""The links while they run: settings that change, counters, and the lines that follow them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from random import random
+from typing import Protocol
+
+from labkit.wan.plan import LinkSettings, Pair, Plan
+from labkit.wan.state import LinkState
+
+log = logging.getLogger(__name__)
+
+CATCH_UP_S = 0.005
+"""How much lost time a busy link may make up for: timers wake up to a millisecond late, and
+without this a limited link would carry less than its bandwidth."""
+
+
+class Line(Protocol):
+    """One direction of a connection, on a link (`labkit.wan.line.DelayLine`)."""
+
+    held_bytes: int
+
+    def settings_changed(self) -> None:
+        """Look again at what may leave, and when."""
+
+
+class Link:
+    """One direction between two regions: what it does now, and what has passed.
+
+    Attributes:
+        settings: in force; change them with `apply`.
+        alive: set while the link is not cut.
+        lines: the directions of open connections that use it.
+        open_connections, total_connections, bytes: see `LinkState`.
+    """
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self.settings = settings
+        self.alive = asyncio.Event()
+        self.lines: set[Line] = set()
+        self.open_connections = 0
+        self.total_connections = 0
+        self.bytes = 0
+        self._free_at_s = 0.0
+        self.apply(settings)
+
+    def apply(self, settings: LinkSettings) -> None:
+        """Put new settings in force, for bytes on their way too (their delay stays)."""
+        self.settings = settings
+        self._free_at_s = 0.0
+        if settings.cut:
+            self.alive.clear()
+        else:
+            self.alive.set()
+        for line in tuple(self.lines):
+            line.settings_changed()
+
+    @property
+    def held_bytes(self) -> int:
+        """See `LinkState`."""
+        return sum(line.held_bytes for line in self.lines)
+
+    def trip_s(self) -> float:
+        """How long the next bytes travel, in seconds: delay and jitter."""
+        settings = self.settings
+        return (settings.delay_ms + settings.jitter_ms * random()) / 1e3
+
+    def reserve(self, size_bytes: int, due_s: float, now_s: float) -> float:
+        """When bytes that are due have gone through the link's bandwidth; takes their turn.
+
+        Each line has at most one reservation at a time, so that busy ones share evenly.
+        """
+        if self.settings.bandwidth_mbps is None:
+            return due_s
+        begins_s = max(self._free_at_s, due_s, now_s - CATCH_UP_S)
+        self._free_at_s = begins_s + size_bytes * 8 / (self.settings.bandwidth_mbps * 1e6)
+        return self._free_at_s
+
+
+Route = tuple[Link, Link]
+"""The two links a connection takes: there and back."""
+
+
+class Network:
+    """Every link of a plan, and the route between any two regions."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._planned = dict(plan.links)
+        self._links = {pair: Link(settings) for pair, settings in plan.links.items()}
+        self._local = {region: _no_delay() for region in plan.regions}
+        self._unnamed = {region: _no_delay() for region in plan.regions}
+        self._cut_unnamed()
+
+    def route(self, source: str | None, target: str) -> Route:
+        """The links from a dialler's region to a service's and back.
+
+        A source of None is a dialler not named yet: no delay, and cut while the target's region
+        is cut off from every other.
+        """
+        if source is None:
+            return self._unnamed[target]
+        if source == target:
+            return self._local[target]
+        return self._links[source, target], self._links[target, source]
+
+    @property
+    def settings(self) -> dict[Pair, LinkSettings]:
+        """What is in force."""
+        return {pair: link.settings for pair, link in self._links.items()}
+
+    def apply(self, changes: Mapping[Pair, LinkSettings]) -> None:
+        """Put new settings in force, all in one step of the event loop."""
+        for pair, settings in changes.items():
+            if settings != self._links[pair].settings:
+                log.info("%s > %s: %s", *pair, settings)
+                self._links[pair].apply(settings)
+        self._cut_unnamed()
+
+    def reset(self) -> None:
+        """Give every link the plan's settings again."""
+        self.apply(self._planned)
+
+    def state(self) -> tuple[LinkState, ...]:
+        """What each link does and has carried."""
+        return tuple(
+            LinkState(
+                source=source,
+                target=target,
+                delay_ms=link.settings.delay_ms,
+                jitter_ms=link.settings.jitter_ms,
+                bandwidth_mbps=link.settings.bandwidth_mbps,
+                cut=link.settings.cut,
+                open_connections=link.open_connections,
+                total_connections=link.total_connections,
+                bytes=link.bytes,
+                held_bytes=link.held_bytes,
+            )
+            for (source, target), link in self._links.items()
+        )
+
+    def _cut_unnamed(self) -> None:
+        settings = self.settings
+        for region, (into, out_of) in self._unnamed.items():
+            into_cuts = [settings[pair].cut for pair in settings if pair[1] == region]
+            out_of_cuts = [settings[pair].cut for pair in settings if pair[0] == region]
+            for link, cuts in ((into, into_cuts), (out_of, out_of_cuts)):
+                cut = bool(cuts) and all(cuts)
+                if cut != link.settings.cut:
+                    link.apply(LinkSettings(cut=cut))
+
+
+def _no_delay() -> Route:
+    return Link(LinkSettings()), Link(LinkSettings())

@@ -1,0 +1,91 @@
+"""What the WAN process says about itself: the control API's answer, as frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """One direction between two regions, as it is now.
+
+    Attributes:
+        delay_ms, jitter_ms, bandwidth_mbps, cut: see `labkit.wan.plan.LinkSettings`.
+        open_connections: dialled from source to target and not closed yet.
+        total_connections: dialled from source to target since the process began.
+        bytes: what was sent in this direction since the process began, whoever dialled.
+        held_bytes: what is on its way right now, or held by a cut or a slow reader.
+    """
+
+    source: str
+    target: str
+    delay_ms: float
+    jitter_ms: float
+    bandwidth_mbps: float | None
+    cut: bool
+    open_connections: int
+    total_connections: int
+    bytes: int
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiallerCount:
+    """How many connections to services of a kind one region has opened to another.
+
+    Attributes:
+        source: None for etcd peers that did not say who they are when they dialled.
+    """
+
+    kind: str
+    source: str | None
+    target: str
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCount:
+    """How many diallers a listener has refused for one reason."""
+
+    listener: str
+    reason: str
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class WanState:
+    """The whole WAN at one moment."""
+
+    links: tuple[LinkState, ...]
+    diallers: tuple[DiallerCount, ...]
+    refused: tuple[RefusedCount, ...]
+
+    def link(self, source: str, target: str) -> LinkState:
+        """One direction between two regions.
+
+        Raises:
+            KeyError: there is no such link.
+        """
+        for link in self.links:
+            if (link.source, link.target) == (source, target):
+                return link
+        raise KeyError(f"{source} > {target}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WanState:
+        """Rebuild a state from what `to_json` gave.
+
+        Raises:
+            KeyError, TypeError: it is of another version.
+        """
+        return cls(
+            links=tuple(LinkState(**item) for item in data["links"]),
+            diallers=tuple(DiallerCount(**item) for item in data["diallers"]),
+            refused=tuple(RefusedCount(**item) for item in data["refused"]),
+        )
