@@ -21,6 +21,7 @@ LabError                    one clear line: what happened, where, what to do nex
 │   ├── OrderConflict       the order id was used before for a different order
 │   ├── UnknownAccount
 │   └── UnknownSymbol
+├── OutcomeUnknown          an order may be placed or not; ask again under the same id
 ├── RunError                a notebook could not be run
 └── VerdictError            a requirement on a result does not hold
     ├── VerdictFailed       proven false
@@ -112,6 +113,10 @@ class UnknownAccount(TradingError):  # noqa: N818
 
 class UnknownSymbol(TradingError):  # noqa: N818
     """No such instrument."""
+
+
+class OutcomeUnknown(LabError):  # noqa: N818
+    """An order may be placed or not: no answer that counts came. Ask again under the same id."""
 
 
 class RunError(LabError):

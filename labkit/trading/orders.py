@@ -1,0 +1,237 @@
+"""Placing an order: one statement, one round trip, one transaction.
+
+The price, the balance check and the money are the database's work (`sql/*/functions.sql`); the
+client only says what it wants, under an id it made. When no answer comes, it asks again under the
+same id: an order that is there already is answered, not placed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, StrEnum, auto
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from labkit.errors import (
+    BadInput,
+    InsufficientFunds,
+    LabError,
+    OrderConflict,
+    OutcomeUnknown,
+    PriceFloor,
+    UnknownAccount,
+    UnknownSymbol,
+)
+from labkit.trading.connection import AnyConnection
+
+MAX_QUANTITY: Final = 1_000_000
+
+REFUSALS: Final[dict[str, type[LabError]]] = {
+    "LK001": UnknownAccount,
+    "LK002": UnknownSymbol,
+    "LK003": InsufficientFunds,
+    "LK004": PriceFloor,
+    "LK005": OrderConflict,
+    "LK006": BadInput,
+}
+"""The application's own SQLSTATEs; `sql/*/functions.sql` raises them."""
+
+
+class Side(StrEnum):
+    """What the account does."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a client wants.
+
+    Attributes:
+        order_id: made by the client before the first attempt (labkit.trading.ids).
+        quantity: shares, 1 to 1,000,000.
+
+    Raises:
+        BadInput: the quantity is outside that range.
+    """
+
+    order_id: UUID
+    account_nbr: str
+    symbol: str
+    side: Side
+    quantity: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quantity <= MAX_QUANTITY:
+            raise BadInput(
+                f"quantity {self.quantity} refused: an order has 1 to {MAX_QUANTITY:,} shares"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The database's word that an order is placed.
+
+    Attributes:
+        order_nbr: the number people use.
+        unit_price: the price before this order moved it.
+        amount: unit price times quantity; debited on a buy, credited on a sell.
+        retried: an earlier attempt had placed it; this is that attempt's result.
+    """
+
+    order_id: UUID
+    order_nbr: int
+    unit_price: Decimal
+    amount: Decimal
+    retried: bool
+
+
+class Reply(Enum):
+    """What an attempt's error says about the order."""
+
+    REFUSED = auto()
+    """Not applied, and the same attempt would be refused again."""
+    ROLLED_BACK = auto()
+    """Not applied; another attempt may succeed."""
+    UNKNOWN = auto()
+    """Applied or not. Only another attempt under the same id can tell."""
+
+
+def reply_of(error: psycopg.Error | LabError) -> Reply:
+    """What an error of `place_order` says about the order.
+
+    An ERROR of the server aborts its transaction, so it proves that nothing was applied; the
+    exceptions are listed below. A FATAL error or a lost connection proves nothing: the commit may
+    be in the log already.
+    """
+    if isinstance(error, LabError):
+        return Reply.UNKNOWN if isinstance(error, OutcomeUnknown) else Reply.REFUSED
+    sqlstate = error.sqlstate or ""
+    if error.diag.severity_nonlocalized != "ERROR" or sqlstate.startswith(_PROVES_NOTHING):
+        return Reply.UNKNOWN
+    return Reply.ROLLED_BACK if sqlstate.startswith(_PASSES) else Reply.REFUSED
+
+
+_PROVES_NOTHING = (
+    "08",  # connection exception: a gateway lost the node that did the work
+    "40003",  # CockroachDB: result is ambiguous
+    "57P01",  # shutting down
+    "57P02",  # crashed
+    "XX",  # internal error
+)
+_PASSES = (
+    "25006",  # read-only: this node is not the primary, or not any more
+    "40",  # serialization failure, deadlock
+    "53",  # out of connections, memory or disk
+    "55P03",  # lock not available
+    "57",  # cancelled, starting up
+)
+
+
+def place_order(conn: psycopg.Connection[Any], order: Order) -> Receipt:
+    """Place an order, or learn how an earlier attempt under its id ended.
+
+    Args:
+        conn: in autocommit mode and outside a transaction, so that success is the commit's.
+
+    Raises:
+        TradingError: the application refused; nothing was written.
+        OutcomeUnknown: the server gave up waiting for its standbys.
+        BadInput: `conn` is in a transaction.
+        psycopg.Error: the attempt failed; `reply_of` says what that means.
+    """
+    with _one_attempt(conn) as waited:
+        row = conn.execute(_CALL, _arguments(order), prepare=False).fetchone()
+        waited.check()
+    return _receipt(order, row)
+
+
+async def place_order_async(conn: psycopg.AsyncConnection[Any], order: Order) -> Receipt:
+    """`place_order` for an async connection."""
+    with _one_attempt(conn) as waited:
+        cursor = await conn.execute(_CALL, _arguments(order), prepare=False)
+        row = await cursor.fetchone()
+        waited.check()
+    return _receipt(order, row)
+
+
+# Not prepared: preparing costs a round trip of its own, and balancers may give every connection
+# another server. The function's statements are planned once a session all the same.
+_CALL = (
+    "SELECT placed_order_nbr, placed_unit_price, was_placed_before"
+    " FROM place_order(%s, %s, %s, %s, %s)"
+)
+
+
+def _arguments(order: Order) -> tuple[object, ...]:
+    return (order.order_id, order.account_nbr, order.symbol, order.side.value, order.quantity)
+
+
+def _receipt(order: Order, row: tuple[Any, ...] | None) -> Receipt:
+    assert row is not None
+    order_nbr, unit_price, retried = row
+    return Receipt(order.order_id, order_nbr, unit_price, unit_price * order.quantity, retried)
+
+
+class SyncWait:
+    """Watches one commit for PostgreSQL's warning that it did not wait for the standbys.
+
+    Cancelled or shut down while it waits, PostgreSQL reports success all the same, with a WARNING
+    of SQLSTATE 01000 or 57P01 ("canceling wait for synchronous replication"). Its text may be in
+    any language, and no other warning is expected here, so the SQLSTATE decides.
+    """
+
+    def __init__(self) -> None:
+        self._warning = ""
+
+    def on_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        """A notice handler for the connection."""
+        if diagnostic.severity_nonlocalized == "WARNING" and diagnostic.sqlstate in (
+            "01000",
+            "57P01",
+        ):
+            self._warning = diagnostic.message_primary or "no text"
+
+    def check(self) -> None:
+        """Call it after the commit.
+
+        Raises:
+            OutcomeUnknown: the warning came.
+        """
+        if self._warning:
+            raise OutcomeUnknown(f"written on one node only, no standby confirmed: {self._warning}")
+
+
+@contextmanager
+def watch_sync_wait(conn: AnyConnection) -> Iterator[SyncWait]:
+    """Watch what is committed in the block."""
+    waited = SyncWait()
+    conn.add_notice_handler(waited.on_notice)
+    try:
+        yield waited
+    finally:
+        conn.remove_notice_handler(waited.on_notice)
+
+
+@contextmanager
+def _one_attempt(conn: AnyConnection) -> Iterator[SyncWait]:
+    if not conn.autocommit or conn.info.transaction_status in (
+        TransactionStatus.INTRANS,
+        TransactionStatus.INERROR,
+    ):
+        raise BadInput("place_order: needs a connection in autocommit, outside a transaction")
+    try:
+        with watch_sync_wait(conn) as waited:
+            yield waited
+    except psycopg.Error as error:
+        refusal = REFUSALS.get(error.sqlstate or "")
+        if refusal is None:
+            raise
+        raise refusal(error.diag.message_primary) from error

@@ -1,0 +1,28 @@
+"""Loading the trading application into a database."""
+
+from __future__ import annotations
+
+import psycopg
+
+from labkit.assets import asset
+from labkit.errors import ClusterError
+
+SCRIPTS = ("schema.sql", "functions.sql", "data.sql")
+
+
+def load(dsn: str) -> None:
+    """Create tables, functions and starting data in a PostgreSQL database, in one transaction.
+
+    Idempotent: what is there already stays as it is, prices and balances included. Everything
+    belongs to the role that `dsn` connects as; give the role the application uses.
+
+    Raises:
+        ClusterError: the database cannot be reached or refused a statement; nothing was loaded.
+    """
+    folder = asset("sql", "postgresql")
+    try:
+        with psycopg.connect(dsn, connect_timeout=10) as conn:
+            for script in SCRIPTS:
+                conn.execute((folder / script).read_bytes())
+    except psycopg.Error as error:
+        raise ClusterError(f"the trading schema cannot be loaded: {error}") from error

@@ -1,0 +1,78 @@
+-- The trading application's tables. Run again, it changes nothing.
+--
+-- Money is DECIMAL(20,2). `initial_price` and `opening_balance` never change: with them an
+-- auditor can compute what every price and balance must be now from the orders alone.
+
+CREATE TABLE IF NOT EXISTS users (
+    user_id    UUID PRIMARY KEY,
+    name       TEXT NOT NULL,
+    created_ts TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- fillfactor: every order rewrites its account's and its instrument's row; room on the page keeps
+-- the new version there, and no index has to be touched.
+CREATE TABLE IF NOT EXISTS accounts (
+    account_nbr     TEXT PRIMARY KEY,
+    user_id         UUID NOT NULL REFERENCES users,
+    account_id      UUID NOT NULL UNIQUE,
+    opening_balance DECIMAL(20,2) NOT NULL CHECK (opening_balance >= 0),
+    balance         DECIMAL(20,2) NOT NULL CHECK (balance >= 0)
+) WITH (fillfactor = 50);
+
+CREATE INDEX IF NOT EXISTS accounts_user_id ON accounts (user_id);
+
+CREATE TABLE IF NOT EXISTS instruments (
+    symbol        TEXT PRIMARY KEY,
+    name          TEXT NOT NULL,
+    initial_price DECIMAL(20,2) NOT NULL CHECK (initial_price >= 0.10),
+    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
+    details       JSONB NOT NULL
+) WITH (fillfactor = 50);
+
+-- `order_id` is made by the client before the first attempt; `retries` counts the attempts after
+-- the one that was applied (functions.sql says why a retry must write).
+CREATE TABLE IF NOT EXISTS orders (
+    order_id       UUID PRIMARY KEY,
+    order_nbr      BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
+    account_nbr    TEXT NOT NULL REFERENCES accounts,
+    symbol         TEXT NOT NULL REFERENCES instruments,
+    order_entry_ts TIMESTAMPTZ NOT NULL DEFAULT now(),
+    total_qty      BIGINT NOT NULL CHECK (total_qty BETWEEN 1 AND 1000000),
+    order_type     TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
+    unit_price     DECIMAL(20,2) NOT NULL CHECK (unit_price >= 0.10),
+    retries        INTEGER NOT NULL DEFAULT 0
+) WITH (fillfactor = 90);
+
+CREATE INDEX IF NOT EXISTS orders_account_nbr ON orders (account_nbr, order_nbr);
+
+CREATE TABLE IF NOT EXISTS order_activity (
+    activity_id  BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    order_id     UUID NOT NULL REFERENCES orders,
+    order_status TEXT NOT NULL
+        CHECK (order_status IN ('order_received', 'processing', 'order_processed')),
+    activity_ts  TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS order_activity_order_id ON order_activity (order_id);
+
+CREATE TABLE IF NOT EXISTS order_processing (
+    execution_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    order_id     UUID NOT NULL REFERENCES orders,
+    order_status TEXT NOT NULL CHECK (order_status = 'order_processed'),
+    processed_ts TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS order_processing_order_id ON order_processing (order_id);
+
+CREATE TABLE IF NOT EXISTS trades (
+    trade_id     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    execution_id BIGINT NOT NULL REFERENCES order_processing,
+    symbol       TEXT NOT NULL REFERENCES instruments,
+    order_type   TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
+    trade_price  DECIMAL(20,2) NOT NULL CHECK (trade_price >= 0.10),
+    quantity     BIGINT NOT NULL CHECK (quantity > 0),
+    trade_ts     TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS trades_execution_id ON trades (execution_id);
+CREATE INDEX IF NOT EXISTS trades_symbol ON trades (symbol, trade_ts);

@@ -1,0 +1,99 @@
+"""A plain PostgreSQL server out of the wheel."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from labkit.clock import wait_until
+from labkit.cluster.embedded.processes import Identity
+from labkit.cluster.embedded.programs import postgres
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A PostgreSQL server that a test may stop and start."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def init(self) -> None:
+        identity = Identity.current()
+        identity.own(self.folder)
+        subprocess.run(
+            [
+                *identity.prefix,
+                postgres().path.with_name("initdb"),
+                *("-D", self.data, "-U", "postgres", "--auth=trust", "--no-sync"),
+                *("--locale=C", "--encoding=UTF8"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+        )
+
+    def start(self) -> None:
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "shared_buffers": "16MB",
+            "lc_messages": "C",
+        }
+        self.process = subprocess.Popen(
+            [
+                *_dies_with_us(),
+                *Identity.current().prefix,
+                *(postgres().path, "-D", self.data),
+                *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
+            ],
+            stdout=(self.folder / "log").open("ab"),
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+        )
+        wait_until(self._answers, what="the test's PostgreSQL server", timeout_s=30)
+
+    def _answers(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        try:
+            psycopg.connect(self.dsn("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self, sig: signal.Signals = signal.SIGQUIT) -> None:
+        """Immediate by default, as a crash: clients get no word."""
+        if self.process:
+            self.process.send_signal(sig)
+            self.process.wait(30)
+            self.process = None
+
+    def admin(self, statement: str) -> None:
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as conn:
+            conn.execute(statement)
+
+
+def _dies_with_us() -> tuple[str, ...]:
+    return ("setpriv", "--pdeathsig", "QUIT") if shutil.which("setpriv") else ()

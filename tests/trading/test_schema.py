@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from labkit.assets import asset
+from labkit.errors import ClusterError, UnknownSymbol
+from labkit.trading import catalogue, quotes, schema
+from labkit.trading.ids import RunId
+from labkit.trading.orders import REFUSALS, Order, Side, place_order
+
+TABLES = (
+    "users",
+    "accounts",
+    "instruments",
+    "orders",
+    "order_activity",
+    "order_processing",
+    "trades",
+)
+
+
+def everything(conn: psycopg.Connection) -> dict[str, list[tuple[object, ...]]]:
+    return {
+        table: sorted(conn.execute(SQL("TABLE {}").format(Identifier(table))).fetchall(), key=repr)
+        for table in TABLES
+    }
+
+
+def test_loading_twice_changes_nothing(dsn: str, conn: psycopg.Connection, run: RunId) -> None:
+    """Not even prices and balances that have moved since the first time."""
+    place_order(conn, Order(run.order_id(0, 0), catalogue.DEMO_ACCOUNT, "AAPL", Side.BUY, 2))
+    before = everything(conn)
+    schema.load(dsn)
+    assert everything(conn) == before
+
+
+def test_load_leaves_nothing_behind_when_a_statement_is_refused(dsn: str) -> None:
+    with psycopg.connect(dsn) as conn:
+        conn.execute("DROP TABLE trades, order_processing")
+        conn.execute("CREATE VIEW trades AS SELECT 1 AS one")
+    with pytest.raises(ClusterError, match=r"the trading schema cannot be loaded: .*trades"):
+        schema.load(dsn)
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("SELECT to_regclass('order_processing')").fetchone() == (None,)
+
+
+def test_catalogue_names_what_the_database_holds(conn: psycopg.Connection) -> None:
+    symbols = {row[0] for row in conn.execute("SELECT symbol FROM instruments")}
+    assert symbols == {*catalogue.LISTED_SYMBOLS, *catalogue.GENERATED_SYMBOLS}
+    accounts = {row[0] for row in conn.execute("SELECT account_nbr FROM accounts")}
+    assert accounts == {catalogue.DEMO_ACCOUNT, *catalogue.GENERATED_ACCOUNTS}
+
+
+def test_every_refusal_of_the_function_has_an_error_and_is_explained() -> None:
+    text = asset("sql", "postgresql", "functions.sql").read_text()
+    assert set(re.findall(r"ERRCODE = '(\w+)'", text)) == set(REFUSALS)
+    assert set(re.findall(r"^--   (\w+)  ", text, re.MULTILINE)) == set(REFUSALS)
+
+
+def test_listed_instruments_carry_dated_sample_figures(conn: psycopg.Connection) -> None:
+    listed = quotes.instruments(conn)
+    assert {instrument.symbol for instrument in listed} == set(catalogue.LISTED_SYMBOLS)
+    for instrument in listed:
+        assert instrument.details["sample"] is True
+        assert instrument.details["as_of"] == "2024-05"
+    [microsoft] = [i for i in listed if i.symbol == "MSFT"]
+    assert microsoft.current_price == Decimal("429.82")
+    assert microsoft.details["dividend_yield_percent"] == 0.66
+    assert microsoft.details["market_cap"] == "3.20T"
+
+
+def test_generated_instruments_are_listed_on_request(conn: psycopg.Connection) -> None:
+    assert len(quotes.instruments(conn, with_generated=True)) == 309
+
+
+def test_price_is_the_current_one(conn: psycopg.Connection, run: RunId) -> None:
+    place_order(conn, Order(run.order_id(0, 0), catalogue.DEMO_ACCOUNT, "DIS", Side.SELL, 1))
+    assert quotes.price(conn, "DIS") == Decimal("101.19")
+
+
+def test_price_of_an_unknown_symbol_is_an_error_that_names_it(conn: psycopg.Connection) -> None:
+    with pytest.raises(UnknownSymbol, match="no instrument ACME"):
+        quotes.price(conn, "ACME")
