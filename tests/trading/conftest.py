@@ -54,3 +54,11 @@ def conn(dsn: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def run() -> RunId:
     return RunId.new()
+
+
+@pytest.fixture
+def no_standby_answers(server: Server) -> Iterator[Server]:
+    """Commits wait for a standby that does not exist."""
+    server.wait_for_standby("absent")
+    yield server
+    server.wait_for_standby("")

@@ -94,6 +94,16 @@ class Server:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as conn:
             conn.execute(statement)
 
+    def wait_for_standby(self, name: str) -> None:
+        """Let commits wait until a standby of that name has them; empty: for none."""
+        self.admin(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+        self.admin("SELECT pg_reload_conf()")
+        wait_until(lambda: self._waits_for(name), what="the reload", timeout_s=10)
+
+    def _waits_for(self, name: str) -> bool:
+        with psycopg.connect(self.dsn("postgres")) as conn:
+            return conn.execute("SHOW synchronous_standby_names").fetchone() == (name,)
+
 
 def _dies_with_us() -> tuple[str, ...]:
     return ("setpriv", "--pdeathsig", "QUIT") if shutil.which("setpriv") else ()

@@ -304,22 +304,6 @@ def test_an_order_killed_before_its_commit_is_unknown_and_the_retry_places_it(
     assert counts(conn) == (1, 1)
 
 
-@pytest.fixture
-def no_standby_answers(server: Server) -> Iterator[Server]:
-    """A commit waits for a standby that does not exist."""
-    server.admin("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
-    server.admin("SELECT pg_reload_conf()")
-    try:
-        yield server
-    finally:
-        standbys_answer(server)
-
-
-def standbys_answer(server: Server) -> None:
-    server.admin("ALTER SYSTEM RESET synchronous_standby_names")
-    server.admin("SELECT pg_reload_conf()")
-
-
 def test_a_cancelled_wait_for_the_standbys_is_not_an_acknowledgement(
     dsn: str,
     conn: psycopg.Connection,
@@ -339,7 +323,7 @@ def test_a_cancelled_wait_for_the_standbys_is_not_an_acknowledgement(
     retry = pool.submit(place_alone, dsn, buy)
     backend_waiting(conn, "SyncRep")
     assert not retry.done()
-    standbys_answer(no_standby_answers)
+    no_standby_answers.wait_for_standby("")
     assert retry.result(timeout=10).retried
 
 
@@ -371,7 +355,7 @@ def test_an_order_killed_after_its_commit_is_unknown_and_the_retry_finds_it(
     error = attempt.exception(timeout=10)
     assert isinstance(error, psycopg.OperationalError)
     assert reply_of(error) is Reply.UNKNOWN
-    standbys_answer(no_standby_answers)
+    no_standby_answers.wait_for_standby("")
     assert place_order(conn, buy).retried
     assert counts(conn) == (1, 1)
 

@@ -1,0 +1,175 @@
+"""The final read: what the database holds when a run is over, to hold against what was acked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pandas as pd
+import psycopg
+
+from labkit.errors import ClusterError, NotReady, OutcomeUnknown
+from labkit.trading.connection import hanging_up_after
+from labkit.trading.ids import RunId
+from labkit.trading.orders import Reply, reply_of, watch_sync_wait
+
+ORDER_COLUMNS = {
+    "order_id": "str",
+    "account_nbr": "str",
+    "symbol": "str",
+    "side": "str",
+    "quantity": "int64",
+    "unit_price_cents": "int64",
+    "received": "int64",
+}
+INSTRUMENT_COLUMNS = {
+    "symbol": "str",
+    "initial_price_cents": "int64",
+    "current_price_cents": "int64",
+    "buys": "int64",
+    "sells": "int64",
+}
+ACCOUNT_COLUMNS = {
+    "account_nbr": "str",
+    "opening_balance_cents": "int64",
+    "balance_cents": "int64",
+    "bought_cents": "int64",
+    "sold_cents": "int64",
+}
+
+
+@dataclass(frozen=True)
+class FinalRead:
+    """What the database holds at the end, of one moment.
+
+    Read in one REPEATABLE READ snapshot through a balancer's read-write port. The same
+    transaction ends with a write that must be acknowledged, so the node it was read from could
+    still commit after the snapshot: it was the primary, not one that lost its place and had not
+    noticed.
+
+    Attributes:
+        orders: this run's. Columns: order_id, account_nbr, symbol, side ("buy" or "sell"),
+            quantity, unit_price_cents, received (how many order_received activities it has).
+        instruments: all. Columns: symbol, initial_price_cents, current_price_cents, buys, sells
+            (how many of all orders in the database, not this run's alone).
+        accounts: all. Columns: account_nbr, opening_balance_cents, balance_cents, bought_cents,
+            sold_cents (over all orders in the database).
+    """
+
+    orders: pd.DataFrame
+    instruments: pd.DataFrame
+    accounts: pd.DataFrame
+
+    def save(self, folder: Path) -> None:
+        """Write `final_orders.parquet`, `final_instruments.parquet`, `final_accounts.parquet`."""
+        for field in fields(self):
+            getattr(self, field.name).to_parquet(_file(folder, field.name), index=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> FinalRead:
+        """Read back what `save` wrote.
+
+        Raises:
+            FileNotFoundError: the folder holds no final read.
+        """
+        return cls(**{f.name: pd.read_parquet(_file(folder, f.name)) for f in fields(cls)})
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"final_{name}.parquet"
+
+
+def final_read(
+    dsn: str, run: RunId, *, timeout_s: float = 60.0, attempt_timeout_s: float = 20.0
+) -> FinalRead:
+    """Read what the database holds, trying again while the cluster comes back.
+
+    Args:
+        dsn: of a balancer's read-write port.
+        timeout_s: seconds until no further attempt is begun.
+        attempt_timeout_s: seconds for one attempt, connecting not counted.
+
+    Raises:
+        NotReady: no attempt succeeded in time; ends with what the last one met.
+        ClusterError: the database refused in a way that waiting does not cure.
+    """
+    deadline_s = monotonic() + timeout_s
+    while True:
+        try:
+            return _attempt(dsn, run, attempt_timeout_s)
+        except (psycopg.Error, OutcomeUnknown) as error:
+            if reply_of(error) is Reply.REFUSED:
+                raise ClusterError(f"final read of run {run}: {error}") from error
+            if monotonic() >= deadline_s:
+                raise NotReady(
+                    f"final read of run {run}: not done after {timeout_s:g} s ({error})"
+                ) from error
+        sleep(0.5)
+
+
+def _attempt(dsn: str, run: RunId, timeout_s: float) -> FinalRead:
+    # the server's own timeout ends a slow query in order; hanging up ends a server that is frozen
+    with psycopg.connect(dsn, connect_timeout=5) as conn, hanging_up_after(conn, timeout_s):
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with watch_sync_wait(conn) as waited:
+            conn.execute(f"SET LOCAL statement_timeout = {round(timeout_s * 1000)}")
+            read = FinalRead(
+                orders=_frame(conn, _ORDERS, ORDER_COLUMNS, (run.first, run.last)),
+                instruments=_frame(conn, _INSTRUMENTS, INSTRUMENT_COLUMNS),
+                accounts=_frame(conn, _ACCOUNTS, ACCOUNT_COLUMNS),
+            )
+            conn.execute(_WRITE)
+            conn.commit()
+            waited.check()
+        return read
+
+
+def _frame(
+    conn: psycopg.Connection[Any],
+    query: str,
+    columns: dict[str, str],
+    arguments: tuple[object, ...] = (),
+) -> pd.DataFrame:
+    rows = conn.execute(query, arguments).fetchall()
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+_ORDERS = """
+SELECT o.order_id::TEXT, o.account_nbr, o.symbol, o.order_type, o.total_qty,
+    (o.unit_price * 100)::BIGINT, count(a.activity_id)
+FROM orders AS o
+LEFT JOIN order_activity AS a ON a.order_id = o.order_id AND a.order_status = 'order_received'
+WHERE o.order_id BETWEEN %s AND %s
+GROUP BY o.order_id
+ORDER BY o.order_id
+"""
+
+_INSTRUMENTS = """
+SELECT i.symbol, (i.initial_price * 100)::BIGINT, (i.current_price * 100)::BIGINT,
+    count(o.order_id) FILTER (WHERE o.order_type = 'buy'),
+    count(o.order_id) FILTER (WHERE o.order_type = 'sell')
+FROM instruments AS i
+LEFT JOIN orders AS o ON o.symbol = i.symbol
+GROUP BY i.symbol
+ORDER BY i.symbol
+"""
+
+_ACCOUNTS = """
+SELECT a.account_nbr, (a.opening_balance * 100)::BIGINT, (a.balance * 100)::BIGINT,
+    (coalesce(sum(o.unit_price * o.total_qty) FILTER (WHERE o.order_type = 'buy'), 0)
+        * 100)::BIGINT,
+    (coalesce(sum(o.unit_price * o.total_qty) FILTER (WHERE o.order_type = 'sell'), 0)
+        * 100)::BIGINT
+FROM accounts AS a
+LEFT JOIN orders AS o ON o.account_nbr = a.account_nbr
+GROUP BY a.account_nbr
+ORDER BY a.account_nbr
+"""
+
+# users never change, so this meets no other writer than a second final read
+_WRITE = """
+UPDATE users SET name = name
+WHERE user_id = (SELECT user_id FROM users ORDER BY user_id LIMIT 1)
+"""

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pandas as pd
+import psycopg
+import pytest
+
+from labkit.errors import ClusterError, NotReady
+from labkit.trading.audit import FinalRead, final_read
+from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.trading.ids import RunId
+from labkit.trading.orders import Order, Side, place_order
+
+from .plain_server import Server, free_port
+
+
+@pytest.fixture
+def placed(conn: psycopg.Connection, run: RunId) -> list[Order]:
+    """Two buys and a sell of the run, the first asked twice, and a buy of nobody's run."""
+    orders = [
+        Order(run.order_id(0, 0), DEMO_ACCOUNT, "DIS", Side.BUY, 2),
+        Order(run.order_id(0, 1), DEMO_ACCOUNT, "DIS", Side.BUY, 1),
+        Order(run.order_id(1, 0), DEMO_ACCOUNT, "DIS", Side.SELL, 5),
+    ]
+    for order in [orders[0], *orders, Order(uuid4(), DEMO_ACCOUNT, "DIS", Side.BUY, 1)]:
+        place_order(conn, order)
+    return orders
+
+
+def row(frame: pd.DataFrame, key: str, value: str) -> dict[str, object]:
+    [found] = frame[frame[key] == value].to_dict("records")
+    return found
+
+
+def test_final_read_has_this_runs_orders_and_everybodys_sums(
+    dsn: str, run: RunId, placed: list[Order]
+) -> None:
+    read = final_read(dsn, run)
+    assert read.orders["order_id"].tolist() == [str(order.order_id) for order in placed]
+    assert row(read.orders, "order_id", str(placed[2].order_id)) == {
+        "order_id": str(placed[2].order_id),
+        "account_nbr": DEMO_ACCOUNT,
+        "symbol": "DIS",
+        "side": "sell",
+        "quantity": 5,
+        "unit_price_cents": 10149,
+        "received": 1,
+    }
+    assert row(read.instruments, "symbol", "DIS") == {
+        "symbol": "DIS",
+        "initial_price_cents": 10129,
+        "current_price_cents": 10149,
+        "buys": 3,
+        "sells": 1,
+    }
+    assert row(read.accounts, "account_nbr", DEMO_ACCOUNT) == {
+        "account_nbr": DEMO_ACCOUNT,
+        "opening_balance_cents": 10_000_000,
+        "balance_cents": 10_000_000 - (2 * 10129 + 10139 + 10139) + 5 * 10149,
+        "bought_cents": 2 * 10129 + 10139 + 10139,
+        "sold_cents": 5 * 10149,
+    }
+    assert (len(read.instruments), len(read.accounts)) == (309, 301)
+
+
+def test_final_read_shows_an_order_received_twice_or_never(
+    dsn: str, conn: psycopg.Connection, run: RunId, placed: list[Order]
+) -> None:
+    conn.execute(
+        "INSERT INTO order_activity (order_id, order_status) VALUES (%s, 'order_received')",
+        (placed[0].order_id,),
+    )
+    conn.execute("DELETE FROM order_activity WHERE order_id = %s", (placed[1].order_id,))
+    assert final_read(dsn, run).orders["received"].tolist() == [2, 0, 1]
+
+
+def test_final_read_of_a_run_without_orders_has_the_same_columns(dsn: str, run: RunId) -> None:
+    read = final_read(dsn, run)
+    assert read.orders.empty
+    assert read.orders["quantity"].dtype == "int64"
+    assert read.instruments["buys"].sum() == 0
+
+
+def test_a_saved_final_read_loads_as_it_was(
+    dsn: str, run: RunId, placed: list[Order], tmp_path: Path
+) -> None:
+    read = final_read(dsn, run)
+    read.save(tmp_path)
+    loaded = FinalRead.load(tmp_path)
+    for name in ("orders", "instruments", "accounts"):
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(read, name))
+
+
+def test_final_read_waits_for_a_server_that_comes_back(
+    server: Server, dsn: str, run: RunId
+) -> None:
+    server.stop()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(final_read, dsn, run, timeout_s=30)
+        server.start()
+        assert len(reading.result(timeout=30).accounts) == 301
+
+
+def test_final_read_needs_its_node_to_still_commit(
+    dsn: str, run: RunId, no_standby_answers: Server
+) -> None:
+    """A node that can read but gets no commit acknowledged may have lost its place."""
+    with pytest.raises(NotReady, match=rf"final read of run {run}: not done after 0 s"):
+        final_read(dsn, run, timeout_s=0, attempt_timeout_s=0.5)
+
+
+def test_final_read_gives_up_on_a_server_that_stays_away(run: RunId) -> None:
+    dsn = f"postgresql://postgres@127.0.0.1:{free_port()}/trade"
+    with pytest.raises(NotReady, match="Connection refused"):
+        final_read(dsn, run, timeout_s=0)
+
+
+def test_final_read_of_a_database_without_the_application_is_an_error_at_once(
+    server: Server, run: RunId
+) -> None:
+    with pytest.raises(ClusterError, match='relation "orders" does not exist'):
+        final_read(server.dsn("postgres"), run)
