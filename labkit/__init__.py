@@ -1,1 +1,73 @@
-"""labkit."""
+"""A lab for multi-region databases: the words of a notebook's author.
+
+    import labkit as lab
+
+    cluster = lab.connect()
+    experiment = lab.Experiment(
+        cluster,
+        lab.TradingWorkload(rate_per_s=60),
+        steady=lab.SteadyState(p99_ms=400),
+        fault=lab.Kill(cluster.leader()),
+    )
+    result = experiment.run(watch=lab.LiveBoard())
+    result.report.require(rto_s=15, lost_acks=0, duplicates=0)
+
+Each name is imported when it is first used, so that a small part of labkit, such as the WAN
+process, loads nothing else. Modules inside labkit import from each other, never from here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.cluster.base import resolve as resolve
+    from labkit.experiment import Experiment as Experiment
+    from labkit.faults import Kill as Kill
+    from labkit.faults import Partition as Partition
+    from labkit.faults import Pause as Pause
+    from labkit.faults import Slow as Slow
+    from labkit.faults import Stop as Stop
+    from labkit.figures.map import cluster_map as cluster_map
+    from labkit.figures.timeline import timeline as timeline
+    from labkit.lab import connect as connect
+    from labkit.topology import SurvivalGoal as SurvivalGoal
+    from labkit.topology import Topology as Topology
+    from labkit.ui.live_board import LiveBoard as LiveBoard
+    from labkit.verdict.checkers import Verdict as Verdict
+    from labkit.verdict.result import Result as Result
+    from labkit.verdict.steady import SteadyState as SteadyState
+    from labkit.workload.trading import TradingWorkload as TradingWorkload
+
+_HOME = {
+    "Experiment": "labkit.experiment",
+    "Kill": "labkit.faults",
+    "LiveBoard": "labkit.ui.live_board",
+    "Partition": "labkit.faults",
+    "Pause": "labkit.faults",
+    "Result": "labkit.verdict.result",
+    "Slow": "labkit.faults",
+    "SteadyState": "labkit.verdict.steady",
+    "Stop": "labkit.faults",
+    "SurvivalGoal": "labkit.topology",
+    "Topology": "labkit.topology",
+    "TradingWorkload": "labkit.workload.trading",
+    "Verdict": "labkit.verdict.checkers",
+    "cluster_map": "labkit.figures.map",
+    "connect": "labkit.lab",
+    "resolve": "labkit.cluster.base",
+    "timeline": "labkit.figures.timeline",
+}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"labkit has no {name!r}: it has {', '.join(_HOME)}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)

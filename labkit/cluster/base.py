@@ -262,6 +262,26 @@ class HasSurvivalGoal(Protocol):
         """
 
 
+@runtime_checkable
+class CanPurge(Protocol):
+    """It keeps state on this machine that can be removed."""
+
+    def purge(self) -> None:
+        """Remove a stopped cluster with all its data.
+
+        Raises:
+            LabBusy: it runs.
+        """
+
+
+@runtime_checkable
+class HasVersions(Protocol):
+    """It knows what it runs."""
+
+    def versions(self) -> dict[str, str]:
+        """Name and version of each server program."""
+
+
 def resolve(cluster: Cluster, target: str) -> Target:
     """What a person means by a target: a node, a region, `lb:REGION`, `primary`, `leader-region`.
 

@@ -9,13 +9,14 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Unpack
 from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, quiet
-from labkit.cluster.embedded import config, patroni
+from labkit.cluster.embedded import config, patroni, programs
 from labkit.cluster.embedded.layout import HOST, Layout, member_name
 from labkit.cluster.embedded.processes import (
     Identity,
@@ -294,6 +295,14 @@ class EmbeddedCluster:
     def status(self) -> ClusterStatus:
         """Ask every part, past the WAN. A second or so at most, whatever is broken."""
         return cluster_status(self._starter)
+
+    def versions(self) -> dict[str, str]:
+        """Name and version of each server program, as the next start will use them."""
+        found = (programs.postgres(), programs.etcd(), programs.haproxy())
+        return {
+            **{program.name: program.release for program in found},
+            "patroni": version("patroni"),
+        }
 
     def leader(self, region: str | None = None) -> Node:
         """The primary. This engine has one, so `region` makes no difference.

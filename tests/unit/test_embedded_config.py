@@ -1,0 +1,138 @@
+import json
+import re
+
+import pytest
+import yaml
+
+from labkit.cluster.embedded import config
+from labkit.cluster.embedded.layout import Layout, member_name
+from labkit.cluster.embedded.programs import Program
+from labkit.cluster.embedded.settings import Secrets
+from labkit.topology import DEFAULT, SurvivalGoal, Topology
+from labkit.wan.plan import Kind
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(tmp_path, DEFAULT, 21000, wan=True)
+
+
+@pytest.fixture
+def secrets():
+    return Secrets()
+
+
+def shape(*nodes: int) -> Topology:
+    names = [f"r{i}x" for i in range(len(nodes))]
+    return Topology.model_validate(
+        {
+            "region": [
+                {"name": name, "nodes": count} for name, count in zip(names, nodes, strict=True)
+            ],
+            "link": [
+                {"between": (a, b), "rtt_ms": 10}
+                for i, a in enumerate(names)
+                for b in names[i + 1 :]
+            ],
+            "survive": "none",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "goal", "standbys"),
+    [
+        ((3, 3, 3), SurvivalGoal.NONE, 0),
+        ((3, 3, 3), SurvivalGoal.ZONE, 2),
+        ((3, 3, 3), SurvivalGoal.REGION, 4),
+        ((1, 1, 1), SurvivalGoal.REGION, 1),
+        ((2, 2, 2), SurvivalGoal.REGION, 3),
+        ((1, 2, 3), SurvivalGoal.REGION, 3),
+        ((2, 3), SurvivalGoal.ZONE, 1),
+    ],
+)
+def test_a_survival_goal_is_a_number_of_standbys(nodes, goal, standbys):
+    assert config.synchronous_nodes(shape(*nodes), goal) == standbys
+
+
+@pytest.mark.parametrize("nodes", [(n, n, n) for n in range(1, 10)])
+def test_region_survival_always_has_a_copy_elsewhere_and_can_go_on_after_a_region_loss(nodes):
+    standbys = config.synchronous_nodes(shape(*nodes), SurvivalGoal.REGION)
+    in_region = nodes[0] - 1
+    assert standbys > in_region
+    left = sum(nodes) - nodes[0] - 1
+    assert standbys <= left
+
+
+def test_patroni_reaches_etcd_near_first_and_through_the_wan_elsewhere(layout, secrets, tmp_path):
+    node = DEFAULT.node("us-east-1/1")
+    data = yaml.safe_load(
+        config.patroni(layout, secrets, node, SurvivalGoal.REGION, tmp_path / "bin")
+    )
+    assert data["etcd3"]["use_proxies"] is True
+    ports = [int(host.rpartition(":")[2]) for host in data["etcd3"]["hosts"]]
+    assert ports[0] == layout.etcd_client("us-east-1")
+    assert ports[1:] == [
+        layout.etcd_client("us-west-2", "us-east-1"),
+        layout.etcd_client("eu-west-1", "us-east-1"),
+    ]
+
+
+def test_every_part_listens_on_loopback_only(layout, secrets, tmp_path):
+    node = DEFAULT.nodes[0]
+    texts = [
+        config.patroni(layout, secrets, node, SurvivalGoal.ZONE, tmp_path),
+        config.haproxy(layout, secrets, node.region),
+        *config.etcd(layout, Program("etcd", tmp_path / "etcd", (3, 5, 1)), node.region),
+        json.dumps(config.wan(layout, secrets).to_json()),
+    ]
+    addresses = set(re.findall(r"\b\d+\.\d+\.\d+\.\d+\b", "\n".join(texts)))
+    assert addresses == {"127.0.0.1"}
+
+
+def test_a_new_etcd_gets_the_corruption_check_under_its_new_name(layout, tmp_path):
+    old = config.etcd(layout, Program("etcd", tmp_path, (3, 5, 1)), "us-west-2")
+    new = config.etcd(layout, Program("etcd", tmp_path, (3, 6, 0)), "us-west-2")
+    assert "--experimental-initial-corrupt-check=true" in old
+    assert "--feature-gates=InitialCorruptCheck=true" in new
+
+
+def test_no_password_is_on_etcds_command_line(layout, secrets, tmp_path):
+    argv = config.etcd(layout, Program("etcd", tmp_path, (3, 5, 1)), "us-west-2")
+    assert not any(value in " ".join(argv) for value in secrets.model_dump().values())
+
+
+def test_read_only_traffic_leaves_the_region_only_as_a_last_resort(layout, secrets):
+    text = config.haproxy(layout, secrets, "eu-west-1")
+    read_only = text.partition("listen read_only")[2].partition("listen statistics")[0]
+    servers = [line.split() for line in read_only.splitlines() if line.startswith("  server")]
+    backups = {words[1] for words in servers if words[-1] == "backup"}
+    assert backups == {member_name(n) for n in DEFAULT.nodes if n.region != "eu-west-1"}
+
+
+def test_the_wan_stands_before_every_service_that_another_region_dials(layout, secrets):
+    plan = config.wan(layout, secrets)
+    behind = {
+        (one.kind, one.source, one.to_port): one.region
+        for one in plan.listeners
+        if one.kind is Kind.FIXED
+    }
+    for node in DEFAULT.nodes:
+        for source in DEFAULT.region_names:
+            if source != node.region:
+                assert behind[Kind.FIXED, source, layout.postgres(node)] == node.region
+                assert behind[Kind.FIXED, source, layout.rest(node)] == node.region
+    assert plan.links["us-west-2", "eu-west-1"].delay_ms == 73
+    assert set(plan.names) == {member_name(node) for node in DEFAULT.nodes}
+
+
+def test_etcd_member_ids_are_those_that_etcd_computes(tmp_path):
+    # read off a running etcd 3.5.1 (POST /v3/cluster/member/list), in decimal
+    seen = {
+        "us-west-2": 10357378322930456240,
+        "us-east-1": 6211017957363566062,
+        "eu-west-1": 11241596384557294028,
+    }
+    layout = Layout(tmp_path, DEFAULT, 23000, wan=True)
+    for region, member in seen.items():
+        assert config.etcd_member_id(layout, region) == f"{member:x}"

@@ -1,0 +1,56 @@
+from labkit.cluster.embedded.layout import Layout, member_name
+from labkit.topology import DEFAULT, Topology
+
+SMALL = {
+    "region": [{"name": "a1", "nodes": 1}, {"name": "b1", "nodes": 2}, {"name": "c1", "nodes": 9}],
+    "link": [
+        {"between": ("a1", "b1"), "rtt_ms": 1},
+        {"between": ("a1", "c1"), "rtt_ms": 2},
+        {"between": ("b1", "c1"), "rtt_ms": 3},
+    ],
+}
+
+
+def every_port(layout: Layout) -> list[int]:
+    regions, nodes = layout.topology.region_names, layout.topology.nodes
+    ports = [layout.wan_control]
+    for region in regions:
+        ports += [layout.read_write(region), layout.read_only(region)]
+        ports += [layout.balancer_stats(region), layout.etcd_peer(region)]
+        ports += [layout.etcd_peer_advertised(region)]
+        ports += [layout.etcd_client(region, source) for source in regions]
+        ports += [layout.postgres_from(region, node) for node in nodes if node.region != region]
+        ports += [layout.rest_from(region, node) for node in nodes if node.region != region]
+    for node in nodes:
+        ports += [layout.postgres(node), layout.postgres_advertised(node)]
+        ports += [layout.rest(node), layout.rest_advertised(node)]
+    return ports
+
+
+def test_with_the_wan_on_every_service_and_every_way_to_it_has_a_port_of_its_own(tmp_path):
+    for topology in (DEFAULT, Topology.model_validate(SMALL)):
+        ports = every_port(Layout(tmp_path, topology, 21000, wan=True))
+        assert len(ports) == len(set(ports))
+        assert all(21000 <= port < 22000 for port in ports)
+
+
+def test_with_the_wan_off_everybody_dials_the_servers_themselves(tmp_path):
+    layout = Layout(tmp_path, DEFAULT, 21000, wan=False)
+    node = DEFAULT.node("eu-west-1/2")
+    assert layout.postgres_advertised(node) == layout.postgres(node)
+    assert layout.postgres_from("us-west-2", node) == layout.postgres(node)
+    assert layout.rest_from("us-west-2", node) == layout.rest(node)
+    assert layout.etcd_client("eu-west-1", "us-west-2") == layout.etcd_client("eu-west-1")
+
+
+def test_within_a_region_nobody_goes_through_the_wan(tmp_path):
+    layout = Layout(tmp_path, DEFAULT, 21000, wan=True)
+    node = DEFAULT.node("us-east-1/3")
+    assert layout.postgres_from("us-east-1", node) == layout.postgres(node)
+    assert layout.rest_from("us-east-1", node) == layout.rest(node)
+    assert layout.etcd_client("us-east-1", "us-east-1") == layout.etcd_client("us-east-1")
+
+
+def test_member_names_have_no_slash_because_they_are_keys_in_etcd():
+    assert {"/" in member_name(node) for node in DEFAULT.nodes} == {False}
+    assert len({member_name(node) for node in DEFAULT.nodes}) == 9

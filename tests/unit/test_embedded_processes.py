@@ -1,0 +1,125 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from labkit.clock import wait_until
+from labkit.cluster.embedded.processes import (
+    LAB_VARIABLE,
+    Identity,
+    ProcessTable,
+    alive,
+    kill_and_wait,
+    postgres_pids,
+    start_time,
+    stopped,
+    uninterrupted,
+)
+from labkit.errors import ClusterError
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "processes").mkdir()
+    (tmp_path / "log").mkdir()
+    identity = Identity(os.geteuid(), os.getegid())
+    table = ProcessTable(tmp_path / "processes", tmp_path / "log", "test-lab", identity)
+    yield table
+    kill_and_wait([*(r.pid for r in table.records().values()), *table.strays()])
+
+
+def test_a_spawned_process_is_found_by_name_until_it_dies(table):
+    record = table.spawn("sleeper", SLEEP)
+    assert table.pid("sleeper") == record.pid
+    kill_and_wait([record.pid])
+    assert table.pid("sleeper") is None
+
+
+def test_a_reused_pid_is_not_believed(table):
+    record = table.spawn("sleeper", SLEEP)
+    path = table.folder / "sleeper.json"
+    path.write_text(path.read_text().replace(str(record.started), str(record.started - 100)))
+    assert table.pid("sleeper") is None
+
+
+def test_a_process_that_ends_at_once_is_reported_with_its_last_words(table):
+    process = table.popen("talker", [sys.executable, "-c", "raise SystemExit('no such thing')"])
+    process.wait()
+    with pytest.raises(ClusterError, match="talker ended at once: no such thing"):
+        table.adopt("talker", process.pid, [])
+
+
+def test_a_broken_record_is_no_process(table):
+    (table.folder / "torn.json").write_text('{"name": "to')
+    assert table.pid("torn") is None
+    assert table.records() == {}
+
+
+def test_an_unrecorded_process_of_the_lab_is_a_stray_and_another_labs_is_not(table):
+    mine = table.popen("lost", SLEEP)
+    other = subprocess.Popen(SLEEP, env={**os.environ, LAB_VARIABLE: "another-lab"})
+    try:
+        wait_until(lambda: mine.pid in table.strays(), what="stray seen", timeout_s=10)
+        assert other.pid not in table.strays()
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_the_callers_database_settings_do_not_reach_the_servers(table, monkeypatch):
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    monkeypatch.setenv("PATRONI_SCOPE", "other")
+    monkeypatch.setenv("ETCD_NAME", "other")
+    assert not {"PGHOST", "PATRONI_SCOPE", "ETCD_NAME"} & set(table.environment())
+
+
+def test_a_frozen_process_is_alive_and_stopped(table):
+    pid = table.spawn("sleeper", SLEEP).pid
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: stopped(pid), what="stop", timeout_s=5)
+    assert alive([pid]) == [pid]
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not stopped(pid), what="continue", timeout_s=5)
+
+
+def test_a_zombie_is_dead():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and not reaped
+    assert start_time(child.pid) is None
+    child.wait()
+
+
+def test_a_pid_in_a_stale_postmaster_file_that_is_no_postgres_is_left_alone(tmp_path):
+    (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n{tmp_path}\n")
+    assert postgres_pids(tmp_path) == []
+
+
+def test_ctrl_c_during_clean_up_comes_after_it():
+    done = []
+
+    def clean_up():
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("cleaned up")
+
+    with pytest.raises(KeyboardInterrupt):
+        clean_up()
+    assert done == ["cleaned up"]
+
+
+def test_clean_up_works_in_other_threads_too():
+    seen = []
+    thread = threading.Thread(target=lambda: _note(seen))
+    thread.start()
+    thread.join()
+    assert seen == ["inside"]
+
+
+def _note(seen):
+    with uninterrupted():
+        seen.append("inside")

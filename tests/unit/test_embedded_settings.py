@@ -1,0 +1,100 @@
+import json
+import stat
+
+import pytest
+
+from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.embedded.settings import FORMAT, Secrets, Settings, write_whole
+from labkit.errors import LabMismatch, NotRunning, TopologyError
+from labkit.topology import DEFAULT, SurvivalGoal, Topology
+
+TWO_REGIONS = Topology.model_validate(
+    {
+        "region": [{"name": "left"}, {"name": "right"}],
+        "link": [{"between": ("left", "right"), "rtt_ms": 10}],
+        "survive": "zone",
+    }
+)
+
+
+def test_a_lab_is_found_again_with_the_settings_it_was_made_with(tmp_path):
+    made = EmbeddedCluster.create(tmp_path / "lab", topology=TWO_REGIONS, wan=False, port_base=5000)
+    found = EmbeddedCluster.attach(tmp_path / "lab")
+    assert found.settings == made.settings
+    assert found.topology == TWO_REGIONS
+
+
+def test_attaching_where_no_lab_is_says_how_to_make_one(tmp_path):
+    with pytest.raises(NotRunning, match="labkit up"):
+        EmbeddedCluster.attach(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"wan": False}, {"port_base": 5000}, {"topology": TWO_REGIONS}], ids=str
+)
+def test_another_setting_than_the_labs_is_refused_and_nothing_changes(tmp_path, asked):
+    lab = EmbeddedCluster.create(tmp_path)
+    with pytest.raises(LabMismatch, match=next(iter(asked)).replace("_", " ")):
+        EmbeddedCluster.create(tmp_path, **asked)
+    assert EmbeddedCluster.attach(tmp_path).settings == lab.settings
+
+
+def test_the_survival_goal_of_a_stopped_lab_is_taken_over(tmp_path):
+    EmbeddedCluster.create(tmp_path)
+    lab = EmbeddedCluster.create(tmp_path, survive=SurvivalGoal.ZONE)
+    assert lab.survival_goal() is SurvivalGoal.ZONE
+    assert EmbeddedCluster.attach(tmp_path).survival_goal() is SurvivalGoal.ZONE
+
+
+def test_a_goal_the_shape_cannot_give_makes_no_lab(tmp_path):
+    with pytest.raises(TopologyError, match="at least 3 regions"):
+        EmbeddedCluster.create(tmp_path, topology=TWO_REGIONS, survive=SurvivalGoal.REGION)
+    with pytest.raises(NotRunning):
+        EmbeddedCluster.attach(tmp_path)
+
+
+def test_a_lab_of_another_format_is_left_alone_and_named(tmp_path):
+    data = json.loads(Settings().model_dump_json(by_alias=True))
+    data |= {"format": FORMAT + 1, "labkit": "9.9", "something_new": 1}
+    (tmp_path / "lab.json").write_text(json.dumps(data))
+    with pytest.raises(LabMismatch, match=r"labkit 9\.9"):
+        EmbeddedCluster.attach(tmp_path)
+
+
+def test_a_broken_settings_file_is_one_clear_line(tmp_path):
+    (tmp_path / "lab.json").write_text("{not json")
+    with pytest.raises(LabMismatch, match=r"lab\.json cannot be read"):
+        EmbeddedCluster.attach(tmp_path)
+
+
+def test_the_state_folder_is_closed_to_other_users(tmp_path):
+    lab = EmbeddedCluster.create(tmp_path / "lab")
+    Secrets.load(lab.home)
+    assert stat.S_IMODE(lab.home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((lab.home / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_every_lab_has_passwords_of_its_own_and_keeps_them(tmp_path):
+    first, second = Secrets.load(tmp_path), Secrets.load(tmp_path)
+    assert first == second
+    assert first != Secrets()
+    assert len(set(first.model_dump().values())) == len(first.model_dump())
+
+
+def test_a_dsn_names_a_password_file_and_no_password(tmp_path):
+    lab = EmbeddedCluster.create(tmp_path)
+    assert lab.password() not in lab.dsn("us-west-2")
+    assert f"passfile={tmp_path}/pgpass" in lab.dsn("us-west-2")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "lab.json"
+    write_whole(path, "old")
+    monkeypatch.setattr("os.fsync", lambda _fd: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_the_default_topology_survives_a_region():
+    assert DEFAULT.survive is SurvivalGoal.REGION
