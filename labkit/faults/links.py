@@ -1,0 +1,138 @@
+"""What the faults of links have in common: which links they mean, and that a WAN is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from labkit.clock import wait_until
+from labkit.cluster.base import Cluster, ClusterStatus, HasWan, LinkStatus
+from labkit.errors import BadInput, FaultUnavailable
+from labkit.faults.base import HEAL_TIMEOUT_S, Fault, Probe, await_service
+from labkit.topology import Region, Topology
+
+
+class Direction(StrEnum):
+    """Which way, seen from the target."""
+
+    BOTH = "both"
+    IN = "in"
+    """What the target would receive."""
+    OUT = "out"
+    """What the target sends."""
+
+
+@dataclass(frozen=True)
+class LinkFault(Fault):
+    """A fault of the links between a region and its peer, or all other regions.
+
+    Attributes:
+        peer: the region at the other end; None means all others.
+    """
+
+    target: Region
+    peer: Region | None = None
+    direction: Direction = Direction.BOTH
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a link.
+
+        Raises:
+            BadInput: the target is not a region, or the peer is the target itself.
+        """
+        for end in (self.target, self.peer):
+            if end is not None and not isinstance(end, Region):
+                raise BadInput(f"{self.name} works on links between regions, {end} is not a region")
+        if self.peer is not None and self.peer.name == self.target.name:
+            raise BadInput(f"{self.name}: no link from {self.target} to itself")
+
+    @property
+    def target_name(self) -> str:
+        """`us-west-2`, `us-west-2:eu-west-1`, `us-west-2>eu-west-1`, `us-west-2 (out)`."""
+        if self.peer is None:
+            way = "" if self.direction is Direction.BOTH else f" ({self.direction})"
+            return f"{self.target}{way}"
+        if self.direction is Direction.BOTH:
+            return f"{self.target}:{self.peer}"
+        ends = (self.target, self.peer)
+        source, target = ends if self.direction is Direction.OUT else reversed(ends)
+        return f"{source}>{target}"
+
+    def links(self, topology: Topology) -> tuple[tuple[str, str], ...]:
+        """The (source, target) of every link that is meant.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        here = topology.region(self.target.name).name
+        if self.peer is not None:
+            peers: tuple[str, ...] = (topology.region(self.peer.name).name,)
+        else:
+            peers = tuple(name for name in topology.region_names if name != here)
+        outgoing = tuple((here, peer) for peer in peers)
+        incoming = tuple((peer, here) for peer in peers)
+        return {
+            Direction.OUT: outgoing,
+            Direction.IN: incoming,
+            Direction.BOTH: outgoing + incoming,
+        }[self.direction]
+
+    def available(self, cluster: Cluster) -> str | None:
+        """Needs `HasWan`, switched on, and a second region."""
+        if not isinstance(cluster, HasWan):
+            return f"the {cluster.backend} backend has no WAN"
+        if not cluster.status().wan:
+            return "this lab was made with the WAN off: `labkit down --purge`, `labkit up --wan on`"
+        if not self.links(cluster.topology):
+            return "there is only one region, so there are no links"
+        return None
+
+    def wan_of(self, cluster: Cluster) -> HasWan:
+        """The cluster, known to have links.
+
+        Does not ask for its status as `available` does: that would delay an injection whose
+        moment counts, and `set_link` refuses by itself when the WAN is off.
+
+        Raises:
+            FaultUnavailable: it has none.
+        """
+        if not isinstance(cluster, HasWan):
+            raise FaultUnavailable(f"{self.label}: {self.available(cluster)}")
+        return cluster
+
+    def links_of(self, status: ClusterStatus, topology: Topology) -> tuple[LinkStatus, ...]:
+        """What a status says about the links that are meant; empty when it does not know them."""
+        meant = self.links(topology)
+        return tuple(link for link in status.links if (link.source, link.target) in meant)
+
+    def await_calm(self, cluster: Cluster, calm: Callable[[LinkStatus], bool]) -> None:
+        """Wait until the links show no effect any more and the target is in service.
+
+        Raises:
+            NotReady: a link still shows it, or a part of the region did not come back.
+        """
+        wait_until(
+            lambda: all(map(calm, self.links_of(cluster.status(), cluster.topology))),
+            what=f"links of {self.target_name}",
+            timeout_s=HEAL_TIMEOUT_S,
+        )
+        await_service(cluster, self.target)
+
+
+def probe_links(links: Sequence[LinkStatus], shows: Callable[[LinkStatus], bool]) -> Probe:
+    """Whether every link shows an effect, as the WAN itself reports it."""
+    if not links:
+        return Probe(False, "the WAN does not report its links")
+    missed = [link for link in links if not shows(link)]
+    if missed:
+        names = ", ".join(map(describe, missed))
+        return Probe(False, f"{len(missed)} of {len(links)} links do not show it: {names}")
+    return Probe(True, ", ".join(map(describe, links)))
+
+
+def describe(link: LinkStatus) -> str:
+    """`us-west-2>us-east-1 33 ms`, with its jitter, or `cut`."""
+    jitter = f" + up to {link.jitter_ms:g} ms" if link.jitter_ms else ""
+    state = "cut" if link.cut else f"{link.delay_ms:g} ms{jitter}"
+    return f"{link.source}>{link.target} {state}"

@@ -1,0 +1,60 @@
+"""Faults as people type them: `partition us-west-2:eu-west-1`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from labkit.cluster.base import Cluster, resolve
+from labkit.errors import BadInput
+from labkit.faults.base import Fault
+from labkit.faults.kill import Kill
+from labkit.faults.links import Direction, LinkFault
+from labkit.faults.partition import Partition
+from labkit.faults.pause import Pause
+from labkit.faults.slow import Slow
+from labkit.faults.stop import Stop
+
+FAULTS: dict[str, type[Fault]] = {
+    fault.name: fault for fault in (Kill, Stop, Pause, Partition, Slow)
+}
+"""Every fault by its name."""
+
+
+def parse(
+    kind: str,
+    target: str,
+    cluster: Cluster,
+    *,
+    delay_ms: float | None = None,
+    jitter_ms: float | None = None,
+    direction: Direction | None = None,
+) -> Fault:
+    """Make a fault out of words; what is None is as the fault has it.
+
+    Args:
+        kind: one of `FAULTS`.
+        target: for faults of processes what `resolve` takes. For faults of links `REGION` (all its
+            links), `REGION:PEER` (one link, both ways) or `FROM>TO` (one direction of it).
+
+    Raises:
+        UnknownTarget: there is no such target.
+        BadInput: there is no such fault, or it has no such option.
+        NotReady: `primary` or `leader-region` while there is no primary.
+    """
+    if kind not in FAULTS:
+        raise BadInput(f"no fault {kind!r}: there are {', '.join(FAULTS)}")
+    fault = FAULTS[kind]
+    given = {"delay_ms": delay_ms, "jitter_ms": jitter_ms, "direction": direction}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    for key in options.keys() - {field.name for field in fields(fault)}:
+        raise BadInput(f"{kind} has no {key}")
+    if not issubclass(fault, LinkFault):
+        return fault(resolve(cluster, target), **options)
+    if ">" in target:
+        if direction is not None:
+            raise BadInput(f"{target!r} says the direction already: leave out the other one")
+        options["direction"] = Direction.OUT
+    ends = [resolve(cluster, end.strip()) for end in target.replace(">", ":").split(":", 1)]
+    # that both are regions is for the fault to check
+    return fault(*ends, **options)  # type: ignore[arg-type]

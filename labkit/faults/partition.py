@@ -1,0 +1,47 @@
+"""A partition: links turn into black holes, and nobody is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from labkit.cluster.base import Cluster
+from labkit.faults.base import Probe, parts_of
+from labkit.faults.links import LinkFault, probe_links
+
+
+@dataclass(frozen=True)
+class Partition(LinkFault):
+    """Cut a region off from a peer or from all others, in one direction or both.
+
+    Connections are not reset: bytes are held and new connections hang, so that each side has to
+    find out by its own time-outs. Within the region, and between it and its clients, nothing
+    changes.
+    """
+
+    name: ClassVar[str] = "partition"
+
+    def inject(self, cluster: Cluster) -> None:
+        """Returns when every link is cut."""
+        wan = self.wan_of(cluster)
+        for source, target in self.links(cluster.topology):
+            wan.set_link(source, target, cut=True)
+
+    def probe(self, cluster: Cluster) -> Probe:
+        """It bit when every link is cut; the detail says who has noticed, which takes seconds."""
+        status = cluster.status()
+        probe = probe_links(self.links_of(status, cluster.topology), lambda link: link.cut)
+        if not probe.bit:
+            return probe
+        noticed = [part.name for part in parts_of(status) if not part.healthy]
+        seen = ", ".join(noticed) or "nobody yet"
+        return Probe(True, f"{probe.detail}; out of service: {seen}")
+
+    def heal(self, cluster: Cluster) -> None:
+        """Let the links carry again and wait until the region is in service."""
+        if self.available(cluster) is not None:
+            return
+        wan = self.wan_of(cluster)
+        for source, target in self.links(cluster.topology):
+            wan.set_link(source, target, cut=False)
+        self.await_calm(cluster, lambda link: not link.cut)

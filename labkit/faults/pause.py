@@ -1,0 +1,38 @@
+"""A hang: the target is alive and keeps its connections, but answers nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from labkit.cluster.base import CanPause, Cluster, State
+from labkit.faults.base import Fault, Probe, await_service, probe_state
+
+
+@dataclass(frozen=True)
+class Pause(Fault):
+    """SIGSTOP a node, a region or a balancer; healing lets it go on where it was."""
+
+    name: ClassVar[str] = "pause"
+
+    def available(self, cluster: Cluster) -> str | None:
+        """Needs `CanPause`."""
+        if isinstance(cluster, CanPause):
+            return None
+        return f"the {cluster.backend} backend cannot pause its parts"
+
+    def inject(self, cluster: Cluster) -> None:
+        """Returns when every process is frozen."""
+        self.require_available(cluster)
+        assert isinstance(cluster, CanPause)
+        cluster.pause(self.target)
+
+    def probe(self, cluster: Cluster) -> Probe:
+        """It bit when every part is there, frozen, and does not answer."""
+        return probe_state(cluster, self.target, State.PAUSED)
+
+    def heal(self, cluster: Cluster) -> None:
+        """Thaw the target and wait until it is in service, which a deposed primary takes to."""
+        if isinstance(cluster, CanPause):
+            cluster.resume(self.target)
+            await_service(cluster, self.target)
