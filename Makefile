@@ -10,11 +10,17 @@ env: $(VENV)/.stamp
 
 # uv installs (fetched by pip where the machine has none): seconds with a warm cache
 $(VENV)/.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "labkit needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	@echo "installing into $(VENV)"
 	@UV=$$(command -v uv || echo $(BIN)/uv); \
 	 $$UV pip install --quiet --python $(BIN)/python -e '.[notebook]' --group dev
 	@touch $@
+
+demo: env
+	@$(BIN)/labkit demo
 
 check: env
 	$(BIN)/ruff check .
@@ -25,6 +31,9 @@ check: env
 
 test: check
 	$(BIN)/pytest tests --ignore=tests/unit
+
+bench: env
+	$(BIN)/python -m bench
 
 clean:
 	rm -rf $(VENV)
