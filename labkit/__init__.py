@@ -24,16 +24,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.cluster.base import resolve as resolve
     from labkit.experiment import Experiment as Experiment
-    from labkit.faults import Kill as Kill
-    from labkit.faults import Partition as Partition
-    from labkit.faults import Pause as Pause
-    from labkit.faults import Slow as Slow
-    from labkit.faults import Stop as Stop
+    from labkit.faults.kill import Kill as Kill
+    from labkit.faults.partition import Partition as Partition
+    from labkit.faults.pause import Pause as Pause
+    from labkit.faults.slow import Slow as Slow
+    from labkit.faults.stop import Stop as Stop
+    from labkit.figures.felt import felt_figure as felt_figure
+    from labkit.figures.felt import node_table as node_table
     from labkit.figures.map import cluster_map as cluster_map
     from labkit.figures.timeline import timeline as timeline
     from labkit.lab import connect as connect
+    from labkit.measurement.felt import felt_latency as felt_latency
     from labkit.topology import SurvivalGoal as SurvivalGoal
     from labkit.topology import Topology as Topology
+    from labkit.trading.orders import Order as Order
+    from labkit.trading.orders import Side as Side
+    from labkit.trading.orders import place_order as place_order
     from labkit.ui.live_board import LiveBoard as LiveBoard
     from labkit.verdict.checkers import Verdict as Verdict
     from labkit.verdict.result import Result as Result
@@ -42,20 +48,26 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Experiment": "labkit.experiment",
-    "Kill": "labkit.faults",
+    "Kill": "labkit.faults.kill",
     "LiveBoard": "labkit.ui.live_board",
-    "Partition": "labkit.faults",
-    "Pause": "labkit.faults",
+    "Order": "labkit.trading.orders",
+    "Partition": "labkit.faults.partition",
+    "Pause": "labkit.faults.pause",
     "Result": "labkit.verdict.result",
-    "Slow": "labkit.faults",
+    "Slow": "labkit.faults.slow",
+    "Side": "labkit.trading.orders",
     "SteadyState": "labkit.verdict.steady",
-    "Stop": "labkit.faults",
+    "Stop": "labkit.faults.stop",
     "SurvivalGoal": "labkit.topology",
     "Topology": "labkit.topology",
     "TradingWorkload": "labkit.workload.trading",
     "Verdict": "labkit.verdict.checkers",
     "cluster_map": "labkit.figures.map",
     "connect": "labkit.lab",
+    "felt_figure": "labkit.figures.felt",
+    "felt_latency": "labkit.measurement.felt",
+    "node_table": "labkit.figures.felt",
+    "place_order": "labkit.trading.orders",
     "resolve": "labkit.cluster.base",
     "timeline": "labkit.figures.timeline",
 }
