@@ -1,0 +1,302 @@
+"""What every backend promises (labkit.cluster.base)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from labkit.clock import wait_until
+from labkit.cluster.base import (
+    CanKill,
+    CanPause,
+    CanStop,
+    Cluster,
+    HasSurvivalGoal,
+    HasVersions,
+    HasWan,
+    Role,
+    State,
+)
+from labkit.errors import BadInput, NotReady, NotRunning, UnknownTarget
+from labkit.topology import Balancer, Node, Region, SurvivalGoal, Target
+
+FAILOVER_S = 60.0
+"""Generous: a loaded machine is slow, and what is tested is that it happens."""
+
+NOWHERE: list[Target] = [
+    Node(region="nowhere", index=1),
+    Region(name="nowhere"),
+    Balancer(region="nowhere"),
+]
+
+
+def leader(cluster: Cluster) -> Node | None:
+    try:
+        return cluster.leader()
+    except NotReady:
+        return None
+
+
+def await_other_leader(cluster: Cluster, old: Node) -> Node:
+    wait_until(
+        lambda: leader(cluster) not in (None, old), what="another leader", timeout_s=FAILOVER_S
+    )
+    return cluster.leader()
+
+
+def await_health(cluster: Cluster) -> None:
+    wait_until(lambda: cluster.status().healthy, what="health", timeout_s=FAILOVER_S)
+
+
+# in service
+
+
+def test_start_of_a_started_cluster_changes_nothing(cluster: Cluster) -> None:
+    before = cluster.status()
+    cluster.start()
+    after = cluster.status()
+    assert [(n.name, n.role, n.pid) for n in after.nodes] == [
+        (n.name, n.role, n.pid) for n in before.nodes
+    ]
+
+
+def test_status_names_every_node_and_balancer_once(cluster: Cluster) -> None:
+    status = cluster.status()
+    assert [node.name for node in status.nodes] == [node.name for node in cluster.topology.nodes]
+    assert [b.name for b in status.balancers] == [b.name for b in cluster.topology.balancers]
+    assert status.backend == cluster.backend
+    assert status.healthy
+
+
+def test_status_shows_exactly_one_primary_and_it_is_the_leader(cluster: Cluster) -> None:
+    primaries = [node.name for node in cluster.status().nodes if node.role is Role.PRIMARY]
+    assert primaries == [cluster.leader().name]
+
+
+def test_the_leader_of_a_region_is_a_node_and_of_an_unknown_region_refused(
+    cluster: Cluster,
+) -> None:
+    for region in cluster.topology.region_names:
+        assert cluster.leader(region) in cluster.topology.nodes
+    with pytest.raises(UnknownTarget, match="us-west-2"):
+        cluster.leader("nowhere")
+
+
+def test_dsn_is_a_url_of_the_region_without_a_password(cluster: Cluster) -> None:
+    urls = [
+        cluster.dsn(region, read_only=read_only)
+        for region in cluster.topology.region_names
+        for read_only in (False, True)
+    ]
+    assert len(set(urls)) == len(urls)
+    for url in map(urlsplit, urls):
+        assert url.scheme == "postgresql"
+        assert url.hostname
+        assert url.password is None
+
+
+def test_dsn_of_an_unknown_region_is_refused_with_the_list(cluster: Cluster) -> None:
+    with pytest.raises(UnknownTarget, match="us-west-2, us-east-1, eu-west-1"):
+        cluster.dsn("nowhere")
+
+
+def test_heal_of_a_healthy_cluster_changes_nothing(cluster: Cluster) -> None:
+    before = cluster.leader()
+    cluster.heal()
+    cluster.heal()
+    assert cluster.leader() == before
+    assert cluster.status().healthy
+
+
+def test_status_can_be_written_as_json(cluster: Cluster) -> None:
+    data: Any = cluster.status().to_json()
+    assert data["healthy"] is True
+    assert {"from", "to", "delay_ms", "cut"} <= data["links"][0].keys()
+
+
+def test_versions_are_names_and_texts(cluster: Cluster) -> None:
+    assert isinstance(cluster, HasVersions)
+    assert all(name and version for name, version in cluster.versions().items())
+
+
+# processes
+
+
+def test_a_killed_leader_is_replaced_and_comes_back_as_a_replica(cluster: Cluster) -> None:
+    assert isinstance(cluster, CanKill)
+    old = cluster.leader()
+    cluster.kill(old)
+    dead = cluster.status().node(old.name)
+    assert (dead.state, dead.healthy) == (State.DOWN, False)
+    new = await_other_leader(cluster, old)
+    cluster.restart(old)
+    await_health(cluster)
+    back = cluster.status().node(old.name)
+    assert back.role in (Role.SYNC, Role.REPLICA)
+    assert cluster.leader() == new
+    cluster.restart(old)  # again: nothing to do
+    assert cluster.leader() == new
+
+
+def test_a_killed_region_is_down_with_all_its_parts_until_heal(cluster: Cluster) -> None:
+    assert isinstance(cluster, CanKill)
+    old = cluster.leader()
+    region = cluster.topology.region(old.region)
+    cluster.kill(region)
+    status = cluster.status()
+    parts = [*status.nodes, *status.balancers, *status.coordinators]
+    assert {p.state for p in parts if p.region == region.name} == {State.DOWN}
+    assert await_other_leader(cluster, old).region != region.name
+    cluster.heal()
+    assert cluster.status().healthy
+
+
+def test_a_killed_balancer_takes_no_node_with_it(cluster: Cluster) -> None:
+    assert isinstance(cluster, CanKill)
+    before, balancer = cluster.leader(), cluster.topology.balancers[-1]
+    cluster.kill(balancer)
+    status = cluster.status()
+    assert {b.name for b in status.balancers if not b.healthy} == {balancer.name}
+    assert all(node.healthy for node in status.nodes)
+    assert cluster.leader() == before
+    cluster.restart(balancer)
+    await_health(cluster)
+
+
+def test_a_stopped_leader_hands_over(cluster: Cluster) -> None:
+    assert isinstance(cluster, CanStop)
+    old = cluster.leader()
+    cluster.shut_down(old)
+    assert cluster.status().node(old.name).state is State.DOWN
+    await_other_leader(cluster, old)
+
+
+def test_a_paused_leader_is_alive_but_replaced_and_comes_back_as_a_replica(
+    cluster: Cluster,
+) -> None:
+    assert isinstance(cluster, CanPause)
+    old = cluster.leader()
+    cluster.pause(old)
+    frozen = cluster.status().node(old.name)
+    assert (frozen.state, frozen.healthy) == (State.PAUSED, False)
+    new = await_other_leader(cluster, old)
+    cluster.resume(old)
+    await_health(cluster)
+    assert cluster.status().node(old.name).role in (Role.SYNC, Role.REPLICA)
+    assert cluster.leader() == new
+    cluster.resume(old)  # again: nothing to do
+    assert cluster.status().healthy
+
+
+@pytest.mark.parametrize("target", NOWHERE, ids=lambda target: type(target).__name__)
+def test_unknown_targets_are_refused_with_the_list(cluster: Cluster, target: Target) -> None:
+    assert isinstance(cluster, CanKill)
+    assert isinstance(cluster, CanStop)
+    assert isinstance(cluster, CanPause)
+    actions = (
+        cluster.kill,
+        cluster.restart,
+        cluster.shut_down,
+        cluster.pause,
+        cluster.resume,
+    )
+    for action in actions:
+        with pytest.raises(UnknownTarget, match="us-west-2"):
+            action(target)
+    assert cluster.status().healthy
+
+
+# links
+
+
+def test_links_have_the_delay_of_the_topology(cluster: Cluster) -> None:
+    topology = cluster.topology
+    links = {(link.source, link.target): link for link in cluster.status().links}
+    regions = topology.region_names
+    assert links.keys() == {(a, b) for a in regions for b in regions if a != b}
+    for (a, b), link in links.items():
+        assert link.delay_ms == topology.one_way_ms(a, b)
+        assert not link.cut
+
+
+def test_a_changed_link_shows_it_in_one_direction_until_reset(cluster: Cluster) -> None:
+    assert isinstance(cluster, HasWan)
+    cluster.set_link("us-west-2", "eu-west-1", delay_ms=200, jitter_ms=20)
+    cluster.set_link("us-west-2", "eu-west-1", cut=True)
+    changed = {(k.source, k.target): k for k in cluster.status().links}["us-west-2", "eu-west-1"]
+    assert (changed.delay_ms, changed.jitter_ms, changed.cut) == (200, 20, True)
+    assert [link.source for link in cluster.status().links if link.cut] == ["us-west-2"]
+    assert not cluster.status().healthy
+    cluster.reset_links()
+    cluster.reset_links()
+    test_links_have_the_delay_of_the_topology(cluster)
+
+
+def test_a_region_cut_off_loses_the_leader_and_heal_brings_it_back(cluster: Cluster) -> None:
+    assert isinstance(cluster, HasWan)
+    old = cluster.leader()
+    for other in set(cluster.topology.region_names) - {old.region}:
+        cluster.set_link(old.region, other, cut=True)
+        cluster.set_link(other, old.region, cut=True)
+    assert await_other_leader(cluster, old).region != old.region
+    wait_until(
+        lambda: not cluster.status().node(old.name).healthy,
+        what="the old leader out of service",
+        timeout_s=FAILOVER_S,
+    )
+    cluster.heal()
+    status = cluster.status()
+    assert status.healthy
+    assert status.node(old.name).role in (Role.SYNC, Role.REPLICA)
+
+
+def test_links_of_unknown_regions_or_of_one_region_are_refused(cluster: Cluster) -> None:
+    assert isinstance(cluster, HasWan)
+    with pytest.raises(UnknownTarget, match="us-west-2"):
+        cluster.set_link("nowhere", "us-west-2", cut=True)
+    with pytest.raises(BadInput):
+        cluster.set_link("us-west-2", "us-west-2", cut=True)
+
+
+# survival
+
+
+@pytest.mark.parametrize("goal", [SurvivalGoal.NONE, SurvivalGoal.ZONE, SurvivalGoal.REGION])
+def test_roles_fit_the_survival_goal(cluster: Cluster, goal: SurvivalGoal) -> None:
+    assert isinstance(cluster, HasSurvivalGoal)
+    cluster.set_survival_goal(goal)
+    assert cluster.survival_goal() is goal
+    home = cluster.leader().region
+
+    def fits() -> bool:
+        status = cluster.status()
+        waited_for = {node.region for node in status.nodes if node.role is Role.SYNC}
+        expected = {
+            SurvivalGoal.NONE: not waited_for,
+            SurvivalGoal.ZONE: home in waited_for,
+            SurvivalGoal.REGION: bool(waited_for - {home}),
+        }
+        return status.survival_goal is goal and status.healthy and expected[goal]
+
+    wait_until(fits, what=f"roles of {goal}", timeout_s=FAILOVER_S)
+
+
+# stopped
+
+
+def test_a_stopped_cluster_is_all_down_and_has_no_leader_until_started(cluster: Cluster) -> None:
+    cluster.stop()
+    cluster.stop()
+    status = cluster.status()
+    parts = [*status.nodes, *status.balancers, *status.coordinators]
+    assert {part.state for part in parts} == {State.DOWN}
+    assert not status.healthy
+    with pytest.raises(NotReady):
+        cluster.leader()
+    with pytest.raises(NotRunning, match="labkit up"):
+        cluster.heal()
+    cluster.start()
+    assert cluster.status().healthy
+    assert cluster.leader() in cluster.topology.nodes
