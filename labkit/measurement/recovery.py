@@ -168,7 +168,7 @@ def outages(
     return tuple(found), float(starts_s[-1] + healthy.width_s)
 
 
-def write_gap_s(ops: pd.DataFrame, fault: FaultWindow) -> float | None:
+def write_gap(ops: pd.DataFrame, fault: FaultWindow) -> tuple[float, float] | None:
     """The longest time between two acknowledgements whose interval overlaps the fault.
 
     The first scheduled moment and the last known one stand as the outer ends, so a gap that never
@@ -176,16 +176,24 @@ def write_gap_s(ops: pd.DataFrame, fault: FaultWindow) -> float | None:
     gap below one second says nothing.
 
     Returns:
-        Seconds, or None when the fault lies wholly outside the run.
+        When it began and ended, or None when the fault lies wholly outside the run.
     """
     if ops.empty:
         return None
     acks_s = np.sort(ops["finished_s"].to_numpy()[is_ok(ops)])
     ends_s = np.concatenate(([ops["scheduled_s"].min()], acks_s, [run_end_s(ops)]))
     healed_s = np.inf if fault.healed_s is None else fault.healed_s
-    overlaps = (ends_s[:-1] < healed_s) & (ends_s[1:] > fault.injected_s)
-    gaps_s = np.diff(ends_s)[overlaps]
-    return float(gaps_s.max()) if gaps_s.size else None
+    overlapping = np.flatnonzero((ends_s[:-1] < healed_s) & (ends_s[1:] > fault.injected_s))
+    if not overlapping.size:
+        return None
+    longest = overlapping[np.diff(ends_s)[overlapping].argmax()]
+    return float(ends_s[longest]), float(ends_s[longest + 1])
+
+
+def write_gap_s(ops: pd.DataFrame, fault: FaultWindow) -> float | None:
+    """The length of `write_gap` in seconds, None when there is none."""
+    gap = write_gap(ops, fault)
+    return None if gap is None else gap[1] - gap[0]
 
 
 def rpo_s(history: History, lost: Collection[str]) -> float:

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What a run proves: checkers, steady state, the result and its report."""

@@ -1,0 +1,105 @@
+"""From what a run recorded to its result."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+
+from pydantic import JsonValue
+
+from labkit.history import FaultWindow, History
+from labkit.measurement.histograms import latency_table
+from labkit.measurement.recovery import Healthy, recovery, rpo_s
+from labkit.topology import Topology
+from labkit.trading.audit import FinalRead
+from labkit.verdict.checkers import CHECKERS, Checker, Evidence, Finding, Verdict
+from labkit.verdict.result import Machine, Result, Summary
+
+
+def judge(
+    *,
+    scenario: str,
+    backend: str,
+    topology: Topology,
+    history: History,
+    ledger: Iterable[str],
+    final: FinalRead | None,
+    started_at: datetime,
+    finished_at: datetime,
+    steady_before: Finding | None = None,
+    steady_after: Finding | None = None,
+    parameters: Mapping[str, JsonValue] | None = None,
+    workload: Mapping[str, JsonValue] | None = None,
+    versions: Mapping[str, str] | None = None,
+    healthy: Healthy | None = None,
+    checkers: Sequence[Checker] = CHECKERS,
+) -> Result:
+    """Measure and judge a run.
+
+    Args:
+        scenario: its name, such as "node-loss".
+        ledger: ids of acknowledged orders, recorded outside the database.
+        final: the read of the database after healing; None makes every checker UNKNOWN.
+        started_at: with a time zone; so is `finished_at`.
+        parameters: of the notebook.
+        workload: what the clients did, for people and for comparing runs.
+        versions: of the servers; those of labkit and Python are added.
+        healthy: what counts as service.
+        checkers: by default all that a trading run is judged by.
+
+    Returns:
+        The result; its verdict is the worst of the findings. A fault that never bit makes it
+        UNKNOWN at best, because such a run shows a healthy system and nothing else.
+    """
+    healthy = healthy or Healthy()
+    evidence = Evidence.of(ledger, history, final)
+    findings = [
+        steady_before,
+        fault_bit(history.faults),
+        steady_after,
+        *(checker.check(evidence) for checker in checkers),
+    ]
+    summary = Summary(
+        scenario=scenario,
+        backend=backend,
+        topology=topology,
+        parameters=dict(parameters or {}),
+        workload=dict(workload or {}),
+        started_at=started_at,
+        finished_at=finished_at,
+        findings=tuple(finding for finding in findings if finding is not None),
+        healthy=healthy,
+        recovery=recovery(history, healthy),
+        rpo_s=None if final is None else rpo_s(history, evidence.lost),
+        latency=latency_table(history),
+        versions={
+            "labkit": version("labkit"),
+            "python": platform.python_version(),
+            **(versions or {}),
+        },
+        machine=Machine.here(),
+    )
+    return Result(summary, history)
+
+
+def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:
+    """Whether a probe saw the effect of every fault; None when there was no fault.
+
+    Proves: something was broken, so that what held, held under it.
+    Cannot: tell that nothing else broke at the same time.
+    """
+    if not faults:
+        return None
+    missed = [fault for fault in faults if fault.bit_s is None]
+    if missed:
+        return Finding(
+            "fault_bit",
+            Verdict.UNKNOWN,
+            f"void: {missed[0].label} was injected and did not bite",
+            tuple(f"{fault.label}: {fault.detail or 'no effect seen'}" for fault in missed[:10]),
+            len(missed),
+        )
+    labels = ", ".join(dict.fromkeys(fault.label for fault in faults))
+    return Finding("fault_bit", Verdict.PASS, f"{labels} took effect")

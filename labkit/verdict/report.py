@@ -1,0 +1,157 @@
+"""A result for people: in a notebook, in a terminal, and as a gate that can say no."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from labkit.errors import VerdictFailed, VerdictUnknown
+from labkit.verdict import words
+from labkit.verdict.checkers import Verdict, worst
+from labkit.verdict.requirements import PREFIX, requirements
+from labkit.verdict.result import Result, Summary
+
+TEMPLATES = Environment(
+    loader=PackageLoader("labkit.verdict"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+"""Escapes everything a template prints."""
+
+_TEXT_WIDTH = 110
+_STYLE = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "bold yellow"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """What a result says, verdict first."""
+
+    result: Result
+
+    def require(self, **limits: float) -> Report:
+        """Hold the result to limits: `require(rto_s=15, lost_acks=0, duplicates=0)`.
+
+        Every number must be at most its limit, in the worst region and under the worst fault;
+        `labkit.verdict.requirements.MEASURES` lists what there is. Findings that no limit speaks
+        of must pass too. Where the result was saved, its `result.json` is written again with the
+        outcomes, before anything is raised.
+
+        Returns:
+            The report with the outcomes in it; as the last line of a notebook's cell it is shown.
+
+        Raises:
+            BadInput: no such requirement, or a limit that is not a number of 0 or more.
+            VerdictFailed: something required is proven false; a line for each.
+            VerdictUnknown: nothing is false, but something is not proven; a line for each.
+        """
+        judged = self.result.with_findings(requirements(self.result.summary, limits))
+        judged.save_summary()
+        limited = {PREFIX + name for name in limits}
+        broken = [
+            finding
+            for finding in judged.findings
+            if finding.verdict is not Verdict.PASS and PREFIX + finding.checker not in limited
+        ]
+        if broken:
+            failed = worst(finding.verdict for finding in broken) is Verdict.FAIL
+            raise (VerdictFailed if failed else VerdictUnknown)(
+                "\n".join(f"{finding.checker}: {finding.summary}" for finding in broken)
+            )
+        return Report(judged)
+
+    def __str__(self) -> str:
+        out = Console(file=io.StringIO(), width=_TEXT_WIDTH, color_system=None)
+        with out.capture() as captured:
+            out.print(self)
+        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+    __repr__ = __str__
+
+    def __rich__(self) -> RenderableType:
+        summary = self.result.summary
+        verdict = summary.verdict
+        headline = Text.assemble(
+            (f"{words.HEADWORD[verdict]}.", _STYLE[verdict]), " ", words.plain_words(summary)
+        )
+        return Group(
+            Text(f"{summary.scenario} on {summary.backend}", style="dim"),
+            headline,
+            Padding(_headlines(summary), (1, 0, 0, 0)),
+            *([_recovery(summary)] if summary.recovery else []),
+            _latency(summary),
+            _findings(summary),
+        )
+
+    def _repr_html_(self) -> str:
+        return TEMPLATES.get_template("fragment.html.j2").render(context(self.result.summary))
+
+
+def context(summary: Summary) -> dict[str, object]:
+    """What the templates are filled with."""
+    return {
+        "summary": summary,
+        "headword": words.HEADWORD[summary.verdict],
+        "plain_words": words.plain_words(summary),
+        "headlines": words.headlines(summary),
+        "recovery": [words.recovery_cells(row) for row in summary.recovery],
+        "latency": words.latency_cells(summary.latency),
+        "HEADWORD": words.HEADWORD,
+        "check_name": words.check_name,
+    }
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+
+
+def _headlines(summary: Summary) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    for label, value in words.headlines(summary):
+        table.add_row(label, Text(value))
+    return table
+
+
+def _recovery(summary: Summary) -> Table:
+    table = _table("\nRecovery")
+    for heading in ("fault", "region"):
+        table.add_column(heading)
+    for heading in ("RTO", "write gap", "unavailable"):
+        table.add_column(heading, justify="right")
+    for row in summary.recovery:
+        table.add_row(*(Text(cell) for cell in words.recovery_cells(row)))
+    return table
+
+
+def _latency(summary: Summary) -> Table:
+    latency = words.latency_cells(summary.latency)
+    table = _table("Latency in ms from the scheduled moment, and operations not acknowledged")
+    table.add_column("region")
+    for phase in latency.phases:
+        for heading in ("p50", "p99", "not ok"):
+            table.add_column(f"{phase}\n{heading}", justify="right")
+    for region, cells in latency.rows:
+        table.add_row(Text(region), *cells)
+    return table
+
+
+def _findings(summary: Summary) -> Table:
+    table = _table("What was checked")
+    table.add_column("check", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("finding")
+    for finding in summary.findings:
+        lines = [finding.summary, *(f"  {offender}" for offender in finding.offenders)]
+        if finding.count > len(finding.offenders) > 0:
+            lines.append(f"  and {finding.count - len(finding.offenders):,} more")
+        table.add_row(
+            words.check_name(finding.checker),
+            Text(words.HEADWORD[finding.verdict].lower(), style=_STYLE[finding.verdict]),
+            Text("\n".join(lines)),
+        )
+    return table

@@ -1,0 +1,135 @@
+"""What the author of a scenario requires of its numbers: `report.require(rto_s=15)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from labkit.errors import BadInput
+from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.recovery import Recovery
+from labkit.measurement.windows import Phase
+from labkit.verdict.checkers import Finding, Verdict, worst
+from labkit.verdict.result import Summary
+
+PREFIX = "require_"
+"""What the finding of a requirement is called: this and the requirement's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One number that a limit is held against.
+
+    Attributes:
+        value: None when it is not known.
+        where: whose number it is, or why there is none.
+        beyond: what `value` is at least, where it is not known exactly.
+    """
+
+    value: float | None
+    where: str
+    beyond: float = 0.0
+
+    def verdict(self, limit: float) -> Verdict:
+        """Whether it is at most `limit`."""
+        if self.value is None:
+            return Verdict.FAIL if self.beyond > limit else Verdict.UNKNOWN
+        return Verdict.PASS if self.value <= limit else Verdict.FAIL
+
+
+def requirements(summary: Summary, limits: Mapping[str, float]) -> tuple[Finding, ...]:
+    """A finding for each limit, worst region and fault first.
+
+    Raises:
+        BadInput: no such requirement, or a limit that is not a number of 0 or more.
+    """
+    for name, limit in limits.items():
+        if name not in MEASURES:
+            raise BadInput(f"no requirement {name!r}: there are {', '.join(MEASURES)}")
+        if not limit >= 0:
+            raise BadInput(f"{name} must be 0 or more, not {limit!r}")
+    return tuple(_finding(name, limit, MEASURES[name](summary)) for name, limit in limits.items())
+
+
+def worst_recovery(summary: Summary) -> Recovery | None:
+    """The region that took longest to recover, unrecovered first; None without a fault."""
+    rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
+    return max(rows, key=lambda row: float("inf") if row.rto_s is None else row.rto_s, default=None)
+
+
+def worst_write_gap(summary: Summary) -> Recovery | None:
+    """The region whose write gap was longest; None when no gap could be measured."""
+    rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
+    known = [row for row in rows if row.write_gap_s is not None]
+    return max(known, key=lambda row: row.write_gap_s or 0.0, default=None)
+
+
+def _finding(name: str, limit: float, measured: Iterable[Measured]) -> Finding:
+    numbers = list(measured)
+    verdict = worst(number.verdict(limit) for number in numbers)
+    broken = [number for number in numbers if number.verdict(limit) is not Verdict.PASS]
+    decisive = [number for number in numbers if number.verdict(limit) is verdict]
+    number = max(decisive, key=lambda n: n.beyond if n.value is None else n.value)
+    value = "not known" if number.value is None else f"{number.value:.4g}"
+    if number.value is None and number.beyond > limit:
+        value = f"more than {number.beyond:.4g}"
+    return Finding(
+        PREFIX + name,
+        verdict,
+        f"{name} is {value} ({number.where}), required at most {limit:g}",
+        tuple(number.where for number in broken[:10]),
+        len(broken),
+    )
+
+
+def _of_regions(value: Callable[[Recovery], Measured]) -> Callable[[Summary], Iterable[Measured]]:
+    def measure(summary: Summary) -> Iterable[Measured]:
+        rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
+        return [value(row) for row in rows] or [Measured(None, "no fault was injected")]
+
+    return measure
+
+
+def _rto(row: Recovery) -> Measured:
+    if row.rto_s is not None:
+        return Measured(row.rto_s, f"{row.region}, {row.fault}")
+    seen = f"not recovered in {row.observed_s:.1f} s" if row.observed_s else "not watched"
+    return Measured(None, f"{row.region}, {row.fault}: {seen}", beyond=row.observed_s)
+
+
+def _of_checker(checker: str) -> Callable[[Summary], Iterable[Measured]]:
+    def measure(summary: Summary) -> Iterable[Measured]:
+        finding = summary.finding(checker)
+        if finding is None:
+            return [Measured(None, "nobody looked")]
+        known = finding.verdict is not Verdict.UNKNOWN
+        return [Measured(finding.count if known else None, finding.summary)]
+
+    return measure
+
+
+def _rpo(summary: Summary) -> Iterable[Measured]:
+    where = "nobody could look" if summary.rpo_s is None else "first lost ack to the fault"
+    return [Measured(summary.rpo_s, where)]
+
+
+def _p99(summary: Summary) -> Iterable[Measured]:
+    settled = (Phase.AFTER, Phase.WHOLE)
+    rows = [row for row in summary.latency if row.phase in settled and row.region != ALL_REGIONS]
+    measured = [Measured(row.p99_ms, f"{row.region}, {row.phase}") for row in rows]
+    return measured or [Measured(None, "the fault was never healed")]
+
+
+MEASURES: dict[str, Callable[[Summary], Iterable[Measured]]] = {
+    "rto_s": _of_regions(_rto),
+    "write_gap_s": _of_regions(lambda r: Measured(r.write_gap_s, f"{r.region}, {r.fault}")),
+    "unavailable_s": _of_regions(lambda r: Measured(r.unavailable_s, f"{r.region}, {r.fault}")),
+    "lost_acks": _of_checker("lost_acks"),
+    "rpo_s": _rpo,
+    "duplicates": _of_checker("duplicates"),
+    "p99_ms": _p99,
+}
+"""What can be required; every number is that of the worst region and fault.
+
+`p99_ms` is that of the whole run, or of the time after the fault where there was one.
+"""

@@ -1,0 +1,216 @@
+"""What a run leaves behind: everything recorded, measured and found.
+
+A result is saved as three files of its run folder: `result.json` (this module's `Summary`; its
+JSON schema is docs/result.schema.json), `samples.parquet` and `faults.jsonl` (the history).
+
+Write the schema anew after a change:
+
+    python -m labkit.verdict.result > docs/result.schema.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    JsonValue,
+    ValidationError,
+    computed_field,
+)
+
+from labkit.errors import BadInput
+from labkit.history import History
+from labkit.measurement.histograms import Latency
+from labkit.measurement.recovery import Healthy, Recovery
+from labkit.topology import Topology
+from labkit.verdict.checkers import Finding, Verdict, worst
+
+if TYPE_CHECKING:
+    from labkit.verdict.report import Report
+
+SCHEMA_VERSION = 1
+"""Raised when a reader of the last version would misread the new one."""
+RESULT_FILE = "result.json"
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
+
+
+class Machine(BaseModel):
+    """What a run was measured on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cores: int
+    platform: str
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This machine; cores are those this process may use."""
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+        return cls(cores=cores or 1, platform=platform.platform())
+
+
+class Summary(BaseModel):
+    """`result.json`: a run without its single operations.
+
+    Attributes:
+        workload: what the clients did, such as {"rate_per_s": 60, "seed": 1}.
+        healthy: how `recovery` tells service from outage.
+        recovery: a row a fault and region, then one for all regions.
+        rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
+        latency: a row a region and phase, then those of all regions.
+        findings: of the steady state, the faults, the checkers and the requirements.
+        versions: of labkit, Python and the servers.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: Literal[1] = 1
+    scenario: str
+    backend: str
+    topology: Topology
+    parameters: dict[str, JsonValue]
+    workload: dict[str, JsonValue]
+    started_at: UtcDatetime
+    finished_at: UtcDatetime
+    findings: tuple[Finding, ...]
+    healthy: Healthy
+    recovery: tuple[Recovery, ...]
+    rpo_s: float | None
+    latency: tuple[Latency, ...]
+    versions: dict[str, str]
+    machine: Machine
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings."""
+        return worst(finding.verdict for finding in self.findings)
+
+    def finding(self, checker: str) -> Finding | None:
+        """What that checker found, None where it did not look."""
+        return next((f for f in self.findings if f.checker == checker), None)
+
+    def to_json(self) -> str:
+        """The content of `result.json`."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+    @classmethod
+    def load(cls, folder: Path) -> Summary:
+        """Read the `result.json` of a run folder.
+
+        Raises:
+            BadInput: there is none, or this version of labkit cannot read it.
+        """
+        path = folder / RESULT_FILE
+        try:
+            data = json.loads(path.read_text())
+            version = data.get("schema_version")
+            if version != SCHEMA_VERSION:
+                raise BadInput(
+                    f"{path}: schema version {version}, this labkit reads {SCHEMA_VERSION}"
+                )
+            return cls.model_validate(data)
+        except OSError as error:
+            raise BadInput(f"{path}: no result there ({error.strerror})") from error
+        except (ValueError, AttributeError, ValidationError) as error:
+            raise BadInput(f"{path}: not a result: {str(error).splitlines()[0]}") from error
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A run: its summary and every operation.
+
+    Attributes:
+        folder: where it was saved, None before that.
+    """
+
+    summary: Summary
+    history: History
+    folder: Path | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings."""
+        return self.summary.verdict
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the steady state, the faults, the checkers and the requirements say."""
+        return self.summary.findings
+
+    @property
+    def report(self) -> Report:
+        """The result for people; ask it what is required."""
+        from labkit.verdict.report import Report  # the report is made of results
+
+        return Report(self)
+
+    def __repr__(self) -> str:
+        return f"<Result of {self.summary.scenario} on {self.summary.backend}: {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
+    def with_findings(self, findings: Iterable[Finding]) -> Result:
+        """The same run with further findings; one of the same checker is replaced."""
+        new = {finding.checker: finding for finding in (*self.findings, *findings)}
+        summary = self.summary.model_copy(update={"findings": tuple(new.values())})
+        return replace(self, summary=summary)
+
+    def save(self, folder: Path) -> Result:
+        """Write the three files into a run folder, which is made when it is not there.
+
+        Returns:
+            The same result, which now knows its folder.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.history.save(folder)
+        saved = replace(self, folder=folder)
+        saved.save_summary()
+        return saved
+
+    def save_summary(self) -> None:
+        """Write `result.json` again where this result was saved; does nothing before that."""
+        if self.folder is not None:
+            path = self.folder / RESULT_FILE
+            draft = path.with_suffix(".json.new")
+            draft.write_text(self.summary.to_json())
+            draft.replace(path)  # a reader sees the old one or the new one, never half
+
+    @classmethod
+    def load(cls, folder: Path) -> Result:
+        """Read back what `save` wrote.
+
+        Raises:
+            BadInput: it is not there, or this version of labkit cannot read it.
+        """
+        summary = Summary.load(folder)
+        try:
+            history = History.load(folder)
+        except OSError as error:
+            raise BadInput(f"{folder}: only a part of a result is there: {error}") from error
+        return cls(summary, history, folder)
+
+
+def schema_json() -> str:
+    """The JSON schema of `result.json`."""
+    schema = Summary.model_json_schema(by_alias=True, mode="serialization")
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_json())

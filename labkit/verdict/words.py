@@ -1,0 +1,128 @@
+"""A summary in words and small tables, the same for a notebook, a terminal and a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labkit.measurement.histograms import Latency
+from labkit.measurement.recovery import Recovery
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.requirements import worst_recovery, worst_write_gap
+from labkit.verdict.result import Summary
+
+HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
+UNKNOWN = "unknown"
+
+
+def plain_words(summary: Summary) -> str:
+    """The verdict as a sentence or two, without its headword."""
+    if summary.verdict is not Verdict.PASS:
+        reasons = [f.summary for f in summary.findings if f.verdict is summary.verdict]
+        return _sentence("; ".join(reasons) or "nothing was checked")
+    lost = summary.finding("lost_acks")
+    words = [lost.summary if lost else f"all {len(summary.findings)} checks hold"]
+    slowest = worst_recovery(summary)
+    if slowest and slowest.rto_s == 0:
+        words.append(f"service stayed healthy under {slowest.fault}")
+    elif slowest and slowest.rto_s:
+        words.append(f"service was back {seconds(slowest.rto_s)} after {slowest.fault}")
+    return " ".join(_sentence(word) for word in words)
+
+
+def headlines(summary: Summary) -> list[tuple[str, str]]:
+    """The numbers people ask for first: what it is, and what it was."""
+    return [
+        ("RTO", _rto(summary)),
+        ("Write gap", _write_gap(summary)),
+        ("Lost acks", _count(summary, "lost_acks")),
+        ("Duplicates", _count(summary, "duplicates")),
+    ]
+
+
+def recovery_cells(row: Recovery) -> tuple[str, ...]:
+    """Fault, region, RTO, write gap and unavailability of one row."""
+    gap = UNKNOWN if row.write_gap_s is None else seconds(row.write_gap_s)
+    return row.fault, row.region, rto_words(row), gap, seconds(row.unavailable_s)
+
+
+def rto_words(row: Recovery) -> str:
+    """`6.25 s`, or why there is none."""
+    if row.rto_s is not None:
+        return seconds(row.rto_s)
+    if row.observed_s > 0:
+        return f"not recovered in {seconds(row.observed_s)}"
+    return "not watched"
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTable:
+    """p50 and p99 per region, a pair of columns a phase.
+
+    Attributes:
+        phases: in order.
+        rows: the region and the cells: p50, p99 and "not acknowledged" of each phase in turn.
+    """
+
+    phases: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def latency_cells(latency: tuple[Latency, ...]) -> LatencyTable:
+    """Turn rows a region and phase into rows a region."""
+    phases = tuple(dict.fromkeys(row.phase for row in latency))
+    cells: dict[str, list[str]] = {}
+    for row in latency:
+        failed = row.fail + row.info
+        cells.setdefault(row.region, []).extend(
+            (milliseconds(row.p50_ms), milliseconds(row.p99_ms), f"{failed:,}")
+        )
+    return LatencyTable(phases, tuple((name, tuple(row)) for name, row in cells.items()))
+
+
+def seconds(value: float) -> str:
+    """`0.05 s`, `6.25 s`, `14.2 s`, `140 s`: three digits."""
+    return (
+        f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+    )
+
+
+def milliseconds(value: float | None) -> str:
+    """`2.4`, `366`, `6,012`: milliseconds, a dash where there are none."""
+    if value is None:
+        return "–"  # noqa: RUF001 - a dash in a table
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def check_name(checker: str) -> str:
+    """A checker's name as people read it."""
+    return checker.replace("_", " ", 1)
+
+
+def _rto(summary: Summary) -> str:
+    row = worst_recovery(summary)
+    if row is None:
+        return "no fault was injected"
+    if row.rto_s == 0:
+        return "0 s (service stayed healthy)"
+    return f"{rto_words(row)} ({row.region}, {row.fault})"
+
+
+def _write_gap(summary: Summary) -> str:
+    if not summary.recovery:
+        return "no fault was injected"
+    row = worst_write_gap(summary)
+    if row is None or row.write_gap_s is None:
+        return UNKNOWN
+    return f"{seconds(row.write_gap_s)} ({row.region}, {row.fault})"
+
+
+def _count(summary: Summary, checker: str) -> str:
+    finding = summary.finding(checker)
+    if finding is None:
+        return UNKNOWN
+    count = UNKNOWN if finding.verdict is Verdict.UNKNOWN else f"{finding.count:,}"
+    return f"{count} ({finding.summary})"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

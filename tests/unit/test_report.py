@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from histories import FAULT, REGIONS, failover_run, orders
+from rich.console import Console
+
+from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
+from labkit.history import FaultWindow, History, Outcome
+from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.result import Result, Summary
+
+
+class Text(HTMLParser):
+    """The words of a page, without its scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self.tags or self.tags[-1] not in {"style", "script"}:
+            self.words.append(data)
+
+    def __str__(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def requirement(result: Result, name: str) -> Finding:
+    finding = result.summary.finding(f"require_{name}")
+    assert finding is not None
+    return finding
+
+
+def never_back() -> Result:
+    """One region, never healthy again in the 29 s it was watched."""
+    ops = [
+        *orders("us-west-2", 100, 110),
+        *orders("us-west-2", 110, 140, outcome=Outcome.INFO),
+    ]
+    return failover_run(history=History.of(ops, [replace(FAULT, healed_s=None)]))
+
+
+def test_what_holds_becomes_part_of_the_findings():
+    report = failover_run().report.require(rto_s=15, write_gap_s=7, lost_acks=0, duplicates=0)
+    names = ("rto_s", "write_gap_s", "lost_acks", "duplicates")
+    assert {requirement(report.result, name).verdict for name in names} == {Verdict.PASS}
+    assert report.result.verdict is Verdict.PASS
+
+
+def test_every_broken_requirement_has_its_line():
+    with pytest.raises(VerdictFailed) as raised:
+        failover_run(lose=3).report.require(rto_s=2, lost_acks=0, duplicates=0)
+    lines = str(raised.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["require_rto_s", "require_lost_acks"]
+    assert lines[0].endswith("rto_s is 5 (us-west-2, kill us-west-2/1), required at most 2")
+
+
+def test_the_worst_region_decides():
+    assert failover_run().report.require(p99_ms=151)
+    with pytest.raises(VerdictFailed, match=r"p99_ms is 150 .*eu-west-1, after"):
+        failover_run().report.require(p99_ms=149)
+
+
+def test_a_finding_no_limit_speaks_of_must_pass_too():
+    with pytest.raises(VerdictFailed, match="lost_acks"):
+        failover_run(lose=1).report.require(rto_s=15)
+
+
+def test_a_limit_may_allow_what_a_checker_refuses():
+    """A scenario that shows what weaker guarantees lose."""
+    report = failover_run(lose=3).report.require(lost_acks=5, rpo_s=15)
+    assert requirement(report.result, "lost_acks").verdict is Verdict.PASS
+    assert report.result.verdict is Verdict.FAIL  # they are lost all the same
+
+
+def test_a_void_run_fulfils_no_requirement():
+    with pytest.raises(VerdictUnknown, match="did not bite"):
+        failover_run(faults=[replace(FAULT, bit_s=None)]).report.require(rto_s=15)
+
+
+def test_without_a_final_read_losses_are_unknown():
+    with pytest.raises(VerdictUnknown, match="require_lost_acks: lost_acks is not known"):
+        failover_run(final=None).report.require(lost_acks=0)
+
+
+def test_without_a_fault_there_is_no_rto():
+    with pytest.raises(VerdictUnknown, match="no fault was injected"):
+        failover_run(faults=[]).report.require(rto_s=15)
+
+
+def test_without_a_fault_p99_is_that_of_the_whole_run():
+    report = failover_run(faults=[]).report.require(p99_ms=6001)
+    assert "whole run" in requirement(report.result, "p99_ms").summary
+
+
+def test_a_service_that_did_not_come_back_breaks_any_limit_it_was_watched_for():
+    with pytest.raises(VerdictFailed, match=r"rto_s is more than 29.* not recovered"):
+        never_back().report.require(rto_s=15)
+
+
+def test_a_service_watched_for_less_than_the_limit_is_unknown():
+    judged = never_back().with_findings(
+        [Finding("lost_acks", Verdict.PASS, ""), Finding("phantoms", Verdict.PASS, "")]
+    )
+    with pytest.raises(VerdictUnknown, match="require_rto_s: rto_s is not known"):
+        judged.report.require(rto_s=60)
+
+
+def test_without_an_after_p99_is_unknown():
+    with pytest.raises(VerdictFailed, match="require_p99_ms: p99_ms is not known"):
+        never_back().report.require(p99_ms=400, rto_s=15)
+
+
+@pytest.mark.parametrize(
+    ("limits", "names"),
+    [({"rto": 15}, "rto_s"), ({"rto_s": -1}, "rto_s"), ({"p99_ms": float("nan")}, "p99_ms")],
+    ids=["unknown", "negative", "nan"],
+)
+def test_a_requirement_that_cannot_be_is_refused(limits: dict[str, float], names: str):
+    with pytest.raises(BadInput, match=names):
+        failover_run().report.require(**limits)
+
+
+def test_outcomes_are_written_even_when_they_fail(tmp_path: Path):
+    result = failover_run().save(tmp_path)
+    with pytest.raises(VerdictFailed):
+        result.report.require(rto_s=1)
+    saved = Summary.load(tmp_path)
+    assert saved.verdict is Verdict.FAIL
+    assert saved.finding("require_rto_s").verdict is Verdict.FAIL
+
+
+def test_a_result_that_was_not_saved_writes_nothing(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failover_run().report.require(rto_s=15)
+    assert list(tmp_path.iterdir()) == []
+
+
+def text_of(result: Result) -> str:
+    return str(result.report)
+
+
+def page_of(result: Result) -> str:
+    return str(Text(result.report._repr_html_()))
+
+
+@pytest.mark.parametrize("render", [text_of, page_of], ids=["text", "html"])
+class TestEveryForm:
+    def test_begins_with_the_verdict_in_plain_words(self, render):
+        words = render(failover_run())
+        assert re.search(
+            r"^node-loss on fake\s+Passed\.? All 1,800 acknowledged orders in the database\. "
+            r"Service was back 5\.00 s after kill us-west-2/1\.",
+            words,
+        )
+
+    def test_says_why_it_failed(self, render):
+        assert re.search(
+            r"Failed\.? 2 of 1,800 acknowledged orders missing", render(failover_run(lose=2))
+        )
+
+    def test_says_why_nothing_is_proven(self, render):
+        void = failover_run(faults=[replace(FAULT, bit_s=None)])
+        assert re.search(r"Not proven\.? Void: kill us-west-2/1 was injected", render(void))
+
+    def test_has_the_numbers_in_their_order(self, render):
+        words = render(failover_run())
+        headings = ["RTO", "Write gap", "Lost acks", "Duplicates", "Latency", "checked"]
+        places = [words.index(heading) for heading in headings]
+        assert places == sorted(places)
+        latency = words[words.index("Latency") : words.index("checked")]
+        assert re.search(r"before.*during.*after.*p50.*p99", latency, re.DOTALL)
+        for region in REGIONS:
+            assert region in latency
+
+    def test_says_that_service_stayed_healthy(self, render):
+        late = FaultWindow("kill", "us-west-2/2", injected_s=130, bit_s=130.1, healed_s=140)
+        words = render(failover_run(faults=[late]))
+        assert "Service stayed healthy under kill us-west-2/2." in words
+        assert "0 s (service stayed healthy)" in words
+
+    def test_says_that_service_did_not_recover(self, render):
+        assert "not recovered in 29.2 s" in render(never_back())
+
+    def test_says_that_there_was_no_fault(self, render):
+        assert "no fault was injected" in render(failover_run(faults=[]))
+
+    def test_shows_what_it_was_given_as_it_was_given(self, render):
+        odd = failover_run(scenario="<b>[bold]5 > 3[/bold] & so on")
+        assert "<b>[bold]5 > 3[/bold] & so on" in render(odd)
+
+
+def test_a_terminal_gets_the_same_words():
+    report = failover_run().report
+    console = Console(width=110, force_terminal=True, color_system="standard")
+    with console.capture() as captured:
+        console.print(report)
+    coloured = captured.get()
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert plain != coloured
+    assert plain.split() == str(report).split()
+
+
+def test_a_result_is_shown_by_its_report():
+    result = failover_run()
+    assert result._repr_html_() == result.report._repr_html_()
+    assert repr(result) == "<Result of node-loss on fake: pass>"

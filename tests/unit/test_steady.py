@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from histories import orders
+
+from labkit.errors import BadInput
+from labkit.history import History, Op, Outcome
+from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.steady import SteadyState
+
+STEADY = SteadyState(p99_ms=400, success_ratio=0.99)
+
+
+def check(ops: list[Op], *, regions: tuple[str, ...] = ("west",), when: str = "before") -> Finding:
+    return STEADY.check(History.of(ops).ops, regions=regions, since_s=100, until_s=110, when=when)
+
+
+def test_fast_and_acked_is_steady():
+    finding = check(orders("west", 100, 110, latency_s=0.1))
+    assert (finding.verdict, finding.checker) == (Verdict.PASS, "steady_before")
+
+
+def test_a_slow_region_is_named():
+    ops = [*orders("west", 100, 110), *orders("east", 100, 110, latency_s=0.5)]
+    finding = check(ops, regions=("west", "east"), when="after")
+    assert finding.checker == "steady_after"
+    assert finding.verdict is Verdict.FAIL
+    assert finding.offenders == ("east: p99 500 ms, above 400 ms",)
+
+
+def test_a_region_that_fails_more_than_allowed_is_named():
+    ops = [*orders("west", 100, 109), *orders("west", 109, 110, outcome=Outcome.INFO)]
+    finding = check(ops)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.offenders == ("west: 20 of 200 not acknowledged, more than 1.00%",)
+
+
+def test_a_region_where_nothing_is_acked_is_not_steady():
+    assert check(orders("west", 100, 110, outcome=Outcome.FAIL)).verdict is Verdict.FAIL
+
+
+def test_a_region_without_operations_is_unknown():
+    finding = check(orders("west", 100, 110), regions=("west", "east"))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.offenders == ("east: no operation",)
+
+
+def test_one_bad_region_outweighs_a_silent_one():
+    finding = check(orders("west", 100, 110, latency_s=1), regions=("west", "east"))
+    assert finding.verdict is Verdict.FAIL
+
+
+def test_only_what_was_scheduled_in_the_interval_counts():
+    ops = [
+        *orders("west", 90, 100, latency_s=5),
+        *orders("west", 100, 110),
+        *orders("west", 110, 120, outcome=Outcome.FAIL),
+    ]
+    assert check(ops).verdict is Verdict.PASS
+
+
+def test_no_region_is_unknown():
+    assert check(orders("west", 100, 110), regions=()).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"p99_ms": 0}, {"p99_ms": 400, "success_ratio": 1.5}], ids=["p99", "ratio"]
+)
+def test_a_hypothesis_that_cannot_be_is_refused(wrong: dict[str, float]):
+    with pytest.raises(BadInput, match=list(wrong)[-1]):
+        SteadyState(**wrong)
