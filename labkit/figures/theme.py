@@ -70,6 +70,14 @@ SIZE_PX = {"small": 14, "text": 16, "title": 20, "number": 40}
 _INK = "#737780"  # 4.5:1 on white, 4.2:1 on #111: text of figures that cannot know their page
 _GRID = "rgba(128, 132, 140, 0.28)"
 
+_AXIS = {
+    "gridcolor": _GRID,
+    "linecolor": _GRID,
+    "zeroline": False,
+    "automargin": True,
+    "title": {"font": {"size": SIZE_PX["text"]}},
+}
+
 LIGHT = {
     "ink": "#1b1f24",
     "muted": "#59616b",
@@ -96,14 +104,8 @@ TEMPLATE = go.layout.Template(
         margin={"l": 72, "r": 24, "t": 72, "b": 56},
         hovermode="x unified",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        xaxis={"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID, "automargin": True},
-        yaxis={
-            "gridcolor": _GRID,
-            "zeroline": False,
-            "linecolor": _GRID,
-            "automargin": True,
-            "rangemode": "tozero",
-        },
+        xaxis=_AXIS,
+        yaxis={**_AXIS, "rangemode": "tozero"},
     ),
     data={"scatter": [go.Scatter(line={"width": 2.5})]},
 )
@@ -159,7 +161,7 @@ def css() -> str:
 body[data-jp-theme-light="true"] {{ {light} }}
 body[data-jp-theme-light="false"] {{ {dark} }}
 .lk-figures .js-plotly-plot
-:is(.xtick text, .ytick text, .xtitle, .ytitle, .gtitle, .legendtext) {{
+:is([class$="tick"] text, [class$="title"], .legendtext, .annotation-text) {{
   fill: var(--lk-ink) !important;
 }}
 """

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Widgets for notebooks."""
