@@ -1,0 +1,285 @@
+"""Faults as data and as words; how `applied` heals. What they do is in tests/contract."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from labkit.cluster.base import Cluster
+from labkit.errors import BadInput, FaultUnavailable, UnknownTarget
+from labkit.faults.base import Fault, Probe, applied, await_bite, parts_of
+from labkit.faults.kill import Kill
+from labkit.faults.links import Direction, LinkFault
+from labkit.faults.parse import FAULTS, parse
+from labkit.faults.partition import Partition
+from labkit.faults.pause import Pause
+from labkit.faults.slow import Slow
+from labkit.faults.stop import Stop
+from labkit.testing import FakeCluster
+from labkit.topology import DEFAULT, Balancer, Node, Region, Topology
+
+NODE = Node(region="us-west-2", index=1)
+WEST, EAST, EU = (Region(name=name) for name in ("us-west-2", "us-east-1", "eu-west-1"))
+LINK_FAULTS: list[type[LinkFault]] = [Partition, Slow]
+
+
+class CoreOnly:
+    """A cluster without any capability."""
+
+    def __init__(self) -> None:
+        fake = FakeCluster()
+        self.backend = "core-only"
+        self.topology = fake.topology
+        self.start, self.stop, self.heal = fake.start, fake.stop, fake.heal
+        self.dsn, self.status, self.leader = fake.dsn, fake.status, fake.leader
+
+
+@dataclass(frozen=True)
+class Scripted(Fault):
+    """Writes down what is called, and does what the test says."""
+
+    name = "scripted"
+    log: list[str] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    on_inject: Callable[[], None] = lambda: None
+
+    def available(self, cluster: Cluster) -> str | None:
+        return None
+
+    def inject(self, cluster: Cluster) -> None:
+        self.log.append("inject")
+        self.on_inject()
+
+    def probe(self, cluster: Cluster) -> Probe:
+        return self.probes.pop(0) if self.probes else Probe(False, "calm")
+
+    def heal(self, cluster: Cluster) -> None:
+        self.log.append("heal")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    fake = FakeCluster()
+    fake.start()
+    return fake
+
+
+# applied
+
+
+def test_applied_heals_at_the_end_of_its_block(cluster: FakeCluster) -> None:
+    fault = Scripted(NODE)
+    with applied(fault, cluster):
+        fault.log.append("block")
+    assert fault.log == ["inject", "block", "heal"]
+
+
+def test_applied_heals_when_its_block_raises(cluster: FakeCluster) -> None:
+    fault = Scripted(NODE)
+    with pytest.raises(KeyboardInterrupt), applied(fault, cluster):
+        interrupt()
+    assert fault.log == ["inject", "heal"]
+
+
+def test_applied_heals_an_injection_that_was_interrupted(cluster: FakeCluster) -> None:
+    fault = Scripted(NODE, on_inject=interrupt)
+    with pytest.raises(KeyboardInterrupt), applied(fault, cluster):
+        pytest.fail("the block ran although the injection was interrupted")
+    assert fault.log == ["inject", "heal"]
+
+
+def test_applied_refuses_a_fault_that_holds_already_and_does_not_heal_it(
+    cluster: FakeCluster,
+) -> None:
+    fault = Scripted(NODE, probes=[Probe(True, "down since yesterday")])
+    with (
+        pytest.raises(FaultUnavailable, match="down since yesterday"),
+        applied(fault, cluster),
+    ):
+        pytest.fail("the block of a refused fault was run")
+    assert fault.log == []
+
+
+def test_await_bite_probes_until_the_effect_shows(cluster: FakeCluster) -> None:
+    fault = Scripted(NODE, probes=[Probe(False, "not yet"), Probe(True, "now")])
+    assert await_bite(fault, cluster) == Probe(True, "now")
+
+
+def test_await_bite_gives_the_last_probe_of_a_fault_without_effect(cluster: FakeCluster) -> None:
+    fault = Scripted(NODE, probes=[Probe(False, "not yet"), Probe(False, "still not")])
+    assert not await_bite(fault, cluster, timeout_s=0.05).bit
+
+
+# availability
+
+
+@pytest.mark.parametrize("fault", [Kill(NODE), Stop(NODE), Pause(NODE), Partition(WEST), Slow(EU)])
+def test_a_backend_without_the_capability_is_told_so(fault: Fault) -> None:
+    core: Cluster = CoreOnly()
+    with pytest.raises(FaultUnavailable, match=rf"^{fault.label}: the core-only backend "):
+        fault.require_available(core)
+    with pytest.raises(FaultUnavailable, match="core-only"):
+        fault.inject(core)
+    fault.heal(core)  # nothing can have been injected, so there is nothing to heal
+
+
+@pytest.mark.parametrize("fault", [Partition(WEST), Slow(WEST)])
+def test_link_faults_need_the_wan_on(fault: LinkFault) -> None:
+    cluster = FakeCluster(wan=False)
+    cluster.start()
+    assert "--wan on" in (fault.available(cluster) or "")
+    with pytest.raises(FaultUnavailable, match="--wan on"):
+        fault.inject(cluster)
+    fault.heal(cluster)
+
+
+@pytest.mark.parametrize("fault", LINK_FAULTS)
+def test_link_faults_need_a_second_region(fault: type[LinkFault]) -> None:
+    alone = Topology.model_validate({"region": [{"name": "us-west-2"}], "survive": "zone"})
+    assert "only one region" in (fault(WEST).available(FakeCluster(alone)) or "")
+
+
+# probes
+
+
+def test_a_kill_that_spared_a_part_did_not_bite(cluster: FakeCluster) -> None:
+    for node in cluster.topology.nodes_of("us-west-2"):
+        cluster.kill(node)
+    probe = Kill(WEST).probe(cluster)
+    assert not probe.bit
+    assert probe.detail == ("2 of 5 parts not down: lb:us-west-2 running, etcd:us-west-2 running")
+
+
+def test_a_cut_that_nobody_noticed_did_not_bite() -> None:
+    """Partition of a region is not proven by its links alone."""
+
+    class Unmoved(FakeCluster):
+        def _linked(self, a: str, b: str) -> bool:
+            return True
+
+    cluster = Unmoved()
+    cluster.start()
+    fault = Partition(WEST)
+    fault.inject(cluster)
+    assert fault.probe(cluster).detail.endswith("us-west-2 is still in service")
+    assert not fault.probe(cluster).bit
+
+
+def test_a_link_that_stayed_as_it_was_is_named(cluster: FakeCluster) -> None:
+    cluster.set_link("us-west-2", "us-east-1", delay_ms=133)
+    probe = Slow(WEST, peer=EAST).probe(cluster)
+    assert probe == Probe(False, "1 of 2 links do not show it: us-east-1>us-west-2 33 ms")
+
+
+def test_parts_of_a_region_are_all_that_lies_in_it(cluster: FakeCluster) -> None:
+    names = [part.name for part in parts_of(cluster.status(), EU)]
+    assert names == ["eu-west-1/1", "eu-west-1/2", "eu-west-1/3", "lb:eu-west-1", "etcd:eu-west-1"]
+
+
+# links as data
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "links"),
+    [
+        (Partition(WEST, EAST), "us-west-2:us-east-1", {"we", "ew"}),
+        (Partition(WEST, EAST, Direction.OUT), "us-west-2>us-east-1", {"we"}),
+        (Partition(WEST, EAST, Direction.IN), "us-east-1>us-west-2", {"ew"}),
+        (Partition(WEST), "us-west-2", {"we", "ew", "wu", "uw"}),
+        (Partition(WEST, None, Direction.IN), "us-west-2 (in)", {"ew", "uw"}),
+        (Partition(WEST, None, Direction.OUT), "us-west-2 (out)", {"we", "wu"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_link_fault_means_these_links(fault: LinkFault, name: str, links: set[str]) -> None:
+    short = {"w": "us-west-2", "e": "us-east-1", "u": "eu-west-1"}
+    assert set(fault.links(DEFAULT)) == {(short[a], short[b]) for a, b in links}
+    assert fault.target_name == name
+    assert fault.label == f"partition {name}"
+
+
+@pytest.mark.parametrize("fault", LINK_FAULTS)
+def test_a_link_fault_refuses_what_is_no_link(fault: type[LinkFault]) -> None:
+    with pytest.raises(BadInput, match="us-west-2/1 is not a region"):
+        fault(NODE)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="lb:us-west-2 is not a region"):
+        fault(WEST, Balancer(region="us-west-2"))  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="to itself"):
+        fault(WEST, WEST)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_slow_refuses_impossible_numbers_by_name(value: float) -> None:
+    with pytest.raises(BadInput, match="delay_ms must be 0 or more"):
+        Slow(WEST, delay_ms=value)
+    with pytest.raises(BadInput, match="jitter_ms must be 0 or more"):
+        Slow(WEST, jitter_ms=value)
+
+
+def test_slow_refuses_to_change_nothing() -> None:
+    with pytest.raises(BadInput, match="nothing would change"):
+        Slow(WEST, delay_ms=0)
+
+
+def test_slow_adds_to_the_delay_of_the_topology_however_often(cluster: FakeCluster) -> None:
+    fault = Slow(WEST, peer=EU, delay_ms=10)
+    fault.inject(cluster)
+    fault.inject(cluster)
+    assert fault.probe(cluster).detail == "us-west-2>eu-west-1 83 ms, eu-west-1>us-west-2 83 ms"
+
+
+# words
+
+
+@pytest.mark.parametrize("kind", ["kill", "stop", "pause"])
+@pytest.mark.parametrize("target", ["us-east-1/2", "us-east-1", "lb:us-east-1"])
+def test_faults_of_processes_are_parsed(cluster: FakeCluster, kind: str, target: str) -> None:
+    fault = parse(kind, target, cluster)
+    assert isinstance(fault, FAULTS[kind])
+    assert fault.label == f"{kind} {target}"
+
+
+def test_the_primary_is_named_when_it_is_parsed(cluster: FakeCluster) -> None:
+    assert parse("kill", "primary", cluster) == Kill(cluster.leader())
+    assert parse("partition", "leader-region", cluster) == Partition(WEST)
+
+
+@pytest.mark.parametrize("kind", ["partition", "slow"])
+@pytest.mark.parametrize("target", ["us-west-2", "us-west-2:us-east-1", "us-west-2>us-east-1"])
+def test_faults_of_links_are_parsed(cluster: FakeCluster, kind: str, target: str) -> None:
+    assert parse(kind, target, cluster).label == f"{kind} {target}"
+
+
+def test_options_are_fields_of_the_fault(cluster: FakeCluster) -> None:
+    fault = parse("slow", "us-west-2", cluster, delay_ms=5, jitter_ms=1, direction=Direction.IN)
+    assert fault == Slow(WEST, direction=Direction.IN, delay_ms=5, jitter_ms=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "options", "message"),
+    [
+        ("melt", "us-west-2", {}, "no fault 'melt': there are kill, stop, pause, partition, slow"),
+        ("kill", "us-west-2", {"delay_ms": 5}, "kill has no delay_ms"),
+        ("partition", "us-west-2", {"jitter_ms": 5}, "partition has no jitter_ms"),
+        ("partition", "us-west-2/1", {}, "us-west-2/1 is not a region"),
+        ("slow", "us-west-2>us-east-1", {"direction": Direction.IN}, "says the direction already"),
+    ],
+)
+def test_words_that_make_no_fault_are_refused(
+    cluster: FakeCluster, kind: str, target: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadInput, match=re.escape(message)):
+        parse(kind, target, cluster, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", ["us-west-9", "us-west-2:us-west-9", "us-west-2:a:b", ">", ""])
+def test_words_that_name_nothing_are_refused(cluster: FakeCluster, target: str) -> None:
+    with pytest.raises(UnknownTarget, match="us-west-2, us-east-1, eu-west-1"):
+        parse("partition", target, cluster)

@@ -1,0 +1,85 @@
+"""Histories: order, and that what was saved is what is loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from math import isnan, nan
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from labkit.history import OP_COLUMNS, FaultWindow, History, Op, Outcome
+
+OPS = [
+    Op(2.0, 2.0, 2.5, "us-west-2", "order", Outcome.OK, "o2"),
+    Op(1.0, 1.1, 1.5, "us-east-1", "order", Outcome.FAIL, "o1", attempts=3, sqlstate="40001"),
+    Op(3.0, nan, 3.0, "us-west-2", "quote", Outcome.INFO, "o3"),
+]
+FAULTS = [
+    FaultWindow("kill", "us-west-2/1", 1.5, 1.7, 4.0, "down and out of service"),
+    FaultWindow("slow", "eu-west-1", 2.0),
+]
+
+
+def test_operations_are_ordered_by_schedule() -> None:
+    history = History.of(OPS)
+    assert list(history.ops["order_id"]) == ["o1", "o2", "o3"]
+    assert list(history.ops.index) == [0, 1, 2]
+
+
+def test_the_columns_are_the_fields_of_an_operation() -> None:
+    assert list(OP_COLUMNS) == [field.name for field in fields(Op)]
+    ops = History.of(OPS).ops
+    assert {name: str(ops[name].dtype) for name in OP_COLUMNS} == OP_COLUMNS
+
+
+def test_a_saved_history_is_loaded_equal(tmp_path: Path) -> None:
+    history = History.of(OPS, FAULTS, anchor_s=1_700_000_000.25)
+    history.save(tmp_path)
+    loaded = History.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.ops, history.ops)
+    assert loaded.faults == history.faults
+    assert loaded.anchor_s == history.anchor_s
+    assert loaded.regions == history.regions
+    assert isnan(loaded.ops["sent_s"].iloc[2])
+
+
+def test_an_empty_history_is_loaded_equal(tmp_path: Path) -> None:
+    History.of([]).save(tmp_path)
+    loaded = History.load(tmp_path)
+    assert loaded.ops.empty
+    assert list(loaded.ops.columns) == list(OP_COLUMNS)
+    assert loaded.faults == ()
+
+
+def test_faults_are_saved_as_one_json_object_a_line(tmp_path: Path) -> None:
+    History.of(OPS, FAULTS).save(tmp_path)
+    lines = (tmp_path / "faults.jsonl").read_text().splitlines()
+    assert [json.loads(line)["fault"] for line in lines] == ["kill", "slow"]
+
+
+def test_regions_are_those_that_occur_or_those_that_were_driven(tmp_path: Path) -> None:
+    assert History.of(OPS).regions == ("us-east-1", "us-west-2")
+    driven = ("us-west-2", "us-east-1", "eu-west-1")
+    history = History.from_frame(History.of(OPS).ops, regions=driven)
+    history.save(tmp_path)
+    assert History.load(tmp_path).regions == driven
+
+
+def test_other_columns_of_a_frame_are_left_out_and_missing_ones_refused() -> None:
+    frame = History.of(OPS).ops
+    assert list(History.from_frame(frame.assign(colour="red")).ops.columns) == list(OP_COLUMNS)
+    with pytest.raises(KeyError, match="outcome"):
+        History.from_frame(frame.drop(columns="outcome"))
+
+
+def test_faults_are_exchanged_and_closed_without_changing_the_old_ones() -> None:
+    before = History.of(OPS, FAULTS[1:])
+    healed = FAULTS[1].healed(9.0)
+    after = before.with_faults([healed])
+    assert before.faults[0].healed_s is None
+    assert after.faults[0].healed_s == 9.0
+    assert after.ops is before.ops
+    assert healed.label == "slow eu-west-1"

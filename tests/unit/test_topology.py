@@ -1,0 +1,166 @@
+"""Topologies: what is read from TOML, what is refused, and that the message names the key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from labkit.errors import TopologyError, UnknownTarget
+from labkit.topology import DEFAULT, Node, Region, SurvivalGoal, Topology
+
+THREE = """
+survive = "region"
+
+[[region]]
+name = "north"
+nodes = 2
+
+[[region]]
+name = "south"
+
+[[region]]
+name = "west-1"
+nodes = 1
+
+[[link]]
+between = ["north", "south"]
+rtt_ms = 10
+
+[[link]]
+between = ["south", "west-1"]
+rtt_ms = 20.5
+
+[[link]]
+between = ["north", "west-1"]
+rtt_ms = 30
+"""
+
+
+def load(folder: Path, text: str) -> Topology:
+    path = folder / "shape.toml"
+    path.write_text(text)
+    return Topology.load(path)
+
+
+def test_a_file_gives_regions_nodes_links_and_goal(tmp_path: Path) -> None:
+    shape = load(tmp_path, THREE)
+    assert shape.region_names == ("north", "south", "west-1")
+    assert [node.name for node in shape.nodes] == [
+        *("north/1", "north/2", "south/1", "south/2", "south/3", "west-1/1")
+    ]
+    assert [balancer.name for balancer in shape.balancers] == ["lb:north", "lb:south", "lb:west-1"]
+    assert shape.survive is SurvivalGoal.REGION
+    assert shape.rtt_ms("west-1", "south") == 20.5
+
+
+def test_distances_are_the_same_both_ways_and_nothing_within_a_region() -> None:
+    for a in DEFAULT.region_names:
+        assert DEFAULT.rtt_ms(a, a) == 0
+        for b in DEFAULT.region_names:
+            assert DEFAULT.rtt_ms(a, b) == DEFAULT.rtt_ms(b, a)
+            assert DEFAULT.one_way_ms(a, b) == DEFAULT.rtt_ms(a, b) / 2
+
+
+def test_the_default_is_nine_nodes_in_three_regions_at_the_demo_distances() -> None:
+    assert [len(DEFAULT.nodes_of(region)) for region in DEFAULT.region_names] == [3, 3, 3]
+    assert DEFAULT.rtt_ms("us-west-2", "us-east-1") == 66
+    assert DEFAULT.rtt_ms("us-east-1", "eu-west-1") == 64
+    assert DEFAULT.rtt_ms("us-west-2", "eu-west-1") == 146
+
+
+def test_a_topology_written_as_json_is_read_back_equal() -> None:
+    assert Topology.model_validate_json(DEFAULT.model_dump_json(by_alias=True)) == DEFAULT
+
+
+def test_names_are_those_that_people_type() -> None:
+    node = Node(region="us-west-2", index=2)
+    assert (str(node), node.zone) == ("us-west-2/2", "us-west-2b")
+    assert str(DEFAULT.balancers[0]) == "lb:us-west-2"
+    assert str(Region(name="eu-west-1")) == "eu-west-1"
+
+
+ONE = '[[region]]\nname = "north"\n'
+TWO = f'{ONE}[[region]]\nname = "south"\n'
+LINK = '[[link]]\nbetween = ["north", "south"]\nrtt_ms = 10\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "region: Field required", id="nothing"),
+        pytest.param("region = []", "region: Tuple should have at least 1 item", id="no region"),
+        pytest.param("[[region]]\nnodes = 3", "region[0].name: Field required", id="no name"),
+        pytest.param('[[region]]\nname = "North"', "region[0].name: String should", id="case"),
+        pytest.param('[[region]]\nname = "a/b"', "region[0].name: String should match", id="slash"),
+        pytest.param(f"{ONE}nodes = 0", "region[0].nodes: Input should be greater", id="no node"),
+        pytest.param(f"{ONE}nodes = 10", "region[0].nodes: Input should be less", id="10 nodes"),
+        pytest.param(f'{ONE}nodes = "two"', "region[0].nodes: Input should be a valid", id="type"),
+        pytest.param(f"{ONE}node = 3", "region[0].node: Extra inputs are not", id="key of region"),
+        pytest.param(f"colour = 1\n{ONE}", "colour: Extra inputs are not", id="key"),
+        pytest.param(f"{TWO}{ONE}{LINK}", "region[2].name: 'north' is also region[0]", id="twice"),
+        pytest.param(TWO, "link: no rtt_ms between 'north' and 'south'", id="no distance"),
+        pytest.param(f"{TWO}{LINK}{LINK}", "link[1].between: the same pair as link[0]", id="pair"),
+        pytest.param(
+            f"{TWO}{LINK.replace('south', 'east')}", "link[0].between: no region 'east'", id="end"
+        ),
+        pytest.param(
+            f"{TWO}{LINK.replace('south', 'north')}", "link[0].between: 'north' twice", id="loop"
+        ),
+        pytest.param(
+            f"{TWO}{LINK.replace('10', '-1')}", "link[0].rtt_ms: Input should be greater", id="time"
+        ),
+        pytest.param(
+            f"{TWO}{LINK.replace('10', 'nan')}", "link[0].rtt_ms: Input should be", id="not a time"
+        ),
+        pytest.param(
+            f'{TWO}[[link]]\nbetween = ["north"]\nrtt_ms = 1', "link[0].between", id="one end"
+        ),
+        pytest.param(
+            f"{TWO}{LINK}",
+            "survive: 'region' needs at least 3 regions, this topology has 2",
+            id="two for region survival",
+        ),
+        pytest.param(
+            f'survive = "zone"\n{TWO}nodes = 1\n{LINK}',
+            "survive: 'zone' needs at least 2 nodes a region, region[1] 'south' has 1",
+            id="one node for zone survival",
+        ),
+        pytest.param(f'survive = "galaxy"\n{ONE}', "survive: Input should be", id="goal"),
+        pytest.param("[[region", "Expected", id="not TOML"),
+    ],
+)
+def test_a_file_is_refused_in_one_line_that_names_the_key(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(TopologyError) as caught:
+        load(tmp_path, text)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'shape.toml'}: {message}")
+    assert "\n" not in said
+
+
+def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TopologyError, match="No such file"):
+        Topology.load(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(TopologyError, match=re.escape("binary.toml")):
+        Topology.load(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("goal", SurvivalGoal)
+def test_three_regions_of_three_nodes_can_give_every_goal(goal: SurvivalGoal) -> None:
+    DEFAULT.check_survives(goal)
+
+
+def test_what_is_not_there_is_refused_with_what_there_is() -> None:
+    with pytest.raises(UnknownTarget, match="us-west-2, us-east-1, eu-west-1"):
+        DEFAULT.region("us-west-1")
+    with pytest.raises(UnknownTarget, match=r"'us-west-2/4': there are us-west-2/1, us-west-2/2"):
+        DEFAULT.node("us-west-2/4")
+    for distance in (DEFAULT.rtt_ms, DEFAULT.one_way_ms):
+        with pytest.raises(UnknownTarget, match="'mars'"):
+            distance("mars", "us-west-2")
+    with pytest.raises(UnknownTarget):
+        DEFAULT.nodes_of("mars")
