@@ -137,19 +137,15 @@ class Front:
         """Give the connection to its region's links as soon as a request names it."""
         watch = EtcdPeerWatch(self._plan.etcd_members)
 
-        def look(data: bytes) -> bool:
+        def look(data: bytes) -> None:
             match watch.feed(data):
-                case None:
-                    return True
                 case Refuse() as refusal:
                     self.refuse(refusal)
                     connection.abort()
-                    return False
                 case From(source):
                     self.diallers[source] += 1
                     connection.move(self._network.route(source, self.listener.region))
                     connection.client.watch = None
-                    return True
 
         connection.client.watch = look
 

@@ -128,10 +128,8 @@ class DelayLine:
         """Pass on everything that is due; come back when the next item is."""
         self._stop_timer()
         now_s = self._loop.time()
-        while self._queue and not self._link.settings.cut:
+        while self._queue and self._sink.writable and not self._link.settings.cut:
             due_s, item = self._queue[0]
-            if not self._sink.takes(item):
-                break
             if due_s <= now_s and isinstance(item, bytes):
                 due_s = self._turn(len(item), due_s, now_s)
             if due_s > now_s:
@@ -173,21 +171,22 @@ class Endpoint(asyncio.Protocol):
     """One socket of a connection.
 
     Attributes:
+        writable: it is connected and its reader keeps up.
         lost: the socket is gone; what is sent to it vanishes.
         outgoing: takes what this socket's other side sends.
         incoming: brings what is to be written here.
-        watch: sees what is read first; what it says False to is not passed on. None: no one looks.
+        watch: sees what is read before it is passed on; may reset or move the connection.
     """
 
     outgoing: DelayLine
     incoming: DelayLine
 
     def __init__(self, connection: Connection) -> None:
+        self.writable = False
         self.lost = False
-        self.watch: Callable[[bytes], bool] | None = None
+        self.watch: Callable[[bytes], None] | None = None
         self._connection = connection
         self._transport: asyncio.Transport | None = None
-        self._writable = False
 
     @property
     def connected(self) -> bool:
@@ -199,13 +198,14 @@ class Endpoint(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._transport = transport
-        self._writable = True
+        self.writable = True
         self.incoming.sink_changed()
 
     def data_received(self, data: bytes) -> None:
         """Pass on what was read, later."""
-        if self.watch is None or self.watch(data):
-            self.outgoing.put(data)
+        if self.watch is not None:
+            self.watch(data)
+        self.outgoing.put(data)
 
     def eof_received(self) -> bool:
         """Pass on the end of the stream, later; the socket lives on unless a cut is in the way.
@@ -218,22 +218,18 @@ class Endpoint(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the other socket, later."""
         self.lost = True
-        self._writable = False
+        self.writable = False
         self.incoming.sink_changed()
         self._connection.lost(self)
 
     def pause_writing(self) -> None:
         """The reader at the other side is slow."""
-        self._writable = False
+        self.writable = False
 
     def resume_writing(self) -> None:
         """The reader at the other side has caught up."""
-        self._writable = True
+        self.writable = True
         self.incoming.sink_changed()
-
-    def takes(self, item: bytes | Ending) -> bool:
-        """Whether this may be written now; a reset does not wait for a slow reader."""
-        return self._writable or (item is Ending.RESET and self.connected)
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -330,7 +326,7 @@ class Connection:
             self.service.close()
 
     def abort(self) -> None:
-        """Reset both sockets now."""
+        """Reset both sockets now; nothing that is read or held goes any further."""
         self._closing = True
         self.client.abort()
         self.service.abort()

@@ -6,7 +6,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from hypothesis import given, settings
@@ -15,31 +15,31 @@ from wan_lab import EAST, EU, QUIET_S, WEST, Rig, fixed, make_plan, receive, rig
 
 from labkit.clock import wait_until
 from labkit.wan.line import HIGH_WATER_BYTES, WRITE_BUFFER_BYTES
-from labkit.wan.links import CATCH_UP_S
+from labkit.wan.links import CATCH_UP_S, Link
 from labkit.wan.plan import LinkSettings
 
 
 @pytest.fixture
-def lab() -> Iterator[Rig]:
+def net() -> Iterator[Rig]:
     """No WAN yet: a test starts one with the links it needs."""
     with rig() as made:
         yield made
 
 
-def start(lab: Rig, **settings: object) -> None:
-    lab.start(make_plan(fixed(lab.service.port), settings=LinkSettings(**settings)))
+def start(net: Rig, **settings: object) -> None:
+    net.start(make_plan(fixed(net.service.port), settings=LinkSettings(**settings)))
 
 
-def cut(lab: Rig, *pairs: tuple[str, str], on: bool = True) -> None:
-    lab.wan.change([{"source": a, "target": b, "cut": on} for a, b in pairs])
+def cut(net: Rig, *pairs: tuple[str, str], on: bool = True) -> None:
+    net.wan.change([{"source": a, "target": b, "cut": on} for a, b in pairs])
 
 
 BOTH = ((WEST, EAST), (EAST, WEST))
 
 
-def test_a_round_trip_takes_at_least_both_delays(lab: Rig) -> None:
-    start(lab, delay_ms=50)
-    client, server = lab.connected()
+def test_a_round_trip_takes_at_least_both_delays(net: Rig) -> None:
+    start(net, delay_ms=50)
+    client, server = net.connected()
     begun_s = monotonic()
     client.sendall(b"?")
     receive(server, 1)
@@ -49,49 +49,49 @@ def test_a_round_trip_takes_at_least_both_delays(lab: Rig) -> None:
     assert monotonic() - begun_s >= 0.100
 
 
-def test_each_direction_has_its_own_delay(lab: Rig) -> None:
-    start(lab)
-    lab.wan.change([{"source": EAST, "target": WEST, "delay_ms": 60}])
-    client, server = lab.connected()
+def test_each_direction_has_its_own_delay(net: Rig) -> None:
+    start(net)
+    net.wan.change([{"source": EAST, "target": WEST, "delay_ms": 60}])
+    client, server = net.connected()
     begun_s = monotonic()
     server.sendall(b"!")
     receive(client, 1)
     assert monotonic() - begun_s >= 0.060
-    assert lab.wan.state().link(WEST, EAST).delay_ms == 0
+    assert net.wan.state().link(WEST, EAST).delay_ms == 0
 
 
-def test_the_first_answer_on_a_new_connection_takes_two_round_trips(lab: Rig) -> None:
+def test_the_first_answer_on_a_new_connection_takes_two_round_trips(net: Rig) -> None:
     """One for the TCP handshake, one for the question."""
-    start(lab, delay_ms=25)
+    start(net, delay_ms=25)
     begun_s = monotonic()
-    lab.connected()
+    net.connected()
     assert monotonic() - begun_s >= 0.100
 
 
-def test_a_service_that_speaks_first_is_heard_after_two_round_trips(lab: Rig) -> None:
-    start(lab, delay_ms=25)
+def test_a_service_that_speaks_first_is_heard_after_two_round_trips(net: Rig) -> None:
+    start(net, delay_ms=25)
     begun_s = monotonic()
-    client = lab.dial()
-    lab.accept().sendall(b"!")
+    client = net.dial()
+    net.accept().sendall(b"!")
     receive(client, 1)
     assert monotonic() - begun_s >= 0.100
 
 
-def test_within_a_region_bytes_pass_whatever_the_links_do(lab: Rig) -> None:
-    lab.start(
+def test_within_a_region_bytes_pass_whatever_the_links_do(net: Rig) -> None:
+    net.start(
         make_plan(
-            fixed(lab.service.port, source=EAST), settings=LinkSettings(delay_ms=60_000, cut=True)
+            fixed(net.service.port, source=EAST), settings=LinkSettings(delay_ms=60_000, cut=True)
         )
     )
-    lab.connected()
+    net.connected()
 
 
 @settings(max_examples=15, deadline=None)
 @given(chunks=st.lists(st.binary(min_size=1, max_size=3_000), min_size=1, max_size=30))
 def test_bytes_arrive_intact_and_in_order_under_jitter(chunks: list[bytes]) -> None:
-    with rig() as lab:
-        start(lab, delay_ms=1, jitter_ms=5)
-        client, server = lab.connected()
+    with rig() as net:
+        start(net, delay_ms=1, jitter_ms=5)
+        client, server = net.connected()
         for chunk in chunks:
             client.sendall(chunk)
             server.sendall(chunk)
@@ -100,9 +100,9 @@ def test_bytes_arrive_intact_and_in_order_under_jitter(chunks: list[bytes]) -> N
         assert receive(client, len(whole)) == whole
 
 
-def test_a_large_transfer_arrives_intact_in_both_directions_at_once(lab: Rig) -> None:
-    start(lab, delay_ms=5, jitter_ms=5)
-    client, server = lab.connected()
+def test_a_large_transfer_arrives_intact_in_both_directions_at_once(net: Rig) -> None:
+    start(net, delay_ms=5, jitter_ms=5)
+    client, server = net.connected()
     there, back = random.randbytes(12 << 20), random.randbytes(12 << 20)
     senders = [
         threading.Thread(target=client.sendall, args=(there,)),
@@ -118,109 +118,109 @@ def test_a_large_transfer_arrives_intact_in_both_directions_at_once(lab: Rig) ->
     assert received == [there]
 
 
-def test_a_cut_holds_bytes_without_a_reset_and_heal_releases_them(lab: Rig) -> None:
-    start(lab)
-    client, server = lab.connected()
-    cut(lab, *BOTH)
+def test_a_cut_holds_bytes_without_a_reset_and_heal_releases_them(net: Rig) -> None:
+    start(net)
+    client, server = net.connected()
+    cut(net, *BOTH)
     client.sendall(b"there")
     server.sendall(b"back")
     assert silent(server)
     assert silent(client)
-    cut(lab, *BOTH, on=False)
+    cut(net, *BOTH, on=False)
     assert receive(server, 5) == b"there"
     assert receive(client, 4) == b"back"
 
 
-def test_bytes_on_their_way_when_a_cut_begins_wait_for_its_end(lab: Rig) -> None:
-    start(lab, delay_ms=80)
-    client, server = lab.connected()
+def test_bytes_on_their_way_when_a_cut_begins_wait_for_its_end(net: Rig) -> None:
+    start(net, delay_ms=80)
+    client, server = net.connected()
     client.sendall(b"there")
-    wait_until(lambda: lab.wan.state().link(WEST, EAST).held_bytes, what="bytes", timeout_s=5)
-    cut(lab, *BOTH)
+    wait_until(lambda: net.wan.state().link(WEST, EAST).held_bytes, what="bytes", timeout_s=5)
+    cut(net, *BOTH)
     assert silent(server)
-    cut(lab, *BOTH, on=False)
+    cut(net, *BOTH, on=False)
     assert receive(server, 5) == b"there"
 
 
-def test_one_direction_can_be_cut_alone(lab: Rig) -> None:
-    start(lab)
-    client, server = lab.connected()
-    cut(lab, (WEST, EAST))
+def test_one_direction_can_be_cut_alone(net: Rig) -> None:
+    start(net)
+    client, server = net.connected()
+    cut(net, (WEST, EAST))
     client.sendall(b"there")
     server.sendall(b"back")
     assert receive(client, 4) == b"back"
     assert silent(server)
 
 
-def test_a_cut_leaves_other_links_alone(lab: Rig) -> None:
-    plan = make_plan(fixed(lab.service.port), fixed(lab.service.port, source=EU))
-    lab.start(plan)
-    cut(lab, *BOTH)
-    other = lab.dial(plan.listeners[1].port)
+def test_a_cut_leaves_other_links_alone(net: Rig) -> None:
+    plan = make_plan(fixed(net.service.port), fixed(net.service.port, source=EU))
+    net.start(plan)
+    cut(net, *BOTH)
+    other = net.dial(plan.listeners[1].port)
     other.sendall(b"?")
-    assert receive(lab.accept(), 1) == b"?"
+    assert receive(net.accept(), 1) == b"?"
 
 
 @pytest.mark.parametrize("pairs", [BOTH, BOTH[:1], BOTH[1:]], ids=["both", "there", "back"])
 def test_a_new_connection_hangs_while_either_direction_is_cut(
-    lab: Rig, pairs: tuple[tuple[str, str], ...]
+    net: Rig, pairs: tuple[tuple[str, str], ...]
 ) -> None:
     """A handshake needs both."""
-    start(lab)
-    cut(lab, *pairs)
-    client = lab.dial()
+    start(net)
+    cut(net, *pairs)
+    client = net.dial()
     client.sendall(b"?")
     with pytest.raises(TimeoutError):
-        lab.accept(timeout_s=QUIET_S)
-    cut(lab, *pairs, on=False)
-    assert receive(lab.accept(), 1) == b"?"
+        net.accept(timeout_s=QUIET_S)
+    cut(net, *pairs, on=False)
+    assert receive(net.accept(), 1) == b"?"
 
 
-def test_a_dialler_that_gives_up_during_a_cut_never_reaches_the_service(lab: Rig) -> None:
-    start(lab)
-    cut(lab, *BOTH)
-    client = lab.dial()
+def test_a_dialler_that_gives_up_during_a_cut_never_reaches_the_service(net: Rig) -> None:
+    start(net)
+    cut(net, *BOTH)
+    client = net.dial()
     client.sendall(b"?")
-    wait_until(lambda: lab.wan.state().link(WEST, EAST).held_bytes, what="bytes", timeout_s=5)
+    wait_until(lambda: net.wan.state().link(WEST, EAST).held_bytes, what="bytes", timeout_s=5)
     client.close()
     wait_until(
-        lambda: lab.wan.state().link(WEST, EAST).open_connections == 0, what="end", timeout_s=5
+        lambda: net.wan.state().link(WEST, EAST).open_connections == 0, what="end", timeout_s=5
     )
-    cut(lab, *BOTH, on=False)
+    cut(net, *BOTH, on=False)
     with pytest.raises(TimeoutError):
-        lab.accept(timeout_s=QUIET_S)
+        net.accept(timeout_s=QUIET_S)
 
 
-def test_what_a_connection_closed_during_a_cut_held_is_dropped_on_heal(lab: Rig) -> None:
-    start(lab)
-    client, server = lab.connected()
-    cut(lab, *BOTH)
+def test_what_a_connection_closed_during_a_cut_held_is_dropped_on_heal(net: Rig) -> None:
+    start(net)
+    client, server = net.connected()
+    cut(net, *BOTH)
     client.sendall(b"too late")
-    link = lambda: lab.wan.state().link(WEST, EAST)  # noqa: E731
+    link = lambda: net.wan.state().link(WEST, EAST)  # noqa: E731
     wait_until(lambda: link().held_bytes == 8, what="held bytes", timeout_s=5)
     client.close()
     wait_until(lambda: link().held_bytes == 0, what="dropped bytes", timeout_s=5)
     assert silent(server)
-    cut(lab, *BOTH, on=False)
+    cut(net, *BOTH, on=False)
     with pytest.raises(ConnectionResetError):
         server.recv(1)
     wait_until(lambda: link().open_connections == 0, what="end", timeout_s=5)
 
 
-def test_a_service_that_dies_during_a_cut_is_noticed_on_heal(lab: Rig) -> None:
-    start(lab)
-    client, server = lab.connected()
-    cut(lab, *BOTH)
+def test_a_service_that_dies_during_a_cut_is_noticed_on_heal(net: Rig) -> None:
+    start(net)
+    client, server = net.connected()
+    cut(net, *BOTH)
     server.close()
     assert silent(client)
-    cut(lab, *BOTH, on=False)
+    cut(net, *BOTH, on=False)
     with pytest.raises(ConnectionResetError):
         client.recv(1)
 
 
-def test_a_close_arrives_after_the_bytes_before_it_and_the_delay(lab: Rig) -> None:
-    start(lab, delay_ms=40)
-    client, server = lab.connected()
+def test_a_close_arrives_after_the_bytes_before_it_and_the_delay(net: Rig) -> None:
+    start(net, delay_ms=40)
+    client, server = net.connected()
     begun_s = monotonic()
     client.sendall(b"last words")
     client.close()
@@ -228,13 +228,13 @@ def test_a_close_arrives_after_the_bytes_before_it_and_the_delay(lab: Rig) -> No
     assert monotonic() - begun_s >= 0.040
     server.close()
     wait_until(
-        lambda: lab.wan.state().link(WEST, EAST).open_connections == 0, what="end", timeout_s=5
+        lambda: net.wan.state().link(WEST, EAST).open_connections == 0, what="end", timeout_s=5
     )
 
 
-def test_a_half_closed_connection_still_gets_its_answer(lab: Rig) -> None:
-    start(lab, delay_ms=5)
-    client, server = lab.connected()
+def test_a_half_closed_connection_still_gets_its_answer(net: Rig) -> None:
+    start(net, delay_ms=5)
+    client, server = net.connected()
     client.sendall(b"question")
     client.shutdown(socket.SHUT_WR)
     assert receive(server, 100) == b"question"
@@ -243,9 +243,30 @@ def test_a_half_closed_connection_still_gets_its_answer(lab: Rig) -> None:
     assert receive(client, 100) == b"answer"
 
 
-def test_a_reset_is_passed_on_as_a_reset(lab: Rig) -> None:
-    start(lab, delay_ms=5)
-    client, server = lab.connected()
+def test_a_slow_reader_gets_the_last_byte_of_a_closed_connection(net: Rig) -> None:
+    start(net)
+    client, server = net.connected()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # the kernel takes little
+    client.shutdown(socket.SHUT_WR)
+    payload = random.randbytes(8 << 20)
+
+    def send() -> None:
+        server.sendall(payload)
+        server.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    received = bytearray()
+    while data := client.recv(65_536):
+        received += data
+        sleep(0.001)
+    sender.join()
+    assert received == payload
+
+
+def test_a_reset_is_passed_on_as_a_reset(net: Rig) -> None:
+    start(net, delay_ms=5)
+    client, server = net.connected()
     linger_for_no_time = b"\x01\0\0\0\0\0\0\0"
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_no_time)
     server.close()
@@ -253,18 +274,18 @@ def test_a_reset_is_passed_on_as_a_reset(lab: Rig) -> None:
         client.recv(1)
 
 
-def test_a_service_that_is_down_resets_its_dialler(lab: Rig) -> None:
-    start(lab)
-    lab.service.close()
+def test_a_service_that_is_down_resets_its_dialler(net: Rig) -> None:
+    start(net)
+    net.service.close()
     with pytest.raises(ConnectionResetError):
-        lab.dial().recv(1)
+        net.dial().recv(1)
 
 
-def test_a_bandwidth_is_shared_by_the_connections_of_a_direction(lab: Rig) -> None:
+def test_a_bandwidth_is_shared_by_the_connections_of_a_direction(net: Rig) -> None:
     """8 Mbit/s are 1 MB/s: 2 x 100 kB take at least 0.2 s."""
-    start(lab)
-    lab.wan.change([{"source": WEST, "target": EAST, "bandwidth_mbps": 8}])
-    pairs = [lab.connected(), lab.connected()]
+    start(net)
+    net.wan.change([{"source": WEST, "target": EAST, "bandwidth_mbps": 8}])
+    pairs = [net.connected(), net.connected()]
     begun_s = monotonic()
     for client, _ in pairs:
         client.sendall(bytes(100_000))
@@ -273,21 +294,48 @@ def test_a_bandwidth_is_shared_by_the_connections_of_a_direction(lab: Rig) -> No
     assert monotonic() - begun_s >= 0.2 - CATCH_UP_S
 
 
-def test_a_bandwidth_taken_away_lets_waiting_bytes_go(lab: Rig) -> None:
-    start(lab, bandwidth_mbps=0.001)
-    client, server = lab.dial(), lab.accept()
+def test_a_busy_link_carries_its_bandwidth_although_timers_are_late() -> None:
+    """1,000 bytes at 8 Mbit/s are 1 ms; each is asked for up to a millisecond after its turn."""
+    link = Link(LinkSettings(bandwidth_mbps=8))
+    now_s = 0.0
+    for _ in range(100):
+        turn_s = link.reserve(1_000, due_s=0.0, now_s=now_s)
+        now_s = turn_s + random.random() / 1e3
+    assert turn_s == pytest.approx(0.100)
+
+
+def test_an_idle_link_saves_up_no_bandwidth_for_later() -> None:
+    link = Link(LinkSettings(bandwidth_mbps=8))
+    assert link.reserve(1_000, due_s=9.0, now_s=9.0) == pytest.approx(9.001)
+    held_by_a_cut_s = 5.0
+    turn_s = link.reserve(20_000, due_s=10.0, now_s=10.0 + held_by_a_cut_s)
+    assert turn_s == pytest.approx(15.0 - CATCH_UP_S + 0.020)
+
+
+def test_jitter_is_added_to_the_delay_and_spread_over_its_range() -> None:
+    link = Link(LinkSettings(delay_ms=30, jitter_ms=10))
+    trips_s = [link.trip_s() for _ in range(1_000)]
+    assert min(trips_s) >= 0.030
+    assert max(trips_s) <= 0.040
+    assert max(trips_s) - min(trips_s) > 0.008
+
+
+def test_a_bandwidth_taken_away_lets_waiting_bytes_go(net: Rig) -> None:
+    start(net, bandwidth_mbps=0.00001)
+    client, server = net.dial(), net.accept()
     client.sendall(b"?" * 1_000)
     assert silent(server)
-    lab.wan.change([{"source": WEST, "target": EAST, "bandwidth_mbps": None}])
+    net.wan.change([{"source": WEST, "target": EAST, "bandwidth_mbps": None}])
     assert receive(server, 1_000) == b"?" * 1_000
 
 
 @pytest.mark.parametrize("because", ["slow reader", "cut"])
-def test_a_sender_is_stopped_before_memory_fills(lab: Rig, because: str) -> None:
-    start(lab)
-    client, server = lab.connected()
+def test_a_sender_is_stopped_before_memory_fills(net: Rig, because: str) -> None:
+    start(net)
+    client, server = net.connected()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # the kernel takes little
     if because == "cut":
-        cut(lab, *BOTH)
+        cut(net, *BOTH)
     payload = random.randbytes(64 << 20)
     client.settimeout(1.0)
     sent = 0
@@ -297,38 +345,38 @@ def test_a_sender_is_stopped_before_memory_fills(lab: Rig, because: str) -> None
         except TimeoutError:
             break
     assert sent < len(payload)
-    held_bytes = lab.wan.state().link(WEST, EAST).held_bytes
+    held_bytes = net.wan.state().link(WEST, EAST).held_bytes
     assert 0 < held_bytes <= HIGH_WATER_BYTES + WRITE_BUFFER_BYTES
-    cut(lab, *BOTH, on=False)
+    cut(net, *BOTH, on=False)
     assert receive(server, sent) == payload[:sent]
 
 
-def test_links_count_connections_and_bytes(lab: Rig) -> None:
-    start(lab)
-    client, _ = lab.connected()
+def test_links_count_connections_and_bytes(net: Rig) -> None:
+    start(net)
+    client, _ = net.connected()
     client.sendall(b"1234")
-    wait_until(lambda: lab.wan.state().link(WEST, EAST).bytes == 5, what="bytes", timeout_s=5)
-    there, back = lab.wan.state().link(WEST, EAST), lab.wan.state().link(EAST, WEST)
+    wait_until(lambda: net.wan.state().link(WEST, EAST).bytes == 5, what="bytes", timeout_s=5)
+    there, back = net.wan.state().link(WEST, EAST), net.wan.state().link(EAST, WEST)
     assert (there.open_connections, there.total_connections, there.held_bytes) == (1, 1, 0)
     assert (back.open_connections, back.total_connections, back.bytes) == (0, 0, 1)
     client.close()
 
 
-def test_a_change_of_delay_holds_for_open_connections(lab: Rig) -> None:
-    start(lab)
-    client, server = lab.connected()
-    lab.wan.change([{"source": WEST, "target": EAST, "delay_ms": 60}])
+def test_a_change_of_delay_holds_for_open_connections(net: Rig) -> None:
+    start(net)
+    client, server = net.connected()
+    net.wan.change([{"source": WEST, "target": EAST, "delay_ms": 60}])
     begun_s = monotonic()
     client.sendall(b"?")
     receive(server, 1)
     assert monotonic() - begun_s >= 0.060
 
 
-def test_bytes_sent_after_a_delay_shrinks_do_not_overtake(lab: Rig) -> None:
-    start(lab, delay_ms=100)
-    client, server = lab.connected()
+def test_bytes_sent_after_a_delay_shrinks_do_not_overtake(net: Rig) -> None:
+    start(net, delay_ms=100)
+    client, server = net.connected()
     client.sendall(b"first")
-    wait_until(lambda: lab.wan.state().link(WEST, EAST).held_bytes, what="bytes", timeout_s=5)
-    lab.wan.change([{"source": WEST, "target": EAST, "delay_ms": 0}])
+    wait_until(lambda: net.wan.state().link(WEST, EAST).held_bytes, what="bytes", timeout_s=5)
+    net.wan.change([{"source": WEST, "target": EAST, "delay_ms": 0}])
     client.sendall(b"second")
     assert receive(server, 11) == b"firstsecond"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wan_lab import EAST, EU, QUIET_S, REGIONS, WEST, Rig, listener, make_plan, receive, rig, silent
 
@@ -72,6 +72,7 @@ def test_encryption_is_declined(encryption: bytes) -> None:
 
 
 @given(extra=st.binary(max_size=40))
+@example(extra=b"x\0application_name\0psql\0")
 def test_a_postgres_dialler_is_named_by_a_whole_startup_packet_only(extra: bytes) -> None:
     for end in range(len(MEMBER)):
         assert peek_postgres(MEMBER[:end], NAMES) is None
@@ -129,15 +130,15 @@ def test_an_etcd_peer_is_named_later_however_its_bytes_are_split(cuts: list[int]
 
 
 @pytest.fixture
-def lab() -> Iterator[Rig]:
+def net() -> Iterator[Rig]:
     with rig() as made:
         yield made
 
 
-def start(lab: Rig, kind: Kind, **settings: object) -> None:
-    lab.start(
+def start(net: Rig, kind: Kind, **settings: object) -> None:
+    net.start(
         make_plan(
-            listener(kind, lab.service.port),
+            listener(kind, net.service.port),
             settings=LinkSettings(**settings),
             names=NAMES,
             etcd_members=MEMBERS,
@@ -145,31 +146,31 @@ def start(lab: Rig, kind: Kind, **settings: object) -> None:
     )
 
 
-def test_a_member_that_asks_for_encryption_gets_through_byte_by_byte(lab: Rig) -> None:
-    start(lab, Kind.POSTGRES)
-    client = lab.dial()
+def test_a_member_that_asks_for_encryption_gets_through_byte_by_byte(net: Rig) -> None:
+    start(net, Kind.POSTGRES)
+    client = net.dial()
     for packet in (GSSENC_REQUEST, SSL_REQUEST):
         for i in range(len(packet)):
             client.sendall(packet[i : i + 1])
         assert receive(client, 1) == b"N"
     for i in range(len(MEMBER)):
         client.sendall(MEMBER[i : i + 1])
-    assert receive(lab.accept(), len(MEMBER)) == MEMBER
-    assert lab.wan.state().diallers == (DiallerCount("postgres", WEST, EAST, 1),)
+    assert receive(net.accept(), len(MEMBER)) == MEMBER
+    assert net.wan.state().diallers == (DiallerCount("postgres", WEST, EAST, 1),)
 
 
 def test_a_stranger_is_hung_up_on_counted_and_logged_once(
-    lab: Rig, caplog: pytest.LogCaptureFixture
+    net: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start(lab, Kind.POSTGRES)
+    start(net, Kind.POSTGRES)
     caplog.set_level(logging.WARNING, logger="labkit.wan")
     for _ in range(3):
-        client = lab.dial()
+        client = net.dial()
         client.sendall(startup(user="app", application_name="psql"))
         assert client.recv(1) == b""
     with pytest.raises(TimeoutError):
-        lab.accept(timeout_s=QUIET_S)
-    assert lab.wan.state().refused == (
+        net.accept(timeout_s=QUIET_S)
+    assert net.wan.state().refused == (
         RefusedCount("us-east-1 postgres", "unknown application_name", 3),
     )
     messages = [record.getMessage() for record in caplog.records]
@@ -179,85 +180,88 @@ def test_a_stranger_is_hung_up_on_counted_and_logged_once(
 
 
 def test_a_dialler_that_says_nothing_is_hung_up_on(
-    lab: Rig, monkeypatch: pytest.MonkeyPatch
+    net: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(front, "PEEK_TIMEOUT_S", 0.05)
-    start(lab, Kind.HTTP)
-    assert lab.dial().recv(1) == b""
-    assert lab.wan.state().refused[0].reason == "did not say who it is"
+    start(net, Kind.HTTP)
+    assert net.dial().recv(1) == b""
+    assert net.wan.state().refused[0].reason == "did not say who it is"
 
 
 def test_a_dialler_that_is_named_in_time_is_not_hung_up_on(
-    lab: Rig, monkeypatch: pytest.MonkeyPatch
+    net: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(front, "PEEK_TIMEOUT_S", 0.05)
-    start(lab, Kind.HTTP)
-    client = lab.dial()
+    start(net, Kind.HTTP)
+    client = net.dial()
     client.sendall(request("/", X_Region=WEST))
-    server = lab.accept()
+    server = net.accept()
     receive(server, len(request("/", X_Region=WEST)))
     assert silent(client)
 
 
-def test_an_http_dialler_takes_its_own_regions_link(lab: Rig) -> None:
-    start(lab, Kind.HTTP)
-    lab.wan.change([{"source": WEST, "target": EAST, "cut": True}])
-    west, eu = lab.dial(), lab.dial()
+def test_an_http_dialler_takes_its_own_regions_link(net: Rig) -> None:
+    start(net, Kind.HTTP)
+    net.wan.change([{"source": WEST, "target": EAST, "cut": True}])
+    west, eu = net.dial(), net.dial()
     west.sendall(request("/west", X_Region=WEST))
     eu.sendall(request("/eu", X_Region=EU))
-    assert receive(lab.accept(), 7) == b"GET /eu"
+    assert receive(net.accept(), 7) == b"GET /eu"
     with pytest.raises(TimeoutError):
-        lab.accept(timeout_s=QUIET_S)
+        net.accept(timeout_s=QUIET_S)
 
 
-def test_an_etcd_peer_without_a_name_is_held_only_while_its_target_is_cut_off(lab: Rig) -> None:
-    start(lab, Kind.ETCD_PEER, delay_ms=60_000)
+def test_an_etcd_peer_without_a_name_is_held_only_while_its_target_is_cut_off(net: Rig) -> None:
+    start(net, Kind.ETCD_PEER, delay_ms=60_000)
     into = [{"source": WEST, "target": EAST}, {"source": EU, "target": EAST}]
-    lab.wan.change([{**into[0], "cut": True}])
-    lab.dial().sendall(request("/version"))
-    server = lab.accept()
+    net.wan.change([{**into[0], "cut": True}])
+    net.dial().sendall(request("/version"))
+    server = net.accept()
     assert receive(server, len(request("/version"))) == request("/version")
-    lab.wan.change([{**into[1], "cut": True}])
-    lab.dial().sendall(request("/members"))
+    net.wan.change([{**into[1], "cut": True}])
+    net.dial().sendall(request("/members"))
     with pytest.raises(TimeoutError):
-        lab.accept(timeout_s=QUIET_S)
-    lab.wan.change([{**into[0], "cut": False}])
-    assert receive(lab.accept(), 12) == b"GET /members"
+        net.accept(timeout_s=QUIET_S)
+    net.wan.change([{**into[0], "cut": False}])
+    assert receive(net.accept(), 12) == b"GET /members"
 
 
-def test_an_etcd_peer_counts_for_its_region_from_the_request_that_names_it(lab: Rig) -> None:
-    start(lab, Kind.ETCD_PEER)
-    client = lab.dial()
+def test_an_etcd_peer_counts_for_its_region_from_the_request_that_names_it(net: Rig) -> None:
+    start(net, Kind.ETCD_PEER)
+    client = net.dial()
     client.sendall(request("/version"))
-    server = lab.accept()
+    server = net.accept()
     receive(server, len(request("/version")))
-    lab.wan.change([{"source": EU, "target": EAST, "cut": True}])
+    net.wan.change([{"source": EU, "target": EAST, "cut": True}])
     raft = request("/raft/stream", X_Server_From="1234")
     client.sendall(raft)
     assert silent(server)
-    link = lab.wan.state().link(EU, EAST)
+    link = net.wan.state().link(EU, EAST)
     assert (link.open_connections, link.held_bytes) == (1, len(raft))
-    assert set(lab.wan.state().diallers) == {
+    assert set(net.wan.state().diallers) == {
         DiallerCount("etcd-peer", None, EAST, 1),
         DiallerCount("etcd-peer", EU, EAST, 1),
     }
-    lab.wan.change([{"source": EU, "target": EAST, "cut": False}])
+    net.wan.change([{"source": EU, "target": EAST, "cut": False}])
     assert receive(server, len(raft)) == raft
+    client.sendall(raft)
+    assert receive(server, len(raft)) == raft
+    assert DiallerCount("etcd-peer", EU, EAST, 1) in net.wan.state().diallers
     client.close()
     server.close()
     wait_until(
-        lambda: lab.wan.state().link(EU, EAST).open_connections == 0, what="end", timeout_s=5
+        lambda: net.wan.state().link(EU, EAST).open_connections == 0, what="end", timeout_s=5
     )
 
 
-def test_an_etcd_peer_that_turns_out_a_stranger_is_reset_before_a_byte_passes(lab: Rig) -> None:
-    start(lab, Kind.ETCD_PEER)
-    client = lab.dial()
+def test_an_etcd_peer_that_turns_out_a_stranger_is_reset_before_a_byte_passes(net: Rig) -> None:
+    start(net, Kind.ETCD_PEER)
+    client = net.dial()
     client.sendall(request("/version"))
-    server = lab.accept()
+    server = net.accept()
     receive(server, len(request("/version")))
     client.sendall(request("/raft", X_Server_From="9999"))
     for sock in (client, server):
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
-    assert lab.wan.state().refused[0].reason == "unknown etcd member"
+    assert net.wan.state().refused[0].reason == "unknown etcd member"
