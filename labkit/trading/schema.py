@@ -26,3 +26,17 @@ def load(dsn: str) -> None:
                 conn.execute((folder / script).read_bytes())
     except psycopg.Error as error:
         raise ClusterError(f"the trading schema cannot be loaded: {error}") from error
+
+
+def loaded(dsn: str) -> bool:
+    """Whether `load` has been here; it loads all or nothing, so one table tells.
+
+    Raises:
+        ClusterError: the database cannot be reached.
+    """
+    try:
+        with psycopg.connect(dsn, connect_timeout=10) as conn:
+            row = conn.execute("SELECT to_regclass('public.instruments') IS NOT NULL").fetchone()
+    except psycopg.Error as error:
+        raise ClusterError(f"the database cannot be asked for its schema: {error}") from error
+    return row == (True,)

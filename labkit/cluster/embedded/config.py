@@ -29,7 +29,7 @@ REST_USER = "labkit"
 
 _POSTGRES: Mapping[str, str | int] = {
     "wal_level": "replica",
-    "max_connections": 60,
+    "max_connections": 100,
     "max_wal_senders": 20,
     "max_replication_slots": 20,
     "max_worker_processes": 4,

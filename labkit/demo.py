@@ -1,0 +1,77 @@
+"""One measured node loss in a lab of its own, and nothing left behind but the report."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labkit.cluster import create, purge
+from labkit.cluster.base import Cluster, OnStage, quiet
+from labkit.errors import PortInUse
+from labkit.lab import bring_up
+from labkit.runs import Progress, Run, run_notebook
+
+NOTEBOOK = "03_node_loss"
+PORT_BASES = range(21000, 31000, 1000)
+"""Blocks of ports to try: the first may belong to a lab that is running."""
+
+
+def demo(
+    on_stage: OnStage = quiet, on_progress: Callable[[Progress], None] = lambda _progress: None
+) -> Run:
+    """Bring a fresh lab up, run the node-loss notebook, take the lab down and remove it.
+
+    A lab that the user has is not touched.
+
+    Raises:
+        ClusterError: the lab cannot be started.
+        RunError: the notebook broke down.
+    """
+    with temporary_lab(on_stage):
+        on_stage(f"notebook {NOTEBOOK}")
+        return run_notebook(NOTEBOOK, {}, on_progress)
+
+
+@contextmanager
+def temporary_lab(on_stage: OnStage = quiet) -> Iterator[Cluster]:
+    """A lab under a temporary LABKIT_HOME, on free ports; stopped and removed at the end."""
+    before = os.environ.get("LABKIT_HOME")
+    home = Path(tempfile.mkdtemp(prefix="labkit-"))
+    os.environ["LABKIT_HOME"] = str(home)
+    cluster = None
+    try:
+        cluster = _start_on_free_ports(on_stage)
+        yield cluster
+    finally:
+        if cluster is not None:
+            on_stage("taking the lab down")
+            cluster.stop()
+            purge(cluster)
+        elif home.exists():
+            home.rmdir()
+        if before is None:
+            del os.environ["LABKIT_HOME"]
+        else:
+            os.environ["LABKIT_HOME"] = before
+
+
+def _start_on_free_ports(on_stage: OnStage) -> Cluster:
+    taken: PortInUse | None = None
+    for port_base in PORT_BASES:
+        cluster = create(port_base=port_base)
+        try:
+            bring_up(cluster, on_stage)
+        except PortInUse as error:
+            taken = error
+            purge(cluster)
+        except BaseException:
+            cluster.stop()
+            purge(cluster)
+            raise
+        else:
+            return cluster
+    assert taken is not None
+    raise taken

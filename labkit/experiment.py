@@ -1,0 +1,283 @@
+"""One experiment: steady -> inject -> hold -> heal -> steady -> final read -> verdict.
+
+Orders flow the whole time. The fault is healed whatever happens in between, and what acknowledged
+orders became is read from the database only after that.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TypeVar
+
+import pandas as pd
+from pydantic import JsonValue
+
+from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions, OnStage
+from labkit.errors import ClusterError, LabError
+from labkit.faults.base import Fault, await_bite
+from labkit.figures.page import write_report
+from labkit.history import FaultWindow
+from labkit.measurement.live import LiveTail, Silent, Watch
+from labkit.topology import Topology
+from labkit.trading.audit import FinalRead, final_read
+from labkit.trading.ids import RunId
+from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.judge import judge
+from labkit.verdict.result import Result
+from labkit.verdict.steady import SteadyState
+from labkit.workload.ledger import read_ledger
+from labkit.workload.oplog import OPS_FOLDER
+from labkit.workload.trading import RunningWorkload, TradingWorkload
+
+T = TypeVar("T")
+
+RUN_FOLDER = "LABKIT_RUN_FOLDER"
+"""The environment variable that names the folder of the run going on."""
+
+WATCH_EVERY_S = 0.25
+JUDGED_FRAMES = 200
+"""The steady state is judged on the last 50 s of polls, however long the run is."""
+SETTLE_S = 1.0
+"""Operations scheduled less than this ago are not judged yet: they may still be under way."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is done to a cluster while orders flow, and what must hold.
+
+    Attributes:
+        steady: what must hold before the fault and again after it is healed.
+        fault: what is injected; None measures a healthy system for `hold_s`.
+        hold_s: seconds from the injection to the healing.
+        steady_s: seconds for which the steady state must hold, before and after.
+        patience_s: how long to wait for it each time before that counts as failed.
+        bite_s: how long the fault may take to show an effect before it counts as void.
+        scenario: names the run folder.
+        say: told in one line what happens when; by default printed.
+        folder: the run folder; by default LABKIT_RUN_FOLDER, or a new one under `runs_folder()`.
+    """
+
+    cluster: Cluster
+    workload: TradingWorkload
+    steady: SteadyState
+    fault: Fault | None = None
+    hold_s: float = 15.0
+    steady_s: float = 6.0
+    patience_s: float = 45.0
+    bite_s: float = 10.0
+    scenario: str = "experiment"
+    parameters: Mapping[str, JsonValue] = field(default_factory=dict)
+    folder: Path | None = None
+    say: OnStage = print
+
+    def run(self, watch: Watch | None = None) -> Result:
+        """Do it.
+
+        Saves the run folder, and returns what was measured and judged. It does not raise when a
+        requirement fails: `result.report.require(...)` does.
+
+        Args:
+            watch: looks on, such as a LiveBoard.
+
+        Raises:
+            FaultUnavailable: this backend cannot apply the fault; nothing was started.
+            ClusterError: the cluster is not in service before anything was done.
+            RunError: the workload broke down.
+        """
+        if self.fault is not None:
+            self.fault.require_available(self.cluster)
+        status = self.cluster.status()
+        if not status.healthy:
+            raise ClusterError(
+                "the cluster is not in service, so an experiment would show nothing: "
+                "`labkit status` says what is missing, `labkit heal` brings it back"
+            )
+        folder = self.folder or run_folder(self.scenario, self.cluster.backend)
+        folder.mkdir(parents=True, exist_ok=True)
+        started_at = datetime.now(UTC)
+        watch = watch or Silent()
+        watch.begin(self.cluster.topology.region_names, self._title)
+        try:
+            self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
+            with self.workload.start(self.cluster, folder) as running:
+                course = _Course(self, running, watch)
+                course.go()
+                history = running.stop().with_faults(course.faults)
+            self.say("reading every order, balance and price back")
+            watch.phase("final read")
+            final = self._final_read(running.run_id)
+        finally:
+            watch.end()
+        result = judge(
+            scenario=self.scenario,
+            backend=self.cluster.backend,
+            topology=self._topology(),
+            history=history,
+            ledger=read_ledger(folder),
+            final=final,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            steady_before=course.before,
+            steady_after=course.after,
+            parameters=self.parameters,
+            workload=asdict(self.workload),
+            versions=self.cluster.versions() if isinstance(self.cluster, HasVersions) else {},
+        )
+        result = result.save(folder)
+        write_report(result, folder)
+        shutil.rmtree(folder / OPS_FOLDER)  # samples.parquet has it all
+        return result
+
+    def _topology(self) -> Topology:
+        """The shape of the cluster, with the survival goal that was in force."""
+        topology = self.cluster.topology
+        if not isinstance(self.cluster, HasSurvivalGoal):
+            return topology
+        return topology.model_copy(update={"survive": self.cluster.survival_goal()})
+
+    @property
+    def _title(self) -> str:
+        return f"{self.fault.label}" if self.fault else "no fault"
+
+    def _final_read(self, run_id: RunId) -> FinalRead | None:
+        """None when the database cannot be read: the verdict is UNKNOWN then, never PASS."""
+        try:
+            return final_read(self.cluster.dsn(self.cluster.leader().region), run_id)
+        except LabError:
+            return None
+
+
+class _Course:
+    """The phases of one run. Blocking actions run beside the pump that keeps `watch` informed."""
+
+    def __init__(self, experiment: Experiment, running: RunningWorkload, watch: Watch) -> None:
+        self.experiment, self.running, self.watch = experiment, running, watch
+        self.regions = experiment.cluster.topology.region_names
+        self.tail = LiveTail(self.regions)
+        self.begun_s = monotonic()
+        self.frames = [running.poll()]
+        self.faults: tuple[FaultWindow, ...] = ()
+        self.before: Finding | None = None
+        self.after: Finding | None = None
+
+    def go(self) -> None:
+        self._phase("steady state")
+        self.before = self._await_steady("before")
+        fault = self.experiment.fault
+        if fault is None:
+            self._pump(self.experiment.hold_s)
+            return
+        if self.before.verdict is not Verdict.PASS:
+            return  # a fault says nothing about a system that was not well before it
+        with self._healed_at_the_end(fault):
+            self._inject(fault)
+            self._phase("holding the fault")
+            injected_s = self.faults[0].injected_s
+            self._pump(injected_s + self.experiment.hold_s - monotonic())
+        self._phase("recovery")
+        self.after = self._await_steady("after")
+
+    def _inject(self, fault: Fault) -> None:
+        cluster = self.experiment.cluster
+        window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
+        self._record(window)
+        self._say(f"injecting: {fault.label}")
+        self._beside(lambda: fault.inject(cluster))
+        probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))
+        bit_s = monotonic() if probe.bit else None
+        self._record(replace(window, bit_s=bit_s, detail=probe.detail))
+        self._say(f"{'took effect' if probe.bit else 'DID NOT BITE'}: {probe.detail}")
+
+    @contextmanager
+    def _healed_at_the_end(self, fault: Fault) -> Iterator[None]:
+        heal = partial(fault.heal, self.experiment.cluster)
+        try:
+            yield
+        except BaseException:
+            heal()
+            raise
+        self._phase("healing")
+        self._beside(heal)
+        self._record(self.faults[0].healed(monotonic()))
+
+    def _phase(self, name: str) -> None:
+        self.watch.phase(name)
+        self._say(name)
+
+    def _say(self, line: str) -> None:
+        self.experiment.say(f"{monotonic() - self.begun_s:5.1f} s  {line}")
+
+    def _record(self, window: FaultWindow) -> None:
+        self.faults = (window,)
+        self.watch.fault(window)
+
+    def _await_steady(self, when: str) -> Finding:
+        """Watch until the steady state has held for `steady_s`, or patience ends."""
+        begun_s = monotonic()
+        while True:
+            self._pump(WATCH_EVERY_S)
+            until_s = monotonic() - SETTLE_S
+            since_s = until_s - self.experiment.steady_s
+            finding = self.experiment.steady.check(
+                pd.concat(self.frames[-JUDGED_FRAMES:]),
+                regions=self.regions,
+                since_s=since_s,
+                until_s=until_s,
+                when=when,
+            )
+            held = since_s >= begun_s and finding.verdict is Verdict.PASS
+            if held or monotonic() - begun_s >= self.experiment.patience_s:
+                return finding
+
+    def _pump(self, for_s: float) -> None:
+        """Pass on what finished, for a while."""
+        until_s = monotonic() + for_s
+        while True:
+            self._step()
+            left_s = until_s - monotonic()
+            if left_s <= 0:
+                return
+            sleep(min(WATCH_EVERY_S, left_s))
+
+    def _step(self) -> None:
+        self.running.check()
+        frame = self.running.poll()
+        if not frame.empty:
+            self.frames.append(frame)
+            self.tail.feed(frame)
+        self.watch.update(self.tail.sample(monotonic()))
+
+    def _beside(self, action: Callable[[], T]) -> T:
+        """Do something that blocks, and keep passing on meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            doing: Future[T] = pool.submit(action)
+            while not doing.done():
+                self._step()
+                sleep(0.05)
+            return doing.result()
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: LABKIT_RUNS, or `runs` in the checkout, or in the current folder."""
+    chosen = os.environ.get("LABKIT_RUNS")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    checkout = Path(__file__).resolve().parents[1]
+    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "runs"
+
+
+def run_folder(scenario: str, backend: str) -> Path:
+    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time."""
+    chosen = os.environ.get(RUN_FOLDER)
+    if chosen:
+        return Path(chosen)
+    return runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"

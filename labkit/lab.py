@@ -1,0 +1,42 @@
+"""Bringing a lab up as people mean it: the cluster in service, the trading application in it."""
+
+from __future__ import annotations
+
+from labkit.cluster import attach, create
+from labkit.cluster.base import Cluster, OnStage, quiet
+from labkit.errors import NotRunning
+from labkit.trading import schema
+
+
+def bring_up(cluster: Cluster, on_stage: OnStage = quiet) -> None:
+    """Start what does not run, wait until it is in service, and load the trading schema.
+
+    Idempotent: prices, balances and orders that are there stay.
+
+    Raises:
+        ClusterError: it cannot be started.
+        NotReady: it was not in service in time.
+    """
+    cluster.start(on_stage)
+    on_stage("trading schema")
+    schema.load(cluster.dsn(cluster.leader().region))
+
+
+def connect(backend: str | None = None, *, on_stage: OnStage = print) -> Cluster:
+    """The lab for a notebook: attaches to the one that is there, or makes one; in service.
+
+    Args:
+        backend: "embedded"; None takes the lab that is there whatever its backend.
+        on_stage: called with a line while something is started.
+
+    Raises:
+        BadInput: no such backend.
+        ClusterError: it cannot be started.
+    """
+    try:
+        cluster = attach() if backend is None else create(backend)
+    except NotRunning:
+        cluster = create()
+    if not cluster.status().healthy or not schema.loaded(cluster.dsn(cluster.leader().region)):
+        bring_up(cluster, on_stage)
+    return cluster

@@ -1,0 +1,251 @@
+"""Running notebooks headless, and the folders that runs leave.
+
+A run folder holds, under the same names always:
+
+    notebook.ipynb    the executed notebook, also of a run that failed half-way
+    report.html       the report: one file that opens offline
+    result.json       what was measured and judged (docs/result.schema.json)
+    samples.parquet   every operation of every client
+    faults.jsonl      what was done to the cluster, and what the probes saw
+    ledger/           ids of acknowledged orders, written before they were counted
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labkit.assets import asset
+from labkit.cluster import attach
+from labkit.errors import BadInput, LabError, NotRunning, RunError, UnknownParameter
+from labkit.experiment import RUN_FOLDER, runs_folder
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.result import Summary
+
+NOTEBOOK_FILE = "notebook.ipynb"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a notebook is.
+
+    Attributes:
+        cell: the cell being executed, from 1.
+        cells: how many there are.
+        line: the last line the notebook printed.
+    """
+
+    cell: int
+    cells: int
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run folder.
+
+    Attributes:
+        name: of the folder.
+        summary: None when the run made no measurement (a notebook that only shows things, or one
+            that broke down before).
+    """
+
+    folder: Path
+    summary: Summary | None
+
+    @property
+    def name(self) -> str:
+        """The folder's name: time, scenario, backend."""
+        return self.folder.name
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict, None without a measurement."""
+        return self.summary.verdict if self.summary else None
+
+
+def notebooks() -> dict[str, Path]:
+    """The notebooks that ship with labkit, by name without ending."""
+    return {path.stem: path for path in sorted(asset("notebooks").glob("[0-9]*.ipynb"))}
+
+
+def find_notebook(name: str) -> Path:
+    """A notebook by path, by name (`03_node_loss`) or by the name after its number.
+
+    Raises:
+        BadInput: there is none; lists what there is.
+    """
+    if name.endswith(".ipynb") and Path(name).is_file():
+        return Path(name).absolute()
+    known = notebooks()
+    for stem, path in known.items():
+        if name.removesuffix(".ipynb") in (stem, stem.partition("_")[2]):
+            return path
+    raise BadInput(f"no notebook {name!r}: there are {', '.join(known)}")
+
+
+def parse_parameters(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]:
+    """Values for a notebook's parameters out of text, read as YAML (`20`, `true`, `us-east-1`).
+
+    Raises:
+        UnknownParameter: the notebook has none of that name; lists those it has.
+        BadInput: a value is not a number where the default is one, or no scalar.
+    """
+    import papermill
+
+    known = papermill.inspect_notebook(notebook)
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in known:
+            has = ", ".join(f"{key}={about['default']}" for key, about in known.items()) or "none"
+            raise UnknownParameter(f"{notebook.stem} has no parameter {name!r}: it has {has}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        default = yaml.safe_load(str(known[name]["default"]))
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if number and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise BadInput(f"parameter {name} is a number such as {default}, not {text!r}")
+        if isinstance(value, list | dict):
+            raise BadInput(f"parameter {name} is one value, not {text!r}")
+        values[name] = value
+    return values
+
+
+def run_notebook(
+    name: str,
+    parameters: Mapping[str, str],
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> Run:
+    """Execute a notebook headless into a new run folder.
+
+    Whatever way it ends, no fault of it stays in the lab.
+
+    Raises:
+        BadInput: no such notebook, or a parameter is refused; nothing was run.
+        RunError: a cell failed for another reason than a verdict; names it. The folder with the
+            notebook as far as it came is kept and named.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    notebook = find_notebook(name)
+    values = parse_parameters(notebook, parameters)
+    scenario = notebook.stem.replace("_", "-")
+    folder = runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{_backend()}"
+    folder.mkdir(parents=True)
+    try:
+        with _environment({RUN_FOLDER: str(folder)}):
+            papermill.execute_notebook(
+                notebook,
+                folder / NOTEBOOK_FILE,
+                parameters=values,
+                engine_name=_engine(on_progress),
+                progress_bar=False,
+                stdout_file=None,
+                cwd=notebook.parent,
+            )
+    except PapermillExecutionError as error:
+        if not error.ename.startswith("Verdict"):  # a verdict that says no is a result
+            raise RunError(
+                f"{notebook.stem}: cell {error.cell_index + 1} failed: {error.ename}: "
+                f"{error.evalue}; {folder / NOTEBOOK_FILE} shows it"
+            ) from error
+    finally:
+        _leave_no_fault()
+    return Run(folder, _summary(folder))
+
+
+def list_runs() -> list[Run]:
+    """Every run folder, the newest first."""
+    folders = runs_folder()
+    if not folders.is_dir():
+        return []
+    found = [path for path in folders.iterdir() if path.is_dir() and path.name[:1].isdigit()]
+    return [Run(folder, _summary(folder)) for folder in sorted(found, reverse=True)]
+
+
+def _summary(folder: Path) -> Summary | None:
+    try:
+        return Summary.load(folder)
+    except (FileNotFoundError, LabError):
+        return None
+
+
+def _backend() -> str:
+    try:
+        return attach().backend
+    except NotRunning:
+        return "embedded"
+
+
+def _leave_no_fault() -> None:
+    """The last line of defence: an experiment heals its own fault; a kernel that died cannot."""
+    try:
+        cluster = attach()
+        if not cluster.status().healthy:
+            cluster.heal()
+    except NotRunning:
+        return
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the kernel, which inherits those of this process."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _engine(on_progress: Callable[[Progress], None]) -> str:
+    """Register a papermill engine that reports which cell runs and what it prints."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class _Lines:
+        """Papermill writes a cell's standard output here as it comes."""
+
+        def __init__(self) -> None:
+            self.cell, self.cells = 0, 0
+
+        def write(self, text: str) -> None:
+            for line in text.splitlines():
+                if line.strip():
+                    on_progress(Progress(self.cell, self.cells, line.strip()))
+
+        def flush(self) -> None:
+            pass
+
+    class ReportingEngine(NBClientEngine):  # type: ignore[misc]
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
+            lines = _Lines()
+            lines.cells = len(nb_man.nb.cells)
+            cell_start = nb_man.cell_start
+
+            def start(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
+                lines.cell = (cell_index or 0) + 1
+                on_progress(Progress(lines.cell, lines.cells, ""))
+                return cell_start(cell, cell_index, **more)
+
+            nb_man.cell_start = start
+            return super().execute_managed_notebook(
+                nb_man, kernel_name, **{**kwargs, "stdout_file": lines}
+            )
+
+    papermill_engines.register("labkit", ReportingEngine)
+    return "labkit"
