@@ -1,6 +1,6 @@
 """How exact and how fast the WAN process is: its own error a trip, throughput, idle cost.
 
-    python bench/wan.py
+    python -m bench.wan
 
 The error of a trip is half of (round trip through the WAN - round trip without it) - the delay.
 Figures are of this machine, now: run it when nothing else is.
@@ -156,6 +156,11 @@ def idle() -> Table:
     return table
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print one table after the other."""
     for measure in (trips, throughput, idle):
         Console().print(measure())
+
+
+if __name__ == "__main__":
+    main()

@@ -171,7 +171,6 @@ class Endpoint(asyncio.Protocol):
     """One socket of a connection.
 
     Attributes:
-        writable: it is connected and its reader keeps up.
         lost: the socket is gone; what is sent to it vanishes.
         outgoing: takes what this socket's other side sends.
         incoming: brings what is to be written here.
@@ -182,23 +181,28 @@ class Endpoint(asyncio.Protocol):
     incoming: DelayLine
 
     def __init__(self, connection: Connection) -> None:
-        self.writable = False
         self.lost = False
         self.watch: Callable[[bytes], None] | None = None
         self._connection = connection
         self._transport: asyncio.Transport | None = None
+        self._keeps_up = True
 
     @property
     def connected(self) -> bool:
         """There is, or was, a socket."""
         return self._transport is not None
 
+    @property
+    def writable(self) -> bool:
+        """It is connected, not about to close, and its reader keeps up."""
+        transport = self._transport
+        return transport is not None and self._keeps_up and not transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket; what already waits for it may flow."""
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._transport = transport
-        self.writable = True
         self.incoming.sink_changed()
 
     def data_received(self, data: bytes) -> None:
@@ -218,17 +222,16 @@ class Endpoint(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the other socket, later."""
         self.lost = True
-        self.writable = False
         self.incoming.sink_changed()
         self._connection.lost(self)
 
     def pause_writing(self) -> None:
         """The reader at the other side is slow."""
-        self.writable = False
+        self._keeps_up = False
 
     def resume_writing(self) -> None:
         """The reader at the other side has caught up."""
-        self.writable = True
+        self._keeps_up = True
         self.incoming.sink_changed()
 
     def write(self, data: bytes) -> None:

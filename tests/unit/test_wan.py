@@ -274,6 +274,30 @@ def test_a_reset_is_passed_on_as_a_reset(net: Rig) -> None:
         client.recv(1)
 
 
+def test_bytes_for_a_service_that_left_unnoticed_reset_the_dialler_quietly(
+    net: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the end of its stream only a failing write shows that a service is gone."""
+    start(net)
+    client, server = net.connected()
+    server.shutdown(socket.SHUT_WR)
+    assert client.recv(1) == b""
+    cut(net, (WEST, EAST))
+    for i in range(1, 11):
+        client.sendall(b"?")
+        wait_until(
+            lambda i=i: net.wan.state().link(WEST, EAST).held_bytes == i, what="byte", timeout_s=5
+        )
+    server.close()
+    cut(net, (WEST, EAST), on=False)
+    wait_until(
+        lambda: net.wan.state().link(WEST, EAST).open_connections == 0, what="end", timeout_s=5
+    )
+    with pytest.raises(BrokenPipeError):
+        client.send(b"?")
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
 def test_a_service_that_is_down_resets_its_dialler(net: Rig) -> None:
     start(net)
     net.service.close()
