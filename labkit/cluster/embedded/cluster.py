@@ -296,6 +296,11 @@ class EmbeddedCluster:
         """Ask every part, past the WAN. A second or so at most, whatever is broken."""
         return cluster_status(self._starter)
 
+    def pids(self) -> list[int]:
+        """Every live process of the lab."""
+        pids = [pid for service in self._all_services() for pid in self._pids(service)]
+        return list(dict.fromkeys(pids))
+
     def versions(self) -> dict[str, str]:
         """Name and version of each server program, as the next start will use them."""
         found = (programs.postgres(), programs.etcd(), programs.haproxy())
