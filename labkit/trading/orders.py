@@ -29,6 +29,7 @@ from labkit.errors import (
     UnknownSymbol,
 )
 from labkit.trading.connection import AnyConnection
+from labkit.trading.ids import RunId
 
 MAX_QUANTITY: Final = 1_000_000
 
@@ -74,6 +75,15 @@ class Order:
                 f"quantity {self.quantity} refused: an order has 1 to {MAX_QUANTITY:,} shares"
             )
 
+    @classmethod
+    def new(cls, account_nbr: str, symbol: str, side: Side, quantity: int) -> Order:
+        """An order of a person at a keyboard, under a fresh id.
+
+        Raises:
+            BadInput: the quantity is outside its range.
+        """
+        return cls(RunId.new().order_id(worker=0, sequence=0), account_nbr, symbol, side, quantity)
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -117,6 +127,12 @@ def reply_of(error: psycopg.Error | LabError) -> Reply:
     if error.diag.severity_nonlocalized != "ERROR" or sqlstate.startswith(_PROVES_NOTHING):
         return Reply.UNKNOWN
     return Reply.ROLLED_BACK if sqlstate.startswith(_PASSES) else Reply.REFUSED
+
+
+def sqlstate_of(error: psycopg.Error | LabError) -> str:
+    """The SQLSTATE behind an error of `place_order`, empty when the link died."""
+    cause = error.__cause__ if isinstance(error, LabError) else error
+    return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
 
 
 _PROVES_NOTHING = (

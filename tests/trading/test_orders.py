@@ -20,7 +20,7 @@ from labkit.errors import (
     UnknownAccount,
     UnknownSymbol,
 )
-from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS
+from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.ids import RunId
 from labkit.trading.orders import (
@@ -274,9 +274,13 @@ def test_concurrent_buyers_and_sellers_leave_prices_and_money_exact(
             return [(order, place_order(conn, order)) for order in orders]
 
     placed = [pair for pairs in pool.map(trade, range(8)) for pair in pairs]
-    for symbol, initial in (("AAPL", Decimal("191.51")), ("MSFT", Decimal("429.82"))):
-        moves = [1 if o.side is Side.BUY else -1 for o, _ in placed if o.symbol == symbol]
-        assert price(conn, symbol) == initial + sum(moves) * Decimal("0.10")
+    placed.sort(key=lambda pair: pair[1].order_nbr)
+    for symbol, due in (("AAPL", Decimal("191.51")), ("MSFT", Decimal("429.82"))):
+        for order, receipt in placed:
+            if order.symbol == symbol:
+                assert receipt.unit_price == due, "each order has the price its forerunner left"
+                due += Decimal("0.10") if order.side is Side.BUY else Decimal("-0.10")
+        assert price(conn, symbol) == due
     for account in accounts:
         spent = sum(
             receipt.amount if order.side is Side.BUY else -receipt.amount
@@ -285,6 +289,28 @@ def test_concurrent_buyers_and_sellers_leave_prices_and_money_exact(
         )
         assert balance(conn, account) == Decimal(1_000_000_000) - spent
     assert counts(conn) == (160, 160)
+
+
+def test_concurrent_buyers_cannot_spend_the_same_money(
+    dsn: str, conn: psycopg.Connection, run: RunId, pool: ThreadPoolExecutor
+) -> None:
+    """Twelve buys of different instruments at the same price, and money for five."""
+    symbols = GENERATED_SYMBOLS[:12]
+    conn.execute(
+        "UPDATE instruments SET current_price = 10 WHERE symbol = ANY(%s)", (list(symbols),)
+    )
+    conn.execute("UPDATE accounts SET balance = 59 WHERE account_nbr = %s", (DEMO_ACCOUNT,))
+
+    def buy_one(worker: int) -> bool:
+        order = Order(run.order_id(worker, 0), DEMO_ACCOUNT, symbols[worker], Side.BUY, 1)
+        try:
+            place_alone(dsn, order)
+        except InsufficientFunds:
+            return False
+        return True
+
+    assert sum(pool.map(buy_one, range(12))) == 5
+    assert balance(conn) == 9
 
 
 # ---- the link dies, the standbys do not answer

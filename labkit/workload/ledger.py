@@ -1,0 +1,59 @@
+"""The ledger of acknowledged orders, kept outside the database.
+
+A worker writes an order's id here before it counts the order as acknowledged. So after a run:
+
+- An id in the ledger was acknowledged by the database. If it is not in the database now, an
+  acknowledged order was lost.
+- An id that is not in the ledger proves nothing: the order may have been acknowledged to a worker
+  that died before it could write.
+
+An entry survives the death of its worker, even by SIGKILL: it has been handed to the kernel. It
+need not survive a crash of the machine, which would end the clients together with the cluster.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+from uuid import UUID
+
+LEDGER_FOLDER = "ledger"
+
+
+class Ledger:
+    """Appends to the ledger of one region; a context manager."""
+
+    def __init__(self, folder: Path, region: str) -> None:
+        path = folder / LEDGER_FOLDER / f"{region}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def acknowledged(self, order_id: UUID) -> None:
+        """Write one entry; when this returns, the kernel has it.
+
+        Raises:
+            OSError: it could not be written whole; the order must not be counted.
+        """
+        entry = f"{order_id}\n".encode()
+        written = os.write(self._fd, entry)
+        if written != len(entry):
+            raise OSError(f"ledger: {written} of {len(entry)} bytes of {order_id} written")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def read_ledger(folder: Path) -> tuple[str, ...]:
+    """The ids of all regions' ledgers in a run folder, in the order of each file.
+
+    A torn last line, which a dying worker may leave, is left out: its order was not counted.
+    """
+    entries: list[str] = []
+    for path in sorted((folder / LEDGER_FOLDER).glob("*.log")):
+        whole, _, _torn = path.read_text().rpartition("\n")
+        entries.extend(whole.split())
+    return tuple(entries)

@@ -1,0 +1,95 @@
+"""Finished operations on their way from the workers to whoever started them: files of JSON lines.
+
+Workers do not import labkit.history: it brings pandas, which costs each process more than a second
+and 80 MB. Its columns and outcomes are spelt out here; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+FLUSH_EVERY_S = 0.1
+OPS_FOLDER = "ops"
+
+OutcomeName = Literal["ok", "fail", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedOp:
+    """One line: the fields of `labkit.history.Op`; `sent_s` is None when it was never sent."""
+
+    scheduled_s: float
+    sent_s: float | None
+    finished_s: float
+    region: str
+    kind: str
+    outcome: OutcomeName
+    order_id: str
+    attempts: int
+    sqlstate: str
+
+
+def ops_path(folder: Path, region: str) -> Path:
+    """Where a region's operations are in a run folder."""
+    return folder / OPS_FOLDER / f"{region}.jsonl"
+
+
+class OpLog:
+    """Appends the operations of one region; a context manager that flushes at its end."""
+
+    def __init__(self, folder: Path, region: str) -> None:
+        path = ops_path(folder, region)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._lines: list[str] = []
+
+    def append(self, op: FinishedOp) -> None:
+        """Remember an operation until the next flush."""
+        self._lines.append(json.dumps(asdict(op)))
+
+    def flush(self) -> None:
+        """Hand what is remembered to the kernel."""
+        if self._lines:
+            data = "".join(f"{line}\n" for line in self._lines).encode()
+            self._lines.clear()
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    async def keep_flushing(self) -> None:
+        """Flush again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+        os.close(self._fd)
+
+
+class OpTail:
+    """Reads the operations of several regions while they are written."""
+
+    def __init__(self, folder: Path, regions: Iterable[str]) -> None:
+        self._offsets = {ops_path(folder, region): 0 for region in regions}
+
+    def read(self) -> list[dict[str, Any]]:
+        """The operations written since the last call; a line that is not whole waits."""
+        ops: list[dict[str, Any]] = []
+        for path, offset in self._offsets.items():
+            if not path.exists():  # the worker has not begun
+                continue
+            with path.open("rb") as file:
+                file.seek(offset)
+                whole, newline, _torn = file.read().rpartition(b"\n")
+            self._offsets[path] += len(whole) + len(newline)
+            ops.extend(json.loads(line) for line in whole.splitlines())
+        return ops

@@ -1,0 +1,108 @@
+"""Connections to one balancer, opened ahead of need.
+
+A new connection costs several round trips across the WAN, so lost ones are replaced at once, not
+when an order needs them. Idle ones are watched: one that the balancer or the server ended is
+replaced without costing an order an attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import uniform
+
+import psycopg
+
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
+
+CONNECT_TIMEOUT_S = 2
+OPEN_EVERY_S = 0.025
+OPEN_EVERY_S_WHILE_FAILING = 0.1
+"""Attempts to connect are begun no faster than this, so an outage makes no storm of them."""
+
+
+class Pool:
+    """Keeps `size` connections open while `keep_open` runs. For one event loop.
+
+    Every lease ends with `give_back` or `discard`.
+    """
+
+    def __init__(self, dsn: str, size: int, *, application_name: str) -> None:
+        self._dsn = dsn
+        self._application_name = application_name
+        self._size = size
+        self._ready: asyncio.Queue[Connection] = asyncio.Queue()
+        self._missing = asyncio.Semaphore(size)
+        self._failing = False
+        self._filled = asyncio.Event()
+
+    async def keep_open(self) -> None:
+        """Open what is missing, until cancelled; then close what is idle."""
+        try:
+            async with asyncio.TaskGroup() as opening:
+                while True:
+                    await self._missing.acquire()
+                    opening.create_task(self._open())
+                    pause_s = OPEN_EVERY_S_WHILE_FAILING if self._failing else OPEN_EVERY_S
+                    await asyncio.sleep(pause_s * uniform(0.5, 1.5))
+        finally:
+            while not self._ready.empty():
+                conn = self._ready.get_nowait()
+                self._unwatch(conn)
+                conn.pgconn.finish()
+
+    async def filled(self) -> None:
+        """Wait until all connections have been open and idle once."""
+        await self._filled.wait()
+
+    async def lease(self, timeout_s: float) -> Connection | None:
+        """Take an idle connection, the one that was idle longest; None if none came in time."""
+        if timeout_s <= 0:
+            return None
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    conn = await self._ready.get()
+                    if not conn.closed:
+                        self._unwatch(conn)
+                        return conn
+        except TimeoutError:
+            return None
+
+    def give_back(self, conn: Connection) -> None:
+        """Return a connection that can be used again."""
+        asyncio.get_running_loop().add_reader(conn.fileno(), self._on_idle_input, conn)
+        self._ready.put_nowait(conn)
+        if self._ready.qsize() == self._size:
+            self._filled.set()
+
+    def discard(self, conn: Connection) -> None:
+        """Close a connection and have it replaced."""
+        conn.pgconn.finish()
+        self._missing.release()
+
+    async def _open(self) -> None:
+        try:
+            conn = await psycopg.AsyncConnection.connect(
+                self._dsn,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                application_name=self._application_name,
+            )
+        except psycopg.OperationalError:
+            self._failing = True
+            self._missing.release()
+        else:
+            self._failing = False
+            self.give_back(conn)
+
+    def _on_idle_input(self, conn: Connection) -> None:
+        try:
+            conn.pgconn.consume_input()  # a changed setting, a notice
+        except psycopg.OperationalError:  # or the end
+            self._unwatch(conn)
+            self.discard(conn)  # it stays in the queue, where `lease` passes over it
+
+    def _unwatch(self, conn: Connection) -> None:
+        if not conn.closed:
+            asyncio.get_running_loop().remove_reader(conn.fileno())

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+
+import pandas as pd
+import psutil
+import psycopg
+import pytest
+
+from labkit.clock import wait_until
+from labkit.errors import RunError
+from labkit.history import OP_COLUMNS, Outcome
+from labkit.topology import Topology
+from labkit.trading.audit import final_read
+from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.trading.ids import RunId
+from labkit.workload.ledger import read_ledger
+from labkit.workload.oplog import ops_path
+from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.worker import WorkerConfig
+
+from .plain_server import Server, free_port
+
+TWO_REGIONS = Topology.model_validate(
+    {
+        "region": [{"name": "us-west-2"}, {"name": "eu-west-1"}],
+        "link": [{"between": ("us-west-2", "eu-west-1"), "rtt_ms": 0}],
+        "survive": "none",
+    }
+)
+
+
+@dataclass
+class OneServer:
+    """A cluster whose regions all lead to one server."""
+
+    address: str
+    topology: Topology = TWO_REGIONS
+
+    def dsn(self, region: str, *, read_only: bool = False) -> str:
+        return self.address
+
+
+@pytest.fixture
+def running(dsn: str, tmp_path: Path) -> Iterator[RunningWorkload]:
+    workload = TradingWorkload(rate_per_s=100, connections=3)
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        yield running
+
+
+def poll_until(running: RunningWorkload, count: int) -> pd.DataFrame:
+    """Poll until `count` operations have come."""
+    frames = [running.poll()]
+
+    def enough() -> bool:
+        frames.append(running.poll())
+        return sum(map(len, frames)) >= count
+
+    wait_until(enough, what=f"{count} operations", timeout_s=30)
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_what_was_acknowledged_is_in_history_ledger_and_database(
+    dsn: str, tmp_path: Path, running: RunningWorkload
+) -> None:
+    polled = poll_until(running, 40)
+    running.check()
+    history = running.stop()
+    polled = pd.concat([polled, running.poll()], ignore_index=True)
+
+    assert history.regions == ("us-west-2", "eu-west-1")
+    assert set(history.ops["region"]) == set(history.regions)
+    assert set(history.ops["outcome"]) == {Outcome.OK}
+    assert history.ops["order_id"].is_unique
+    read = final_read(dsn, running.run_id)
+    for ids in (polled["order_id"], read.orders["order_id"], pd.Series(read_ledger(tmp_path))):
+        assert sorted(ids) == sorted(history.ops["order_id"])
+
+
+def test_poll_gives_the_columns_of_a_history(running: RunningWorkload) -> None:
+    frame = poll_until(running, 1)
+    assert list(frame.columns) == list(OP_COLUMNS)
+
+
+def test_regions_trade_different_rows_by_default(dsn: str, running: RunningWorkload) -> None:
+    poll_until(running, 200)
+    running.stop()
+    orders = final_read(dsn, running.run_id).orders
+    worker = orders["order_id"].str[15:18]  # after the version digit
+    assert worker.nunique() == 2
+    for column in ("account_nbr", "symbol"):
+        assert worker.groupby(orders[column]).nunique().max() == 1
+
+
+def test_chosen_rows_are_traded_by_all_regions(dsn: str, tmp_path: Path) -> None:
+    workload = TradingWorkload(rate_per_s=100, symbols=("AAPL",), accounts=(DEMO_ACCOUNT,))
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        poll_until(running, 20)
+        running.stop()
+    orders = final_read(dsn, running.run_id).orders
+    assert set(orders["symbol"]) == {"AAPL"}
+    assert set(orders["account_nbr"]) == {DEMO_ACCOUNT}
+    assert orders["order_id"].str[15:18].nunique() == 2
+
+
+def test_stopping_twice_returns_the_same(running: RunningWorkload) -> None:
+    poll_until(running, 5)
+    pd.testing.assert_frame_equal(running.stop().ops, running.stop().ops)
+
+
+def test_a_crash_of_the_server_leaves_a_truthful_record(
+    server: Server, dsn: str, tmp_path: Path
+) -> None:
+    """Orders in flight end as they may; what was acknowledged is there, what failed is not."""
+    workload = TradingWorkload(rate_per_s=200, connections=3, deadline_s=3)
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        poll_until(running, 40)
+        server.stop()
+        sleep(0.5)
+        server.start()
+        poll_until(running, 100)
+        ops = running.stop().ops
+    there = set(final_read(dsn, running.run_id).orders["order_id"])
+    by_outcome = {outcome: set(ops["order_id"][ops["outcome"] == outcome]) for outcome in Outcome}
+    assert set(read_ledger(tmp_path)) == by_outcome[Outcome.OK]
+    assert by_outcome[Outcome.OK] <= there
+    assert not by_outcome[Outcome.FAIL] & there
+    assert there <= by_outcome[Outcome.OK] | by_outcome[Outcome.INFO]
+    late = ops[ops["finished_s"] - ops["scheduled_s"] > 0.3]
+    assert len(late) >= 20, "orders scheduled during the outage count it in their latency"
+
+
+def test_a_cluster_that_is_down_is_measured_too(tmp_path: Path) -> None:
+    cluster = OneServer(f"postgresql://postgres@127.0.0.1:{free_port()}/trade")
+    workload = TradingWorkload(rate_per_s=100, deadline_s=0.2)
+    with workload.start(cluster, tmp_path) as running:
+        poll_until(running, 10)
+        ops = running.stop().ops
+    assert set(ops["outcome"]) == {Outcome.FAIL}
+    assert ops["sent_s"].isna().all()
+
+
+def test_a_killed_worker_is_an_error_and_its_record_stays(
+    dsn: str, tmp_path: Path, running: RunningWorkload
+) -> None:
+    poll_until(running, 40)
+    os.kill(running.pids["eu-west-1"], signal.SIGKILL)
+    wait_until(lambda: not alive(running.pids["eu-west-1"]), what="the kill", timeout_s=10)
+    with pytest.raises(RunError, match="worker of eu-west-1 ended with -9, orders in flight"):
+        running.check()
+    with pytest.raises(RunError, match="eu-west-1"):
+        running.stop()
+    assert not any(map(alive, running.pids.values()))
+
+    acked = set(running.history().ops["order_id"])
+    ledger = set(read_ledger(tmp_path))
+    assert acked <= ledger, "the ledger is written first"
+    assert ledger <= set(final_read(dsn, running.run_id).orders["order_id"])
+
+
+def test_a_worker_that_cannot_start_says_why(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "ledger").write_text("a file where the folder should be")
+    with pytest.raises(
+        RunError, match=r"worker of (us-west-2|eu-west-1) ended with 1.*FileExistsError"
+    ):
+        TradingWorkload(connections=1).start(OneServer(dsn), tmp_path)
+
+
+def test_workers_stop_when_their_parent_is_killed(dsn: str, tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from trading.test_workload import OneServer, TradingWorkload\n"
+        "workload = TradingWorkload(rate_per_s=50, connections=2)\n"
+        "running = workload.start(OneServer(sys.argv[1]), Path(sys.argv[2]))\n"
+        "print(*running.pids.values(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, dsn, tmp_path],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent.parent,
+        text=True,
+    ) as parent:
+        assert parent.stdout
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(map(alive, pids))
+        parent.kill()
+    wait_until(lambda: not any(map(alive, pids)), what="the workers' end", timeout_s=20)
+
+
+@pytest.fixture
+def worker(dsn: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker without a parent that knows it, sending."""
+    config = WorkerConfig(
+        region="us-west-2",
+        worker=0,
+        run=str(RunId.new()),
+        dsn=dsn,
+        folder=str(tmp_path),
+        rate_per_s=50,
+        seed=1,
+        deadline_s=5,
+        attempt_timeout_s=2,
+        connections=2,
+        accounts=(DEMO_ACCOUNT,),
+        symbols=("AAPL", "MSFT"),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "labkit.workload.worker"], stdin=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        process.stdin.write(config.to_line())
+        process.stdin.flush()
+        wait_until(lambda: acks(tmp_path) > 0, what="the first ack", timeout_s=20)
+        yield process
+        process.kill()
+
+
+def acks(folder: Path) -> int:
+    return len(read_ledger(folder))
+
+
+@pytest.mark.parametrize("how", ["stop line", "end of stdin", "SIGTERM"])
+def test_a_told_worker_ends_well(
+    worker: subprocess.Popen[bytes], tmp_path: Path, conn: psycopg.Connection, how: str
+) -> None:
+    """Every order it sent is recorded."""
+    assert worker.stdin
+    match how:
+        case "stop line":
+            worker.stdin.write(b"stop\n")
+            worker.stdin.flush()
+        case "end of stdin":
+            worker.stdin.close()
+        case _:
+            worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    recorded = ops_path(tmp_path, "us-west-2").read_text().count("\n")
+    assert conn.execute("SELECT count(*) FROM orders").fetchone() == (recorded,)
+
+
+def test_a_worker_ignores_ctrl_c(worker: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    before = acks(tmp_path)
+    worker.send_signal(signal.SIGINT)
+    wait_until(lambda: acks(tmp_path) > before + 10, what="further acks", timeout_s=20)
+    assert worker.poll() is None
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

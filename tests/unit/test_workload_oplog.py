@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from labkit.errors import BadInput
+from labkit.history import OP_COLUMNS, Outcome
+from labkit.trading.ids import RunId
+from labkit.workload.oplog import FinishedOp, OpLog, OpTail, OutcomeName, ops_path
+from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.worker import WorkerConfig
+
+OP = FinishedOp(
+    scheduled_s=1.0,
+    sent_s=1.25,
+    finished_s=1.5,
+    region="us-west-2",
+    kind="order",
+    outcome="ok",
+    order_id="00000000-0000-8000-8000-000000000001",
+    attempts=1,
+    sqlstate="",
+)
+
+
+def test_a_finished_op_has_the_columns_and_outcomes_of_a_history() -> None:
+    assert [field.name for field in fields(FinishedOp)] == list(OP_COLUMNS)
+    assert get_args(OutcomeName) == tuple(str(outcome) for outcome in Outcome)
+
+
+def test_a_tail_returns_each_operation_once(tmp_path: Path) -> None:
+    tail = OpTail(tmp_path, ["us-west-2", "eu-west-1"])
+    assert tail.read() == []
+    with OpLog(tmp_path, "us-west-2") as west, OpLog(tmp_path, "eu-west-1") as eu:
+        west.append(OP)
+        west.flush()
+        assert [op["attempts"] for op in tail.read()] == [1]
+        west.append(replace(OP, attempts=2))
+        eu.append(replace(OP, attempts=3))
+        assert tail.read() == [], "not flushed"
+    assert [op["attempts"] for op in tail.read()] == [2, 3]
+    assert tail.read() == []
+
+
+def test_a_line_that_is_not_whole_waits_for_its_rest(tmp_path: Path) -> None:
+    with OpLog(tmp_path, "us-west-2") as log:
+        log.append(OP)
+        log.append(replace(OP, attempts=2))
+    path = ops_path(tmp_path, "us-west-2")
+    whole = path.read_bytes()
+    tail = OpTail(tmp_path, ["us-west-2"])
+    path.write_bytes(whole[:-5])
+    assert [op["attempts"] for op in tail.read()] == [1]
+    path.write_bytes(whole)
+    assert [op["attempts"] for op in tail.read()] == [2]
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> RunningWorkload:
+    """A workload of two regions whose workers are gone."""
+    never_sent = replace(OP, sent_s=None, outcome="fail", attempts=0, region="eu-west-1")
+    with OpLog(tmp_path, "us-west-2") as west, OpLog(tmp_path, "eu-west-1") as eu:
+        west.append(replace(OP, scheduled_s=2.0))
+        eu.append(never_sent)
+    return RunningWorkload(RunId.new(), tmp_path, dict.fromkeys(["us-west-2", "eu-west-1"]), 0)
+
+
+def test_poll_has_the_types_of_a_history_and_nan_for_never_sent(ended: RunningWorkload) -> None:
+    frame = ended.poll()
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == OP_COLUMNS
+    assert frame["sent_s"].tolist()[0] == 1.25
+    assert math.isnan(frame["sent_s"].tolist()[1])
+    empty = ended.poll()
+    assert empty.empty
+    assert {name: str(dtype) for name, dtype in empty.dtypes.items()} == OP_COLUMNS
+
+
+def test_a_workers_configuration_reads_back() -> None:
+    config = WorkerConfig(
+        region="us-west-2",
+        worker=2,
+        run=str(RunId.new()),
+        dsn="postgresql://trader@127.0.0.1:1/trade",
+        folder="/runs/one",
+        rate_per_s=20.0,
+        seed=1,
+        deadline_s=5.0,
+        attempt_timeout_s=2.0,
+        connections=12,
+        accounts=("a", "b"),
+        symbols=("X",),
+    )
+    assert WorkerConfig.from_line(config.to_line()) == config
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ({"rate_per_s": 0}, "rate_per_s is 0, it must be positive"),
+        ({"rate_per_s": math.nan}, "rate_per_s is nan, it must be positive"),
+        ({"deadline_s": -1}, "deadline_s is -1, it must be positive"),
+        ({"connections": 0}, "connections is 0, it must be positive"),
+        ({"symbols": ()}, "symbols is empty"),
+    ],
+)
+def test_a_workload_that_cannot_run_is_refused(setting: dict[str, object], text: str) -> None:
+    with pytest.raises(BadInput, match=text):
+        TradingWorkload(**setting)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import islice, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit.trading.ids import OrderIdParts, RunId, parts
+from labkit.trading.orders import Side
+from labkit.workload.schedule import Planned, arrivals, plan
+
+rates = st.floats(0.1, 10_000)
+seeds = st.integers(0, 2**63)
+workers = st.integers(0, 8)
+RUN = RunId(7)
+
+
+def some(
+    count: int,
+    *,
+    run: RunId = RUN,
+    worker: int = 0,
+    rate_per_s: float = 20.0,
+    seed: int = 1,
+    accounts: tuple[str, ...] = ("a", "b", "c"),
+    symbols: tuple[str, ...] = ("X", "Y"),
+) -> list[Planned]:
+    endless = plan(
+        run, worker, rate_per_s=rate_per_s, seed=seed, accounts=accounts, symbols=symbols
+    )
+    return list(islice(endless, count))
+
+
+@given(rates, seeds)
+def test_arrivals_ascend_from_the_start(rate_per_s: float, seed: int) -> None:
+    times_s = [0.0, *islice(arrivals(rate_per_s, str(seed)), 100)]
+    assert all(a <= b for a, b in pairwise(times_s))
+
+
+@given(rates, st.floats(1.1, 100), seeds)
+def test_a_higher_rate_is_the_same_pattern_faster(
+    rate_per_s: float, factor: float, seed: int
+) -> None:
+    slow = list(islice(arrivals(rate_per_s, str(seed)), 20))
+    fast = list(islice(arrivals(rate_per_s * factor, str(seed)), 20))
+    assert fast == pytest.approx([at_s / factor for at_s in slow])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gaps_are_exponential_with_the_mean_of_the_rate(seed: int) -> None:
+    """Of an exponential distribution, 1/e exceed the mean."""
+    times_s = [0.0, *islice(arrivals(50.0, str(seed)), 20_000)]
+    gaps_s = [b - a for a, b in pairwise(times_s)]
+    assert sum(gaps_s) / len(gaps_s) == pytest.approx(1 / 50, rel=0.03)
+    assert sum(gap_s > 1 / 50 for gap_s in gaps_s) / len(gaps_s) == pytest.approx(0.368, abs=0.015)
+
+
+@given(workers, seeds)
+def test_the_same_seed_plans_the_same_orders_under_other_ids(worker: int, seed: int) -> None:
+    other_run = RunId(8)
+    first = some(30, worker=worker, seed=seed)
+    again = some(30, worker=worker, seed=seed, run=other_run)
+    assert first == some(30, worker=worker, seed=seed)
+    assert again == [
+        replace(p, order=replace(p.order, order_id=other_run.order_id(worker, n)))
+        for n, p in enumerate(first)
+    ]
+
+
+@given(seeds)
+def test_workers_and_seeds_differ(seed: int) -> None:
+    times_s = {
+        tuple(p.at_s for p in some(3, worker=worker, seed=s))
+        for worker in (0, 1)
+        for s in (seed, seed + 1)
+    }
+    assert len(times_s) == 4
+
+
+@given(workers)
+def test_ids_are_numbered_in_the_order_of_sending(worker: int) -> None:
+    made = [parts(p.order.order_id) for p in some(10, worker=worker)]
+    assert made == [OrderIdParts(RUN, worker, n) for n in range(10)]
+
+
+@given(seeds)
+def test_a_row_comes_up_again_only_after_all_others(seed: int) -> None:
+    accounts = tuple(f"a{n}" for n in range(7))
+    symbols = tuple(f"S{n}" for n in range(5))
+    orders = [p.order for p in some(70, seed=seed, accounts=accounts, symbols=symbols)]
+    for start in range(0, 70, 7):
+        assert {o.account_nbr for o in orders[start : start + 7]} == set(accounts)
+    for start in range(0, 70, 5):
+        assert {o.symbol for o in orders[start : start + 5]} == set(symbols)
+
+
+def test_buys_and_sells_of_all_sizes_occur() -> None:
+    orders = [p.order for p in some(2_000)]
+    sides = Counter(order.side for order in orders)
+    assert sides[Side.BUY] == pytest.approx(1_000, abs=100)
+    assert {order.quantity for order in orders} == set(range(1, 11))
