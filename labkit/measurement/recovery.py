@@ -9,7 +9,7 @@ number here is as coarse as the time between two operations.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -196,7 +196,7 @@ def write_gap_s(ops: pd.DataFrame, fault: FaultWindow) -> float | None:
     return None if gap is None else gap[1] - gap[0]
 
 
-def rpo_s(history: History, lost: Collection[str]) -> float:
+def rpo_s(history: History, lost: Iterable[str]) -> float:
     """How much acknowledged work is missing, in seconds.
 
     From the first lost acknowledgement to the last one, or to the first fault after it where that

@@ -7,7 +7,7 @@ proven: UNKNOWN, never PASS.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -15,9 +15,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from labkit.history import History, Outcome
-from labkit.measurement.windows import is_ok
-from labkit.trading.audit import FinalRead
+from labkit.verdict.evidence import Evidence, IdSet
 
 OFFENDERS_SHOWN = 10
 """How many offenders a finding names; `Finding.count` has them all."""
@@ -60,59 +58,6 @@ class Finding:
     count: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What there is to judge by.
-
-    Attributes:
-        ledger: ids of acknowledged orders, written outside the database before they were counted.
-        history: what the clients recorded.
-        final: the read after healing, or None when there was none.
-    """
-
-    ledger: pd.Index[str]
-    history: History
-    final: FinalRead | None
-
-    @classmethod
-    def of(cls, ledger: Iterable[str], history: History, final: FinalRead | None) -> Evidence:
-        """Gather it; `ledger` may be any collection of ids."""
-        return cls(_ids(ledger), history, final)
-
-    @property
-    def acked(self) -> pd.Index[str]:
-        """Ids that the ledger or the history has as acknowledged."""
-        return self.ledger.union(self.acked_in_history)
-
-    @property
-    def acked_in_history(self) -> pd.Index[str]:
-        """Ids that the history has as acknowledged."""
-        return self._orders(is_ok(self.history.ops))
-
-    @property
-    def lost(self) -> pd.Index[str]:
-        """Acknowledged ids that the final read lacks; none when there was no final read."""
-        if self.final is None:
-            return _ids(())
-        return self.acked[~self.acked.isin(_ids(self.final.orders["order_id"]))]
-
-    @property
-    def refused(self) -> pd.Index[str]:
-        """Ids of which every attempt was certainly not applied."""
-        failed = np.asarray(self.history.ops["outcome"] == str(Outcome.FAIL))
-        failed_ids, other_ids = self._orders(failed), self._orders(~failed)
-        return failed_ids[~failed_ids.isin(other_ids)]
-
-    @property
-    def attempted(self) -> pd.Index[str]:
-        """Ids that were ever tried, whatever came of it."""
-        return self._orders(np.full(len(self.history.ops), True)).union(self.ledger)
-
-    def _orders(self, chosen: np.ndarray) -> pd.Index[str]:
-        ids = self.history.ops["order_id"][chosen]
-        return _ids(ids[ids != ""])
-
-
 class Checker(Protocol):
     """Looks at the evidence for one claim."""
 
@@ -151,18 +96,18 @@ class NoLostAcks:
                 _named(lost),
                 len(lost),
             )
-        unrecorded = acked[~acked.isin(evidence.ledger)]
-        contradicted = evidence.ledger[evidence.ledger.isin(evidence.refused)]
+        unrecorded = evidence.acked_in_history - evidence.ledger
+        contradicted = evidence.ledger & evidence.refused
         if len(unrecorded) or len(contradicted):
             return Finding(
                 self.name,
                 Verdict.UNKNOWN,
                 f"the recording is defective: the ledger lacks {_count(unrecorded, 'ack')} of the "
                 f"history, the history refused {_count(contradicted, 'ack')} of the ledger",
-                _named(unrecorded.union(contradicted)),
+                _named(unrecorded | contradicted),
                 len(unrecorded) + len(contradicted),
             )
-        if acked.empty:
+        if not acked:
             return Finding(self.name, Verdict.UNKNOWN, "no order was acknowledged: none to lose")
         return Finding(
             self.name,
@@ -224,12 +169,11 @@ class NoPhantoms:
         if evidence.final is None:
             return _no_final_read(self.name)
         orders = evidence.final.orders
-        there = _ids(orders["order_id"])
-        refused = evidence.refused[~evidence.refused.isin(evidence.ledger)]
+        there = evidence.executed
         faults = {
-            "nobody ordered it": there[~there.isin(evidence.attempted)],
-            "it was refused": there[there.isin(refused)],
-            "no order_received activity": _ids(orders["order_id"][orders["received"] < 1]),
+            "nobody ordered it": there - evidence.attempted,
+            "it was refused": (there & evidence.refused) - evidence.ledger,
+            "no order_received activity": IdSet.of(orders["order_id"][orders["received"] < 1]),
         }
         reasons = {name: why for why, names in reversed(faults.items()) for name in names}
         if not reasons:
@@ -316,17 +260,11 @@ def _exact(
     )
 
 
-def _ids(ids: Iterable[str]) -> pd.Index[str]:
-    return pd.Index(
-        ids if isinstance(ids, pd.Series | pd.Index) else list(ids), dtype="str"
-    ).unique()
-
-
-def _named(ids: pd.Index[str]) -> tuple[str, ...]:
+def _named(ids: IdSet) -> tuple[str, ...]:
     return tuple(sorted(ids)[:OFFENDERS_SHOWN])
 
 
-def _count(things: pd.Index[str] | pd.Series, noun: str) -> str:
+def _count(things: Sized, noun: str) -> str:
     return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
 
 

@@ -14,7 +14,8 @@ from labkit.measurement.histograms import latency_table
 from labkit.measurement.recovery import Healthy, recovery, rpo_s
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead
-from labkit.verdict.checkers import CHECKERS, Checker, Evidence, Finding, Verdict
+from labkit.verdict.checkers import CHECKERS, Checker, Finding, Verdict
+from labkit.verdict.evidence import Evidence
 from labkit.verdict.result import Machine, Result, Summary
 
 

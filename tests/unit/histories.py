@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import count
 
 import pandas as pd
@@ -143,14 +144,8 @@ FAULT = FaultWindow(
 )
 
 
-def failover_run(
-    *, faults: Sequence[FaultWindow] = (FAULT,), lose: int = 0, **changes: object
-) -> Result:
-    """A judged run: 60 s of orders in three regions with a 6 s outage.
-
-    `lose` is how many of the first acknowledged orders are not in the database; `changes` replace
-    arguments of `judge`.
-    """
+@cache
+def _failover() -> History:
     ops = [
         op
         for i, region in enumerate(REGIONS)
@@ -160,7 +155,18 @@ def failover_run(
             *orders(region, 116, 160, per_s=10, latency_s=0.05 * (i + 1)),
         )
     ]
-    history = History.from_frame(History.of(ops).ops, faults, anchor_s=1.7e9, regions=REGIONS)
+    return History.from_frame(History.of(ops).ops, anchor_s=1.7e9, regions=REGIONS)
+
+
+def failover_run(
+    *, faults: Sequence[FaultWindow] = (FAULT,), lose: int = 0, **changes: object
+) -> Result:
+    """A judged run: 60 s of orders in three regions with a 6 s outage.
+
+    `lose` is how many of the first acknowledged orders are not in the database; `changes` replace
+    arguments of `judge`.
+    """
+    history = _failover().with_faults(faults)
     ids = history.ops["order_id"]
     arguments = {
         "scenario": "node-loss",

@@ -22,7 +22,6 @@ from labkit.history import History, Outcome
 from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import (
     CHECKERS,
-    Evidence,
     Finding,
     MoneyExact,
     NoDuplicates,
@@ -32,6 +31,7 @@ from labkit.verdict.checkers import (
     Verdict,
     worst,
 )
+from labkit.verdict.evidence import Evidence, IdSet
 
 OK, FAIL, INFO = Outcome.OK, Outcome.FAIL, Outcome.INFO
 
@@ -86,6 +86,19 @@ def assert_only(seen: Evidence, checker: str, offender: str) -> None:
     assert found[checker].verdict is Verdict.FAIL
     assert [name.split(":")[0] for name in found[checker].offenders] == [offender]
     assert found[checker].count == 1
+
+
+ids = st.lists(st.sampled_from("abcdefgh"))
+
+
+@few
+@given(ids, ids)
+def test_sets_of_ids_are_sets(some: list[str], others: list[str]):
+    left, right = IdSet.of(some), IdSet.of(pd.Series(others, dtype="str"))
+    assert set(left | right) == set(some) | set(others)
+    assert set(left & right) == set(some) & set(others)
+    assert set(left - right) == set(some) - set(others)
+    assert len(left) == len(set(some))
 
 
 @few
@@ -178,7 +191,7 @@ def test_one_price_step_too_many_or_too_few_is_named(trades: list[Trade], i: int
 def test_without_a_final_read_nothing_is_known(trades: list[Trade]):
     seen = Evidence.of(ledger_of(trades), history_of(trades), None)
     assert {f.verdict for f in findings(seen).values()} == {Verdict.UNKNOWN}
-    assert seen.lost.empty
+    assert len(seen.lost) == 0
 
 
 def test_an_acked_order_absent_after_failover_is_lost():

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 from histories import order, orders, outage
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Op, Outcome
@@ -138,6 +140,36 @@ def test_a_fault_after_the_last_order_was_not_watched():
     assert row.rto_s is None
     assert row.observed_s == 0
     assert row.write_gap_s is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(["good", "bad", "empty"]), max_size=40),
+    st.integers(min_value=1, max_value=5),
+)
+def test_outages_are_those_a_plain_loop_finds(states: list[str], windows: int):
+    healthy = Healthy(width_s=0.25, windows=windows)
+    ops = [
+        order("west", 100 + i / 4, 100 + i / 4 + (0.01 if state == "good" else 5))
+        for i, state in enumerate(states)
+        if state != "empty"
+    ]
+    judged = [(100 + i / 4, state) for i, state in enumerate(states) if state != "empty"]
+    expected: list[Outage] = []
+    begin, good_in_a_row = None, []
+    for start_s, state in judged:
+        if state == "bad":
+            begin, good_in_a_row = begin or start_s, []
+        elif begin is not None:
+            good_in_a_row.append(start_s)
+            if len(good_in_a_row) == windows:
+                expected.append(Outage(begin, good_in_a_row[0]))
+                begin, good_in_a_row = None, []
+    if begin is not None:
+        expected.append(Outage(begin, None))
+    found, watched_s = outages(History.of(ops).ops, since_s=100, healthy=healthy)
+    assert list(found) == expected
+    assert watched_s == (judged[-1][0] + 0.25 if judged else 100)
 
 
 def test_every_region_is_measured_by_itself_and_the_slowest_is_the_whole():
