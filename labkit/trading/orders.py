@@ -7,6 +7,7 @@ same id: an order that is there already is answered, not placed again.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from labkit.errors import (
     UnknownSymbol,
 )
 from labkit.trading.connection import AnyConnection
-from labkit.trading.ids import RunId
+from labkit.trading.ids import SEQUENCE_BITS, RunId
 
 MAX_QUANTITY: Final = 1_000_000
 
@@ -82,7 +83,9 @@ class Order:
         Raises:
             BadInput: the quantity is outside its range.
         """
-        return cls(RunId.new().order_id(worker=0, sequence=0), account_nbr, symbol, side, quantity)
+        sequence = secrets.randbits(SEQUENCE_BITS)
+        order_id = RunId.new().order_id(worker=0, sequence=sequence)
+        return cls(order_id, account_nbr, symbol, side, quantity)
 
 
 @dataclass(frozen=True, slots=True)

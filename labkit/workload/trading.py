@@ -19,6 +19,7 @@ from labkit.history import OP_COLUMNS, History
 from labkit.topology import Topology
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.ids import RunId
+from labkit.workload.ledger import LEDGER_FOLDER
 from labkit.workload.oplog import OPS_FOLDER, OpTail, ops_path
 from labkit.workload.worker import STOP, WARM_UP_S, WorkerConfig
 
@@ -90,8 +91,12 @@ class TradingWorkload:
             folder: the run folder; gets `ledger/` and `ops/`.
 
         Raises:
+            BadInput: the folder has those of another run.
             RunError: a worker did not start; the others are stopped again.
         """
+        for used in (LEDGER_FOLDER, OPS_FOLDER):
+            if any((folder / used).glob("*")):
+                raise BadInput(f"{folder}: has the {used} of another run; each run needs its own")
         run_id = RunId.new()
         workers: dict[str, Worker] = {}
         try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 
 from labkit.clock import wait_until
-from labkit.errors import RunError
+from labkit.errors import BadInput, RunError
 from labkit.history import OP_COLUMNS, Outcome
 from labkit.topology import Topology
 from labkit.trading.audit import final_read
@@ -171,6 +172,18 @@ def test_a_worker_that_cannot_start_says_why(dsn: str, tmp_path: Path) -> None:
         RunError, match=r"worker of (us-west-2|eu-west-1) ended with 1.*FileExistsError"
     ):
         TradingWorkload(connections=1).start(OneServer(dsn), tmp_path)
+
+
+def test_a_folder_of_another_run_is_refused(
+    dsn: str, tmp_path: Path, running: RunningWorkload
+) -> None:
+    """Its ledger would be held against this run's orders."""
+    poll_until(running, 1)
+    running.stop()
+    for left in ("ledger", "ops"):
+        with pytest.raises(BadInput, match=f"has the {left} of another run"):
+            TradingWorkload().start(OneServer(dsn), tmp_path)
+        shutil.rmtree(tmp_path / left)
 
 
 def test_workers_stop_when_their_parent_is_killed(dsn: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.trading.ids import OrderIdParts, RunId, parts
+from labkit.trading.orders import Order, Side
 
 runs = st.builds(RunId, st.integers(0, 2**48 - 1))
 workers = st.integers(0, 2**12 - 1)
@@ -42,6 +43,12 @@ def test_ids_of_a_run_sort_by_worker_and_sequence(
 def test_a_run_id_reads_back_from_its_text(run: RunId) -> None:
     assert len(str(run)) == 12
     assert RunId.parse(str(run)) == run
+
+
+def test_orders_of_people_have_ids_of_their_own() -> None:
+    """Also when many are made within the second that starts a run id."""
+    orders = [Order.new("0005821112", "AAPL", Side.BUY, 1) for _ in range(2_000)]
+    assert len({order.order_id for order in orders}) == 2_000
 
 
 def test_an_id_that_no_worker_makes_has_no_parts() -> None:
