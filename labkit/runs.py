@@ -7,12 +7,14 @@ A run folder holds, under the same names always:
     result.json       what was measured and judged (docs/result.schema.json)
     samples.parquet   every operation of every client
     faults.jsonl      what was done to the cluster, and what the probes saw
+    kernel.log        what the notebook's kernel said beside its cells
     ledger/           ids of acknowledged orders, written before they were counted
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,10 +28,12 @@ from labkit.assets import asset
 from labkit.cluster import attach
 from labkit.errors import BadInput, LabError, NotRunning, RunError, UnknownParameter
 from labkit.experiment import RUN_FOLDER, runs_folder
+from labkit.figures.page import write_report
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.result import Summary
+from labkit.verdict.result import Result, Summary
 
 NOTEBOOK_FILE = "notebook.ipynb"
+KERNEL_LOG = "kernel.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +147,15 @@ def run_notebook(
     folder = runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{_backend()}"
     folder.mkdir(parents=True)
     try:
-        with _environment({RUN_FOLDER: str(folder)}):
+        with (
+            tempfile.TemporaryDirectory(prefix="labkit-") as sockets,
+            _environment({RUN_FOLDER: str(folder), "JUPYTER_RUNTIME_DIR": sockets}),
+        ):
             papermill.execute_notebook(
                 notebook,
                 folder / NOTEBOOK_FILE,
                 parameters=values,
-                engine_name=_engine(on_progress),
+                engine_name=_engine(on_progress, folder / KERNEL_LOG),
                 progress_bar=False,
                 stdout_file=None,
                 cwd=notebook.parent,
@@ -161,7 +168,10 @@ def run_notebook(
             ) from error
     finally:
         _leave_no_fault()
-    return Run(folder, _summary(folder))
+    summary = _summary(folder)
+    if summary is not None:  # with what the notebook required in it
+        write_report(Result.load(folder), folder)
+    return Run(folder, summary)
 
 
 def list_runs() -> list[Run]:
@@ -212,9 +222,20 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _engine(on_progress: Callable[[Progress], None]) -> str:
+def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
     """Register a papermill engine that reports which cell runs and what it prints."""
+    from jupyter_client.manager import AsyncKernelManager
     from papermill.engines import NBClientEngine, papermill_engines
+
+    class LocalKernelManager(AsyncKernelManager):
+        """Talks to the kernel through sockets in a folder of this user's, not through ports."""
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**{**kwargs, "transport": "ipc"})
+
+        async def start_kernel(self, **kwargs: Any) -> None:
+            with log.open("ab") as stderr:
+                await super().start_kernel(**kwargs, stderr=stderr)
 
     class _Lines:
         """Papermill writes a cell's standard output here as it comes."""
@@ -244,7 +265,9 @@ def _engine(on_progress: Callable[[Progress], None]) -> str:
 
             nb_man.cell_start = start
             return super().execute_managed_notebook(
-                nb_man, kernel_name, **{**kwargs, "stdout_file": lines}
+                nb_man,
+                kernel_name,
+                **{**kwargs, "stdout_file": lines, "kernel_manager_class": LocalKernelManager},
             )
 
     papermill_engines.register("labkit", ReportingEngine)
