@@ -102,19 +102,33 @@ def await_bite(fault: Fault, cluster: Cluster, *, timeout_s: float = 10.0) -> Pr
         sleep(0.1)
 
 
+def require_absent(fault: Fault, cluster: Cluster) -> Probe:
+    """Refuse a fault that cannot be applied, or that holds already: its effect would prove nothing.
+
+    Returns:
+        What the probe saw before the fault.
+
+    Raises:
+        FaultUnavailable: with the reason.
+    """
+    fault.require_available(cluster)
+    before = fault.probe(cluster)
+    if before.bit:
+        raise FaultUnavailable(
+            f"{fault.label} holds already ({before.detail}): `labkit heal` undoes it"
+        )
+    return before
+
+
 @contextmanager
 def applied(fault: Fault, cluster: Cluster) -> Iterator[None]:
     """Hold a fault for the length of a `with` block; it is healed however the block ends.
 
     Raises:
-        FaultUnavailable: it cannot be applied here, or it holds already, so that seeing its
-            effect would prove nothing. Nothing was changed.
+        FaultUnavailable: see `require_absent`; nothing was changed.
         NotReady: the target did not come back in time.
     """
-    fault.require_available(cluster)
-    before = fault.probe(cluster)
-    if before.bit:
-        raise FaultUnavailable(f"{fault.label} holds already ({before.detail}): `labkit heal`")
+    require_absent(fault, cluster)
     try:
         fault.inject(cluster)
         yield

@@ -1,0 +1,153 @@
+"""Commands that do something to the cluster: `labkit fault kill primary`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+import labkit.cluster
+from labkit.cli.outcome import Exit
+from labkit.cli.show import AsJson, print_json
+from labkit.cluster.base import Cluster
+from labkit.faults.base import Fault, Probe, await_bite, require_absent
+from labkit.faults.links import Direction
+from labkit.faults.parse import parse
+
+fault_commands = typer.Typer(
+    no_args_is_help=True,
+    help="Do something to the cluster; it holds until `labkit heal`. "
+    "Exit code 1 when the target did not notice.",
+)
+
+ProcessTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="us-west-2/1 (a node), us-west-2 (a region), lb:us-west-2 (a load balancer), "
+        "primary, leader-region.",
+    ),
+]
+LinkTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="us-west-2 (all its links), us-west-2:eu-west-1 (one link), "
+        "'us-west-2>eu-west-1' (one direction of it), leader-region.",
+    ),
+]
+Way = Annotated[
+    Direction | None,
+    typer.Option(help="Only what the region receives (in) or sends (out) (default: both)."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was done, and the evidence that it took effect.
+
+    Attributes:
+        inject_s: seconds that the injection took.
+        bite_s: seconds from its beginning until a probe saw the effect, or gave up.
+    """
+
+    fault: Fault
+    before: Probe
+    after: Probe
+    inject_s: float
+    bite_s: float
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data for `--json`."""
+        return {
+            "fault": self.fault.name,
+            "target": self.fault.target_name,
+            "bit": self.after.bit,
+            "before": self.before.detail,
+            "after": self.after.detail,
+            "inject_s": round(self.inject_s, 3),
+            "bite_s": round(self.bite_s, 3) if self.after.bit else None,
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        verdict = f"seen after {self.bite_s:.2f} s" if self.after.bit else "it did not bite"
+        return [
+            f"fault   {self.fault.label}, injected in {self.inject_s:.2f} s, {verdict}",
+            f"before  {self.before.detail}",
+            f"after   {self.after.detail}",
+            "undo    labkit heal",
+        ]
+
+
+@fault_commands.command()
+def kill(target: ProcessTarget, as_json: AsJson = False) -> None:
+    """Let it die at once, like a power cut."""
+    cluster = labkit.cluster.attach()
+    _inject(parse("kill", target, cluster), cluster, as_json)
+
+
+@fault_commands.command()
+def stop(target: ProcessTarget, as_json: AsJson = False) -> None:
+    """Shut it down in order, as an operator would; a primary hands over first."""
+    cluster = labkit.cluster.attach()
+    _inject(parse("stop", target, cluster), cluster, as_json)
+
+
+@fault_commands.command()
+def pause(target: ProcessTarget, as_json: AsJson = False) -> None:
+    """Freeze it: alive and connected, but not answering."""
+    cluster = labkit.cluster.attach()
+    _inject(parse("pause", target, cluster), cluster, as_json)
+
+
+@fault_commands.command()
+def partition(target: LinkTarget, direction: Way = None, as_json: AsJson = False) -> None:
+    """Turn links between regions into black holes."""
+    cluster = labkit.cluster.attach()
+    _inject(parse("partition", target, cluster, direction=direction), cluster, as_json)
+
+
+@fault_commands.command()
+def slow(
+    target: LinkTarget,
+    delay_ms: Annotated[
+        float | None,
+        typer.Option(help="Added to each direction, in milliseconds (default: 100)."),
+    ] = None,
+    jitter_ms: Annotated[
+        float | None,
+        typer.Option(help="Up to this much more for each message (default: 0)."),
+    ] = None,
+    direction: Way = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add delay and jitter to links between regions."""
+    cluster = labkit.cluster.attach()
+    fault = parse(
+        "slow", target, cluster, delay_ms=delay_ms, jitter_ms=jitter_ms, direction=direction
+    )
+    _inject(fault, cluster, as_json)
+
+
+def _inject(fault: Fault, cluster: Cluster, as_json: bool) -> None:
+    """Apply a fault and leave it; one that could be applied in part only is healed again."""
+    before = require_absent(fault, cluster)
+    begun_s = monotonic()
+    try:
+        fault.inject(cluster)
+    except BaseException:
+        fault.heal(cluster)
+        raise
+    inject_s = monotonic() - begun_s
+    after = await_bite(fault, cluster)
+    receipt = Receipt(fault, before, after, inject_s, monotonic() - begun_s)
+    if as_json:
+        print_json(receipt.to_json())
+    else:
+        for line in receipt.lines():
+            typer.echo(line)
+    if not after.bit:
+        raise typer.Exit(Exit.NO)

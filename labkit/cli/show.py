@@ -1,0 +1,138 @@
+"""What commands print: tables and plain lines for people, JSON for programs.
+
+Answers go to standard output, progress to standard error. Colours and spinners are for terminals
+only; rich leaves them out elsewhere, and colours also when NO_COLOR is set.
+"""
+
+from __future__ import annotations
+
+import json
+from time import monotonic
+from types import TracebackType
+from typing import Annotated, Self
+
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from labkit.cluster.base import ClusterStatus, NodeStatus, ServiceStatus, State
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+"""The option of every command whose answer a program may want."""
+
+PIPE_WIDTH = 200
+"""Columns where there is no terminal to ask: wide enough that no cell is broken into lines."""
+
+STYLE = {State.RUNNING: "green", State.PAUSED: "yellow", State.DOWN: "red"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Standard output, or standard error, as it is now."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+
+
+def print_json(data: object) -> None:
+    """Data for a program."""
+    typer.echo(json.dumps(data, indent=2))
+
+
+class Stages:
+    """The `OnStage` of a terminal: a spinner with the stage, then a line with its duration.
+
+    Without a terminal: a line when a stage begins.
+    """
+
+    def __init__(self) -> None:
+        self._console = console(stderr=True)
+        self._spinner: Status | None = None
+        self._stage = ""
+        self._since_s = 0.0
+
+    def __call__(self, stage: str) -> None:
+        """A stage begins, and the one before is done."""
+        self._close("done", "green")
+        self._stage, self._since_s = stage, monotonic()
+        if self._console.is_terminal:
+            self._spin(stage)
+        else:
+            self._console.print(Text(stage), soft_wrap=True)
+
+    def detail(self, where: str, line: str) -> None:
+        """How far the stage is: beside the spinner; without a terminal a line, if there is one."""
+        if self._console.is_terminal:
+            self._spin(f"{self._stage} {where} {line}")
+        elif line:
+            self._console.print(Text(f"{where} {line}"), soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        """Nothing is shown until the first stage begins."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The last stage is done, or the block was left for an error."""
+        self._close(*(("done", "green") if error is None else ("failed", "red")))
+        if self._spinner is not None:
+            self._spinner.stop()
+
+    def _spin(self, text: str) -> None:
+        line = Text(text, no_wrap=True, overflow="ellipsis")
+        if self._spinner is None:
+            self._spinner = self._console.status(line)
+            self._spinner.start()
+        else:
+            self._spinner.update(line)
+
+    def _close(self, word: str, style: str) -> None:
+        if self._stage and self._console.is_terminal:
+            took = f"{monotonic() - self._since_s:.1f} s"
+            self._console.print(Text(f"{word:>6}", style), Text(self._stage), Text(took, "dim"))
+        self._stage = ""
+
+
+def print_status(status: ClusterStatus) -> None:
+    """A cluster as tables."""
+    out = console()
+    goal = status.survival_goal or "unknown"
+    health = ("in service", "green") if status.healthy else ("not in service", "red")
+    wan = "on" if status.wan else "off"
+    out.print(
+        Text.assemble(health, f" - backend {status.backend}, survival goal {goal}, WAN {wan}")
+    )
+    nodes = new_table("region", "node", "role", "lag", "state", "health")
+    for node in status.nodes:
+        lag = "" if node.lag_bytes is None else f"{node.lag_bytes:,} B"
+        nodes.add_row(node.region, node.name, node.role, lag, *_condition(node))
+    out.print(nodes)
+    services = new_table("region", "service", "ports", "state", "health")
+    for part in (*status.balancers, *status.coordinators):
+        ports = ", ".join(f"{name} {port}" for name, port in part.ports.items())
+        services.add_row(part.region or "all", part.name, ports, *_condition(part))
+    out.print(services)
+    if status.links:
+        links = new_table("link", "delay", "jitter", "state")
+        for link in status.links:
+            state = Text("cut", "red") if link.cut else Text("open", "green")
+            ends = f"{link.source} > {link.target}"
+            links.add_row(ends, f"{link.delay_ms:g} ms", f"{link.jitter_ms:g} ms", state)
+        out.print(links)
+
+
+def new_table(*columns: str) -> Table:
+    """An empty table that reads well in a terminal and in a file."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _condition(part: NodeStatus | ServiceStatus) -> tuple[Text, Text]:
+    health = Text("ok", "green") if part.healthy else Text(part.detail or "unwell", "red")
+    return Text(part.state, STYLE[part.state]), health

@@ -1,0 +1,331 @@
+"""What this machine has, what will run on it and what will not, and why.
+
+Each check is a function that looks at one thing and starts, changes and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from labkit.cluster.embedded import programs
+from labkit.cluster.embedded.layout import HOST
+from labkit.cluster.embedded.processes import Identity
+from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
+from labkit.cluster.embedded.starting import MINIMUM_FREE_BYTES
+from labkit.errors import LabError, MissingBinary
+
+MIB = 1 << 20
+LAB_MEMORY_MIB = 650
+"""What nine idle nodes with the WAN on take: 629 MiB as the sum of proportional set sizes."""
+SHARED_MEMORY_MIB = 64
+"""Nine PostgreSQLs with 16 MB of buffers each keep about 37 MiB in /dev/shm."""
+PORTS_A_LAB = 1000
+"""A lab's ports lie in one block of this size (labkit.cluster.embedded.layout)."""
+ETCD_FIXED = (3, 5, 3)
+"""Earlier 3.5 releases can diverge when killed under load (etcd's data inconsistency postmortem,
+https://github.com/etcd-io/etcd/blob/main/Documentation/postmortems/v3.5-data-inconsistency.md)."""
+EXTRAS = ("jupyterlab", "papermill", "nbconvert", "ipywidgets", "anywidget", "voila")
+
+
+class Feature(StrEnum):
+    """What a person may want to run."""
+
+    EMBEDDED = "embedded"
+    """Nine nodes as processes of this machine."""
+    NOTEBOOKS = "notebooks"
+    """`labkit run` and `labkit notebook`."""
+    CONTAINERS = "containers"
+    """What needs a Docker Engine."""
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    """It will run, but read the advice."""
+    FAIL = "fail"
+    """What needs it will not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        found: what is there, one line.
+        advice: what to do about it, empty when nothing need be done.
+        needed_for: what will not run when the level is FAIL; empty: nothing depends on it.
+    """
+
+    name: str
+    level: Level
+    found: str
+    advice: str = ""
+    needed_for: tuple[Feature, ...] = (Feature.EMBEDDED,)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Every check, and what follows from them."""
+
+    checks: tuple[Check, ...]
+
+    def blockers(self, feature: Feature) -> tuple[Check, ...]:
+        """The checks because of which a feature will not run; empty when it will."""
+        return tuple(
+            check
+            for check in self.checks
+            if check.level is Level.FAIL and feature in check.needed_for
+        )
+
+
+def diagnose(home: Path) -> Diagnosis:
+    """Look at everything. Takes a second or two: programs are asked for their versions.
+
+    Args:
+        home: the state folder of the lab, which need not exist.
+    """
+    checks: list[Callable[[], Check]] = [
+        python,
+        system,
+        cores,
+        memory,
+        lambda: disk(home),
+        shared_memory,
+        user,
+        lambda: server("PostgreSQL", programs.postgres),
+        patroni,
+        etcd,
+        lambda: server("HAProxy", programs.haproxy),
+        lambda: ports(home),
+        notebook_extras,
+        browser,
+        docker,
+        compose,
+    ]
+    return Diagnosis(tuple(check() for check in checks))
+
+
+# the machine
+
+
+def python() -> Check:
+    """The interpreter that runs this."""
+    return Check("Python", Level.OK, f"{platform.python_version()} ({sys.executable})")
+
+
+def system() -> Check:
+    """The operating system: Linux is tested, macOS should do, others have no servers."""
+    found = f"{platform.system()} {platform.release()} {platform.machine()}"
+    match platform.system():
+        case "Linux":
+            return Check("system", Level.OK, found)
+        case "Darwin":
+            return Check("system", Level.WARN, found, "labkit is tested on Linux")
+        case _:
+            return Check("system", Level.FAIL, found, "use Linux, macOS or WSL 2")
+
+
+def cores() -> Check:
+    """Cores that this process may use."""
+    count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if count < 2:
+        return Check("cores", Level.WARN, f"{count}", "with one core expect slower failovers")
+    return Check("cores", Level.OK, f"{count}")
+
+
+def memory() -> Check:
+    """What is left for new processes, within the limit of a container."""
+    left = min(psutil.virtual_memory().available, _left_in_container()) // MIB
+    found = f"{left} MiB available, nine nodes take about {LAB_MEMORY_MIB} MiB"
+    if left < LAB_MEMORY_MIB:
+        return Check("memory", Level.FAIL, found, "end something, or make a smaller --topology")
+    if left < 2 * LAB_MEMORY_MIB:
+        return Check("memory", Level.WARN, found, "enough for the lab, little for a browser")
+    return Check("memory", Level.OK, found)
+
+
+def _left_in_container() -> int:
+    """Bytes up to this container's limit (cgroup v2), or a very large number without one."""
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        return limit - int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return sys.maxsize
+
+
+def disk(home: Path) -> Check:
+    """Space where the state folder is or would be."""
+    there = next(path for path in (home, *home.parents) if path.exists())
+    free, needed = shutil.disk_usage(there).free // MIB, MINIMUM_FREE_BYTES // MIB
+    found = f"{free} MiB free in {there}"
+    if not os.access(there, os.W_OK):
+        return Check("disk", Level.FAIL, f"{there} is not writable", "set LABKIT_HOME to a folder")
+    if free < needed:
+        advice = f"{needed} MiB are needed: free some, or set LABKIT_HOME to a larger disk"
+        return Check("disk", Level.FAIL, found, advice)
+    return Check("disk", Level.OK, found)
+
+
+def shared_memory() -> Check:
+    """Space in /dev/shm, where PostgreSQL keeps its dynamic shared memory on Linux."""
+    folder = Path("/dev/shm")  # noqa: S108 - looked at, nothing is written
+    if not folder.is_dir():
+        return Check("shared memory", Level.OK, "no /dev/shm here")
+    free = shutil.disk_usage(folder).free // MIB
+    if free < SHARED_MEMORY_MIB:
+        advice = f"{SHARED_MEMORY_MIB} MiB are wanted: remove leftovers, or `docker run --shm-size`"
+        return Check("shared memory", Level.WARN, f"{free} MiB free in /dev/shm", advice)
+    return Check("shared memory", Level.OK, f"{free} MiB free in /dev/shm")
+
+
+def user() -> Check:
+    """Who the servers would run as: PostgreSQL refuses to run as root."""
+    try:
+        identity = Identity.current()
+    except MissingBinary as error:
+        return Check("user", Level.FAIL, "root, without a way to drop privileges", f"{error}")
+    if identity.prefix:
+        found = f"root; servers drop to uid {identity.uid} with {identity.prefix[0]}"
+        return Check("user", Level.OK, found)
+    return Check("user", Level.OK, f"uid {identity.uid}; servers run as the same user")
+
+
+# servers
+
+
+def server(name: str, find: Callable[[], programs.Program]) -> Check:
+    """A server program and its version."""
+    try:
+        program = find()
+    except MissingBinary as error:
+        return Check(name, Level.FAIL, "missing", f"{error}")
+    return Check(name, Level.OK, f"{program.release} ({program.path})")
+
+
+def etcd() -> Check:
+    """The etcd that would be used, and whether it has a known fault."""
+    check = server("etcd", programs.etcd)
+    if check.level is Level.OK and (3, 5) <= programs.etcd().version < ETCD_FIXED:
+        fixed = ".".join(map(str, ETCD_FIXED))
+        advice = f"may diverge when killed under load: put etcd {fixed} or newer on PATH"
+        return Check("etcd", Level.WARN, check.found, advice)
+    return check
+
+
+def patroni() -> Check:
+    """Patroni runs inside this Python."""
+    return _package("Patroni", "patroni", "`pip install 'patroni[etcd3,psycopg3]'`")
+
+
+def _package(name: str, distribution: str, advice: str) -> Check:
+    try:
+        return Check(name, Level.OK, version(distribution))
+    except PackageNotFoundError:
+        return Check(name, Level.FAIL, "missing", advice)
+
+
+def ports(home: Path) -> Check:
+    """The block of ports of the lab in `home`, or the one that a new lab would take."""
+    try:
+        base = Settings.load(home).port_base
+    except LabError:
+        base = DEFAULT_PORT_BASE
+    block = range(base, min(base + PORTS_A_LAB, 65536))
+    taken = [port for port in block if not _free(port)]
+    found = f"{block.start}-{block.stop - 1} on {HOST}: "
+    if not taken:
+        return Check("ports", Level.OK, f"{found}all free")
+    shown = ", ".join(map(str, taken[:5])) + (", ..." if len(taken) > 5 else "")
+    found += f"{len(taken)} taken ({shown})"
+    if any((home / "processes").glob("*.json")):
+        return Check("ports", Level.OK, f"{found}, a lab runs in {home}")
+    advice = "if `labkit up` refuses one of them, give it another block with --port-base"
+    return Check("ports", Level.WARN, found, advice)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        # without this a port counts as taken for a minute after its last connection
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+# notebooks and containers
+
+
+def notebook_extras() -> Check:
+    """Whether the packages of the `notebook` extra can be imported."""
+    missing = [name for name in EXTRAS if find_spec(name) is None]
+    needed_for = (Feature.NOTEBOOKS,)
+    if missing:
+        found, advice = f"missing: {', '.join(missing)}", "`pip install 'labkit[notebook]'`"
+        return Check("notebook extras", Level.FAIL, found, advice, needed_for)
+    found = f"JupyterLab {version('jupyterlab')}, papermill {version('papermill')}"
+    return Check("notebook extras", Level.OK, found, "", needed_for)
+
+
+def browser() -> Check:
+    """A browser that can be opened here; one on another machine does as well."""
+    try:
+        found = getattr(webbrowser.get(), "name", "there is one")
+    except webbrowser.Error:
+        advice = "open the address that `labkit notebook` prints, through a tunnel from elsewhere"
+        return Check("browser", Level.WARN, "none that could be opened here", advice, ())
+    return Check("browser", Level.OK, found, "", ())
+
+
+def docker() -> Check:
+    """A Docker Engine that answers. Only the container backends need it."""
+    return _docker(
+        "Docker Engine",
+        "start Docker, or join its group",
+        "version",
+        "--format",
+        "{{.Server.Version}}",
+    )
+
+
+def compose() -> Check:
+    """Docker's Compose plugin."""
+    return _docker(
+        "Docker Compose", "install Docker's Compose plugin", "compose", "version", "--short"
+    )
+
+
+def _docker(name: str, advice: str, *arguments: str) -> Check:
+    needed_for = (Feature.CONTAINERS,)
+    client = shutil.which("docker")
+    if client is None:
+        return Check(name, Level.FAIL, "no docker on PATH", "install Docker", needed_for)
+    try:
+        done = subprocess.run(
+            [client, *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Check(name, Level.FAIL, f"{client} does not answer", "start Docker", needed_for)
+    answer = done.stdout.strip()
+    if done.returncode != 0 or not answer:
+        said = (done.stderr.strip().splitlines() or ["no answer"])[0]
+        return Check(name, Level.FAIL, said, advice, needed_for)
+    return Check(name, Level.OK, answer, "", needed_for)

@@ -1,0 +1,236 @@
+"""What `labkit doctor` says about machines that lack something."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from labkit import doctor
+from labkit.cli import app
+from labkit.cluster.embedded import programs
+from labkit.cluster.embedded.programs import Program
+from labkit.cluster.embedded.settings import Settings
+from labkit.doctor import Check, Diagnosis, Feature, Level
+from labkit.errors import MissingBinary
+
+
+def labkit(*arguments: str) -> Any:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def missing(*_: object) -> Program:
+    raise MissingBinary("no haproxy on this machine: `brew install haproxy`")
+
+
+# what follows
+
+
+def test_only_a_failed_check_blocks_and_only_what_needs_it() -> None:
+    diagnosis = Diagnosis(
+        (
+            Check("etcd", Level.WARN, "3.5.1"),
+            Check("HAProxy", Level.FAIL, "missing"),
+            Check("browser", Level.FAIL, "none", needed_for=()),
+            Check("extras", Level.FAIL, "missing", needed_for=(Feature.NOTEBOOKS,)),
+        )
+    )
+    assert [c.name for c in diagnosis.blockers(Feature.EMBEDDED)] == ["HAProxy"]
+    assert [c.name for c in diagnosis.blockers(Feature.NOTEBOOKS)] == ["extras"]
+    assert diagnosis.blockers(Feature.CONTAINERS) == ()
+
+
+def test_this_machine_is_diagnosed_and_the_exit_code_says_whether_the_engine_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "none"))
+    done = labkit("doctor", "--json")
+    told = json.loads(done.stdout)
+    assert {"name", "level", "found", "advice", "needed_for"} == told["checks"][0].keys()
+    assert done.exit_code == (1 if told["blockers"]["embedded"] else 0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_missing_server_is_named_with_the_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    monkeypatch.setattr(programs, "haproxy", missing)
+    done = labkit("doctor")
+    assert done.exit_code == 1
+    assert "brew install haproxy" in done.stdout
+    assert "embedded will not run: HAProxy\n" in done.stdout
+
+
+# single checks
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [
+        ((3, 4, 9), Level.OK),
+        ((3, 5, 0), Level.WARN),
+        ((3, 5, 2), Level.WARN),
+        ((3, 5, 3), Level.OK),
+        ((3, 6, 0), Level.OK),
+    ],
+)
+def test_an_etcd_that_may_diverge_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], level: Level
+) -> None:
+    found = Program("etcd", Path("/opt/etcd"), version)
+    monkeypatch.setattr(programs, "etcd", lambda: found)
+    assert doctor.etcd().level is level
+    assert found.release in doctor.etcd().found
+
+
+@pytest.mark.parametrize(
+    ("available_mib", "level"), [(649, Level.FAIL), (700, Level.WARN), (8000, Level.OK)]
+)
+def test_memory_that_is_short_is_said(
+    monkeypatch: pytest.MonkeyPatch, available_mib: int, level: Level
+) -> None:
+    seen = SimpleNamespace(available=available_mib << 20)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: seen)
+    monkeypatch.setattr(doctor, "_left_in_container", lambda: 1 << 50)
+    assert doctor.memory().level is level
+
+
+def test_memory_within_a_container_is_what_its_limit_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "_left_in_container", lambda: 100 << 20)
+    assert doctor.memory().level is Level.FAIL
+    assert doctor.memory().found.startswith("100 MiB")
+
+
+def test_a_full_disk_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=900 << 20))
+    check = doctor.disk(tmp_path / "deep" / "down")
+    assert check.level is Level.FAIL
+    assert f"900 MiB free in {tmp_path}" in check.found
+    assert "LABKIT_HOME" in check.advice
+
+
+def test_a_folder_that_cannot_be_written_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert doctor.disk(tmp_path).level is Level.FAIL
+
+
+def test_little_shared_memory_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda self: True)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10 << 20))
+    assert doctor.shared_memory().level is Level.WARN
+
+
+@pytest.mark.parametrize(
+    ("system", "level"),
+    [("Linux", Level.OK), ("Darwin", Level.WARN), ("Windows", Level.FAIL)],
+)
+def test_systems_are_told_apart(monkeypatch: pytest.MonkeyPatch, system: str, level: Level) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    assert doctor.system().level is level
+
+
+def test_root_without_a_way_to_drop_privileges_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("labkit.cluster.embedded.processes.which", lambda name: None)
+    check = doctor.user()
+    assert check.level is Level.FAIL
+    assert "util-linux" in check.advice
+
+
+def test_an_ordinary_user_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert doctor.user() == Check("user", Level.OK, "uid 1000; servers run as the same user")
+
+
+def test_ports_of_somebody_else_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    monkeypatch.setattr(doctor, "DEFAULT_PORT_BASE", port)
+    monkeypatch.setattr(doctor, "PORTS_A_LAB", 1)
+    check = doctor.ports(tmp_path)
+    assert check.level is Level.WARN
+    assert f"1 taken ({port})" in check.found
+    assert "--port-base" in check.advice
+
+
+def test_ports_of_the_lab_itself_are_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    Settings(port_base=port).save(tmp_path)
+    (tmp_path / "processes").mkdir()
+    (tmp_path / "processes" / "wan.json").write_text("{}")
+    monkeypatch.setattr(doctor, "PORTS_A_LAB", 1)
+    check = doctor.ports(tmp_path)
+    assert check.level is Level.OK
+    assert f"{port}-{port} on 127.0.0.1: 1 taken" in check.found
+
+
+def test_missing_notebook_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "voila" else object())
+    check = doctor.notebook_extras()
+    assert (check.level, check.found) == (Level.FAIL, "missing: voila")
+    assert "labkit[notebook]" in check.advice
+
+
+def test_no_browser_is_only_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise webbrowser.Error
+
+    monkeypatch.setattr("webbrowser.get", none)
+    assert doctor.browser().level is Level.WARN
+    assert doctor.browser().needed_for == ()
+
+
+def docker_says(monkeypatch: pytest.MonkeyPatch, code: int, stdout: str, stderr: str) -> None:
+    done = subprocess.CompletedProcess([], code, stdout, stderr)
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/docker")
+    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: done)
+
+
+def test_a_docker_that_answers_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker_says(monkeypatch, 0, "28.2.2\n", "")
+    assert doctor.docker() == Check("Docker Engine", Level.OK, "28.2.2", "", (Feature.CONTAINERS,))
+
+
+@pytest.mark.parametrize(("code", "stdout"), [(1, ""), (1, "28.2.2"), (0, "")])
+def test_a_docker_client_without_an_engine_is_not_enough(
+    monkeypatch: pytest.MonkeyPatch, code: int, stdout: str
+) -> None:
+    docker_says(monkeypatch, code, stdout, "Cannot connect to the daemon\nmore\n")
+    check = doctor.docker()
+    assert (check.level, check.found) == (Level.FAIL, "Cannot connect to the daemon")
+
+
+def test_a_docker_that_hangs_is_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*args: object, **kwargs: object) -> None:
+        raise subprocess.TimeoutExpired("docker", 10)
+
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/docker")
+    monkeypatch.setattr("subprocess.run", hang)
+    assert "does not answer" in doctor.compose().found
+
+
+def test_no_docker_at_all_blocks_only_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    check = doctor.docker()
+    assert (check.level, check.needed_for) == (Level.FAIL, (Feature.CONTAINERS,))
