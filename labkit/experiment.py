@@ -25,7 +25,7 @@ from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions, OnStage
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
-from labkit.history import FaultWindow
+from labkit.history import FaultWindow, History
 from labkit.measurement.live import LiveTail, Silent, Watch
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead, final_read
@@ -112,6 +112,8 @@ class Experiment:
                 course = _Course(self, running, watch)
                 course.go()
                 history = running.stop().with_faults(course.faults)
+            # judged once more: orders that hung while the steady state was watched have ended now
+            before, after = (course.judge_again(when, history) for when in ("before", "after"))
             self.say("reading every order, balance and price back")
             watch.phase("final read")
             final = self._final_read(running.run_id)
@@ -126,8 +128,8 @@ class Experiment:
             final=final,
             started_at=started_at,
             finished_at=datetime.now(UTC),
-            steady_before=course.before,
-            steady_after=course.after,
+            steady_before=before,
+            steady_after=after,
             parameters=self.parameters,
             workload=asdict(self.workload),
             versions=self.cluster.versions() if isinstance(self.cluster, HasVersions) else {},
@@ -166,17 +168,16 @@ class _Course:
         self.begun_s = monotonic()
         self.frames = [running.poll()]
         self.faults: tuple[FaultWindow, ...] = ()
-        self.before: Finding | None = None
-        self.after: Finding | None = None
+        self.judged: dict[str, tuple[float, float]] = {}
 
     def go(self) -> None:
         self._phase("steady state")
-        self.before = self._await_steady("before")
+        steady = self._await_steady("before")
         fault = self.experiment.fault
         if fault is None:
             self._pump(self.experiment.hold_s)
             return
-        if self.before.verdict is not Verdict.PASS:
+        if not steady:
             return  # a fault says nothing about a system that was not well before it
         with self._healed_at_the_end(fault):
             self._inject(fault)
@@ -184,7 +185,22 @@ class _Course:
             injected_s = self.faults[0].injected_s
             self._pump(injected_s + self.experiment.hold_s - monotonic())
         self._phase("recovery")
-        self.after = self._await_steady("after")
+        self._await_steady("after")
+
+    def judge_again(self, when: str, history: History) -> Finding | None:
+        """The steady state of the same seconds, now that every order of them has ended.
+
+        None when it never came to that phase.
+        """
+        if when not in self.judged:
+            return None
+        return self._judge(history.ops, when)
+
+    def _judge(self, ops: pd.DataFrame, when: str) -> Finding:
+        since_s, until_s = self.judged[when]
+        return self.experiment.steady.check(
+            ops, regions=self.regions, since_s=since_s, until_s=until_s, when=when
+        )
 
     def _inject(self, fault: Fault) -> None:
         cluster = self.experiment.cluster
@@ -220,23 +236,18 @@ class _Course:
         self.faults = (window,)
         self.watch.fault(window)
 
-    def _await_steady(self, when: str) -> Finding:
+    def _await_steady(self, when: str) -> bool:
         """Watch until the steady state has held for `steady_s`, or patience ends."""
         begun_s = monotonic()
         while True:
             self._pump(WATCH_EVERY_S)
             until_s = monotonic() - SETTLE_S
             since_s = until_s - self.experiment.steady_s
-            finding = self.experiment.steady.check(
-                pd.concat(self.frames[-JUDGED_FRAMES:]),
-                regions=self.regions,
-                since_s=since_s,
-                until_s=until_s,
-                when=when,
-            )
+            self.judged[when] = (since_s, until_s)
+            finding = self._judge(pd.concat(self.frames[-JUDGED_FRAMES:]), when)
             held = since_s >= begun_s and finding.verdict is Verdict.PASS
             if held or monotonic() - begun_s >= self.experiment.patience_s:
-                return finding
+                return held
 
     def _pump(self, for_s: float) -> None:
         """Pass on what finished, for a while."""

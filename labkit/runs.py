@@ -233,7 +233,7 @@ def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**{**kwargs, "transport": "ipc"})
 
-        async def start_kernel(self, **kwargs: Any) -> None:
+        async def start_kernel(self, **kwargs: Any) -> None:  # type: ignore[override]
             with log.open("ab") as stderr:
                 await super().start_kernel(**kwargs, stderr=stderr)
 
