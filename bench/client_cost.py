@@ -25,8 +25,6 @@ from labkit.topology import Topology
 from labkit.workload.trading import Balancers, RunningWorkload, TradingWorkload
 
 RATE_PER_S = 200.0
-CONNECTIONS = 16
-"""67 orders a second at 0.22 s, the latency from the farthest region, are 15 in flight."""
 WARM_UP_S = 3.0
 MEASURED_S = 20.0
 AT_MOST_PERCENT = 40.0
@@ -71,7 +69,7 @@ class Urls:
 
 
 def measure(cluster: Balancers) -> ClientCost:
-    workload = TradingWorkload(rate_per_s=RATE_PER_S, connections=CONNECTIONS)
+    workload = TradingWorkload(rate_per_s=RATE_PER_S)
     with (
         tempfile.TemporaryDirectory() as folder,
         workload.start(cluster, Path(folder)) as running,

@@ -2,7 +2,7 @@
 
 The first line of stdin is the configuration (`WorkerConfig` as JSON); after it stdin is the
 lifeline. A line "stop", its end (the parent is gone), or SIGTERM end the schedule; the orders in
-flight then have until their deadline. SIGINT is ignored: Ctrl-C in a terminal reaches the whole
+flight are then seen to their end. SIGINT is ignored: Ctrl-C in a terminal reaches the whole
 group of processes, and it is the parent that decides what it means.
 
 The file of operations appears when the schedule begins: when all connections are open, or after

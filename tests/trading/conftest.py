@@ -40,7 +40,7 @@ _databases = count(1)
 def dsn(server: Server) -> Iterator[str]:
     """A database of the test's own, with the application loaded."""
     name = f"trade_{next(_databases)}"
-    server.admin(f"CREATE DATABASE {name} TEMPLATE template_trade STRATEGY file_copy")
+    server.admin(f"CREATE DATABASE {name} TEMPLATE template_trade")
     yield server.dsn(name)
     server.admin(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -153,6 +153,25 @@ def test_an_order_without_an_answer_is_info(
     assert read_ledger(tmp_path) == ()
 
 
+def test_an_attempt_begun_before_the_deadline_gets_all_its_time(
+    dsn: str, tmp_path: Path, order: Order
+) -> None:
+    """Cut short it would be INFO and cost its connection, for a service that is healthy again."""
+
+    async def scenario() -> FinishedOp:
+        async with a_client(dsn, tmp_path, deadline_s=0.5) as bench:
+            await bench.pool.filled()
+            with psycopg.connect(dsn) as blocker:
+                blocker.execute("SELECT FROM instruments WHERE symbol = 'AAPL' FOR UPDATE")
+                placing = asyncio.create_task(bench.place(order))
+                await asyncio.sleep(0.7)
+            return await placing
+
+    op = asyncio.run(scenario())
+    assert (op.outcome, op.attempts) == ("ok", 1)
+    assert op.finished_s > op.scheduled_s + 0.5
+
+
 def test_a_timed_out_connection_is_replaced(
     dsn: str, conn: psycopg.Connection, tmp_path: Path, order: Order
 ) -> None:
