@@ -63,8 +63,8 @@ class Server:
         }
         self.process = subprocess.Popen(
             [
-                *_dies_with_us(),
                 *Identity.current().prefix,
+                *_dies_with_us(),  # last: a change of user undoes it
                 *(postgres().path, "-D", self.data),
                 *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
             ],
