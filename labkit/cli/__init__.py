@@ -1,70 +1,35 @@
 """The command line: `labkit up`, `labkit fault kill primary`, `labkit run 03_node_loss`.
 
-Modules are named by what their commands are about; `outcome` has the exit codes, `show` the output.
+app                        every command in its place
+lab, faults, runs, doctor  the commands, by what they are about
+outcome                    exit codes, and errors as one line
+show                       tables, progress and JSON
+
 What takes long to import (pandas, plotly, papermill) is imported by the commands that need it.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from importlib.metadata import version
 from types import FrameType
-from typing import Annotated, NoReturn
-
-import typer
-
-from labkit.cli import doctor, faults, lab, runs
-from labkit.cli.outcome import Commands
-
-app = typer.Typer(
-    name="labkit",
-    cls=Commands,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    # a bug shows a plain traceback: no boxes, and above all no values of local variables
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
-
-PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "The lab": (lab.up, lab.status, lab.down, doctor.doctor, lab.dsn, lab.sql),
-    "Notebooks and runs": (runs.demo, runs.run, runs.runs, runs.notebook),
-    "Faults": (lab.heal,),
-}
-for panel, commands in PANELS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-app.add_typer(faults.fault_commands, name="fault", rich_help_panel="Faults")
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(version("labkit"))
-        raise typer.Exit
-
-
-@app.callback()
-def labkit(
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
-    ] = False,
-) -> None:
-    """A multi-region SQL database on this machine: break it, and measure what an order feels.
-
-    Exit codes: 0 done; 1 what was asked about is not so; 2 the command line is refused; 3 it could
-    not be done; 130 interrupted. `run` and `demo`: 0 passed, 1 failed, 2 not proven, 3 not run.
-    """
-
-
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+from typing import NoReturn
 
 
 def main() -> None:
     """The `labkit` program."""
-    # without a handler these end a process at once, and what it started would stay
+    # importing takes a moment and starts nothing: until it is done, Ctrl-C may end it at once
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from labkit.cli.app import app
+
+    signal.signal(signal.SIGINT, interrupt)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        # from now on what a command has started must be stopped; nohup is respected
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     app()
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

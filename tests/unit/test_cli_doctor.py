@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from labkit import doctor
-from labkit.cli import app
+from labkit.cli.app import app
 from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Settings

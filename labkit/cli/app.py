@@ -1,0 +1,52 @@
+"""Every command in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from labkit.cli import doctor, faults, lab, runs
+from labkit.cli.outcome import Commands
+
+app = typer.Typer(
+    name="labkit",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    # a bug shows a plain traceback: no boxes, and above all no values of local variables
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "The lab": (lab.up, lab.status, lab.down, doctor.doctor, lab.dsn, lab.sql),
+    "Notebooks and runs": (runs.demo, runs.run, runs.runs, runs.notebook),
+    "Faults": (lab.heal,),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(faults.fault_commands, name="fault", rich_help_panel="Faults")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("labkit"))
+        raise typer.Exit
+
+
+@app.callback()
+def labkit(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """A multi-region SQL database on this machine: break it, and measure what an order feels.
+
+    Exit codes: 0 done; 1 what was asked about is not so; 2 the command line is refused; 3 it could
+    not be done; 130 interrupted. `run` and `demo`: 0 passed, 1 failed, 2 not proven, 3 not run.
+    """
