@@ -1,0 +1,75 @@
+"""Real faults on the real cluster while orders flow; afterwards every acknowledged order counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labkit.cluster.base import Role, resolve
+from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.experiment import Experiment
+from labkit.faults.base import Fault
+from labkit.faults.kill import Kill
+from labkit.faults.partition import Partition
+from labkit.faults.pause import Pause
+from labkit.lab import bring_up
+from labkit.topology import Balancer
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.result import Result
+from labkit.verdict.steady import SteadyState
+from labkit.workload.trading import TradingWorkload
+
+pytestmark = pytest.mark.cluster
+
+# generous: these tests are about what is lost, not about how long it takes
+STEADY = SteadyState(p99_ms=3000, success_ratio=0.95)
+AUDIT = ("fault_bit", "lost_acks", "duplicates", "phantoms", "money", "prices")
+
+
+def under_load(lab: EmbeddedCluster, fault: Fault, folder: Path) -> Result:
+    bring_up(lab)
+    return Experiment(
+        lab,
+        TradingWorkload(rate_per_s=30),
+        steady=STEADY,
+        fault=fault,
+        hold_s=14,
+        steady_s=3,
+        folder=folder,
+    ).run()
+
+
+def assert_nothing_was_lost(result: Result) -> None:
+    for checker in AUDIT:
+        finding = result.summary.finding(checker)
+        assert finding is not None
+        assert finding.verdict is Verdict.PASS, finding.summary
+
+
+def test_a_killed_primary_loses_no_acknowledged_order(lab, tmp_path):
+    victim = lab.leader()
+    result = under_load(lab, Kill(victim), tmp_path)
+    assert_nothing_was_lost(result)
+    assert lab.leader() != victim
+    assert lab.status().node(victim.name).role is Role.SYNC
+
+
+def test_a_frozen_primary_loses_no_acknowledged_order_when_it_wakes_up(lab, tmp_path):
+    result = under_load(lab, Pause(lab.leader()), tmp_path)
+    assert_nothing_was_lost(result)
+
+
+def test_a_primary_whose_region_is_cut_off_acknowledges_nothing_that_is_lost(lab, tmp_path):
+    region = resolve(lab, "leader-region")
+    result = under_load(lab, Partition(region), tmp_path)
+    assert_nothing_was_lost(result)
+
+
+def test_a_dead_balancer_stops_its_own_region_and_no_other(lab, tmp_path):
+    home = lab.leader().region
+    result = under_load(lab, Kill(Balancer(region=home)), tmp_path)
+    assert_nothing_was_lost(result)
+    gaps_s = {row.region: row.write_gap_s for row in result.summary.recovery}
+    elsewhere = [gap_s for region, gap_s in gaps_s.items() if region not in (home, "all regions")]
+    assert gaps_s[home] > max(elsewhere)

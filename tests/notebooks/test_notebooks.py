@@ -1,0 +1,202 @@
+"""Every notebook, step by step under nbval and headless through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+import pytest
+
+from labkit.assets import asset
+from labkit.clock import wait_until
+from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.runs import NOTEBOOK_FILE, notebooks
+from labkit.verdict.result import Summary
+
+SHORT: dict[str, dict[str, object]] = {
+    "00_setup": {"samples": 3},
+    "03_node_loss": {"hold_s": 12, "rate_per_s": 30, "max_rto_s": 60},
+}
+"""Every notebook, with what makes it short."""
+
+NBVAL = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+NBVAL += ["--nbval-lax", "--nbval-cell-timeout=300"]
+
+
+@pytest.fixture
+def environment(lab: EmbeddedCluster, tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "LABKIT_HOME": str(lab.home), "LABKIT_RUNS": str(tmp_path / "runs")}
+
+
+def labkit(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("labkit")), *arguments]
+
+
+def the_run(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def test_every_notebook_is_tested():
+    assert set(notebooks()) == set(SHORT)
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_saved_notebooks_hold_no_output_but_what_is_compared(name):
+    for cell in nbformat.read(notebooks()[name], as_version=4).cells:
+        if cell.cell_type == "code" and "nbval-check-output" not in cell.metadata.get("tags", []):
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_a_notebook_says_what_the_reader_will_do_learn_and_need(name):
+    first = nbformat.read(notebooks()[name], as_version=4).cells[0].source
+    for heading in ("What you will do", "What you will learn", "What you need", "Time"):
+        assert heading in first
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", notebooks())
+def test_a_notebook_runs_step_by_step(name, environment, tmp_path):
+    prepared = tmp_path / f"{name}.ipynb"
+    papermill.execute_notebook(
+        notebooks()[name], prepared, SHORT[name], prepare_only=True, progress_bar=False
+    )
+    _keep_expected_outputs(notebooks()[name], prepared)
+    done = subprocess.run(
+        [*NBVAL, "--rootdir", str(tmp_path), str(prepared)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def _keep_expected_outputs(original: Path, prepared: Path) -> None:
+    """Papermill clears the outputs that nbval is to compare with."""
+    expected = {cell["id"]: cell for cell in nbformat.read(original, as_version=4).cells}
+    notebook = nbformat.read(prepared, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell["id"] in expected:
+            cell.outputs = expected[cell["id"]].outputs
+            # nbval compares only with cells that say they were run
+            cell.execution_count = 1 if cell.outputs else None
+    nbformat.write(notebook, prepared)
+
+
+@pytest.mark.cluster
+def test_a_run_with_other_parameters_leaves_a_whole_folder(environment, tmp_path):
+    parameters = ["hold_s=6", "rate_per_s=20", "victim=us-east-1/2", "max_rto_s=60"]
+    options = [word for parameter in parameters for word in ("-p", parameter)]
+    done = subprocess.run(
+        labkit("run", "03_node_loss", "--json", *options),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verdict"] == "pass"
+    folder = the_run(tmp_path)
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.html", "result.json", "samples.parquet", "faults.jsonl"} <= names
+    assert {NOTEBOOK_FILE, "kernel.log", "ledger"} <= names
+    summary = Summary.load(folder)
+    assert summary.parameters["victim"] == "us-east-1/2"
+    assert summary.finding("require_rto_s") is not None
+
+
+@pytest.mark.cluster
+def test_a_promise_that_is_broken_fails_the_run_and_the_report_says_so(environment, tmp_path):
+    options = ["-p", "hold_s=12", "-p", "rate_per_s=20", "-p", "max_rto_s=0.001"]
+    done = subprocess.run(
+        labkit("run", "node_loss", *options),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "rto_s" in (the_run(tmp_path) / "report.html").read_text()
+
+
+@pytest.mark.cluster
+def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
+    with subprocess.Popen(
+        labkit("run", "03_node_loss", "-p", "hold_s=60", "-p", "rate_per_s=20"),
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stderr
+        for line in running.stderr:
+            if "holding the fault" in line:
+                break
+        os.killpg(running.pid, signal.SIGINT)
+        running.stderr.read()
+        assert running.wait(120) == 130
+    assert lab.status().healthy
+
+
+@pytest.mark.cluster
+def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
+    with subprocess.Popen(
+        labkit("run", "03_node_loss", "-p", "hold_s=60", "-p", "rate_per_s=20"),
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stderr
+        for line in running.stderr:
+            if "holding the fault" in line:
+                break
+        for pid in _kernels(running.pid):
+            os.kill(pid, signal.SIGKILL)
+        said = running.stderr.read()
+        assert running.wait(120) == 3, said
+    assert lab.status().healthy
+    wait_until(lambda: not _workers(lab), what="end of the workload", timeout_s=30)
+
+
+def _kernels(pid: int) -> list[int]:
+    children = psutil.Process(pid).children(recursive=True)
+    return [child.pid for child in children if "ipykernel_launcher" in child.cmdline()]
+
+
+def _workers(lab: EmbeddedCluster) -> list[int]:
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if "labkit.workload.worker" in (process.info["cmdline"] or [])
+        and (process.info["environ"] or {}).get("LABKIT_HOME") == str(lab.home)
+    ]
+
+
+def test_an_unknown_parameter_is_refused_before_anything_is_run(tmp_path):
+    done = subprocess.run(
+        labkit("run", "03_node_loss", "-p", "hold=20"),
+        env={**os.environ, "LABKIT_HOME": str(tmp_path / "none"), "LABKIT_RUNS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "no parameter 'hold'" in done.stderr
+    assert "hold_s" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_notebooks_ship_beside_the_package():
+    assert asset("notebooks", "00_setup.ipynb").is_file()
