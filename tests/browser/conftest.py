@@ -1,0 +1,197 @@
+"""Chromium, and the two servers that show a notebook, each on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import nbformat
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from labkit.clock import wait_until
+
+TIMEOUT_S = 120.0
+"""Generous: a cold JupyterLab on a busy machine of two cores takes half a minute."""
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+FLAGS = [
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium refuses root without it
+]
+
+CELLS = (
+    "import threading, feed\nfrom labkit.ui.live_board import LiveBoard\nboard = LiveBoard()",
+    "threading.Thread(target=feed.feed, args=(board,), daemon=True).start()\nboard",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark this folder's tests; skip them in one line where there is no Chromium."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="no Chromium: apt-get install chromium"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Watched:
+    """A page, and what it asked and complained about."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def on_request(self, request: Request) -> None:
+        if request.url.split(":")[0] not in ("data", "blob"):
+            self.requests.append(request.url)
+
+    def on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    def left_the_machine(self) -> list[str]:
+        return [url for url in self.requests if httpx.URL(url).host != "127.0.0.1"]
+
+
+@pytest.fixture
+def watched(browser: Browser, tmp_path: Path) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1400, "height": 1100})
+    context.set_default_timeout(TIMEOUT_S * 1000)
+    watched = Watched(context.new_page())
+    watched.page.on("request", watched.on_request)
+    watched.page.on("console", watched.on_console)
+    watched.page.on("pageerror", lambda error: watched.errors.append(str(error)))
+    yield watched
+    watched.page.screenshot(path=tmp_path / "page.png")  # the first thing to look at on a failure
+    context.close()
+
+
+@dataclass
+class Folder:
+    """A notebook and, beside it, the files by which a test tells its feed what to do."""
+
+    path: Path
+
+    def write(self, name: str, *cells: str) -> Path:
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        path = self.path / name
+        nbformat.write(notebook, path)
+        return path
+
+    def say(self, word: str) -> None:
+        (self.path / word).touch()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    path = tmp_path / "notebooks"
+    path.mkdir()
+    return Folder(path)
+
+
+@pytest.fixture
+def jupyter_env(tmp_path: Path) -> dict[str, str]:
+    """An environment in which nothing of the user's Jupyter settings or kernels counts."""
+    token = secrets.token_urlsafe()
+    # voila takes its token from a file; neither server's is in argv, which everybody can read
+    (tmp_path / "config").mkdir(mode=0o700)
+    (tmp_path / "config" / "voila.json").write_text(json.dumps({"Voila": {"token": token}}))
+    return os.environ | {
+        "HOME": str(tmp_path),
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JUPYTER_TOKEN": token,
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(
+    module: str, args: list[str], ready_path: str, env: dict[str, str], cwd: Path
+) -> Iterator[str]:
+    """Run a server until the test is over; yields its base URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    log = cwd.parent / f"{module}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "--no-browser", f"--port={port}", *args],
+            cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            token = {"token": env["JUPYTER_TOKEN"]}
+            return httpx.get(f"{url}{ready_path}", params=token, timeout=5).status_code < 400
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(answers, what=module, timeout_s=TIMEOUT_S, hint=lambda: log.read_text()[-500:])
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: server and kernels
+            process.wait()
+
+
+@pytest.fixture
+def jupyterlab(folder: Folder, jupyter_env: dict[str, str]) -> Iterator[str]:
+    args = [
+        "--ServerApp.ip=127.0.0.1",
+        "--allow-root",
+        # should the test run be killed, the server and its kernels do not stay for ever
+        "--ServerApp.shutdown_no_activity_timeout=600",
+        "--MappingKernelManager.cull_idle_timeout=300",
+    ]
+    yield from serve("jupyterlab", args, "/api/status", jupyter_env, folder.path)
+
+
+@pytest.fixture
+def voila(folder: Folder, jupyter_env: dict[str, str]) -> Iterator[str]:
+    folder.write("board.ipynb", *CELLS)
+    args = ["--Voila.ip=127.0.0.1", "board.ipynb"]
+    # its page runs the notebook whenever it is asked for: ask for something else
+    for url in serve("voila", args, "/voila/static/voila.js", jupyter_env, folder.path):
+        yield f"{url}/?token={jupyter_env['JUPYTER_TOKEN']}"
