@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from typer.testing import CliRunner
 from labkit.cli.app import app
 from labkit.cluster.base import OnStage, State
 from labkit.errors import ClusterError, NotRunning, PortInUse, RunError, UnknownParameter
+from labkit.measurement.recovery import Healthy
+from labkit.runs import Progress
 from labkit.testing import FakeCluster
-from labkit.topology import Region, SurvivalGoal, Target
+from labkit.topology import DEFAULT, Region, SurvivalGoal, Target
+from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.result import Machine, Summary
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -388,7 +393,7 @@ class FakeRun:
 
     folder: Path
     verdict: str | None = None
-    summary: None = None
+    summary: Summary | None = None
 
     @property
     def name(self) -> str:
@@ -415,11 +420,50 @@ def test_run_ends_with_the_verdict(
     assert (told["verdict"], told["folder"]) == (verdict, str(tmp_path))
 
 
+def summary(verdict: Verdict) -> Summary:
+    """A measurement with one finding."""
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    return Summary(
+        scenario="node-loss",
+        backend="fake",
+        topology=DEFAULT,
+        parameters={},
+        workload={},
+        started_at=at,
+        finished_at=at,
+        findings=(Finding("lost_acks", verdict, "2 of 70 acknowledged orders are missing"),),
+        healthy=Healthy(),
+        recovery=(),
+        rpo_s=None,
+        latency=(),
+        versions={},
+        machine=Machine(cores=2, platform="test"),
+    )
+
+
+def test_a_measured_run_is_told_in_words_numbers_and_a_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = FakeRun(tmp_path, "fail", summary(Verdict.FAIL))
+    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_: found)
+    (tmp_path / "report.html").touch()
+    done = labkit("run", "03_node_loss")
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Failed. 2 of 70 acknowledged orders are missing."
+    assert re.match(r"Lost acks +0 \(2 of 70", next(x for x in lines if x.startswith("Lost")))
+    assert lines[-1] == str(tmp_path / "report.html")
+    monkeypatch.setattr("labkit.runs.list_runs", lambda: [found])
+    row = labkit("runs").stdout.splitlines()[1]
+    assert re.match(rf"{tmp_path.name} +fail +no fault was injected +0 \(2 of 70", row)
+    told = json.loads(labkit("runs", "--json").stdout)[0]
+    assert (told["scenario"], told["backend"]) == ("node-loss", "fake")
+    assert told["headlines"]["RTO"] == "no fault was injected"
+
+
 def test_run_shows_where_it_is_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from labkit.runs import Progress
-
     def run_notebook(name: str, parameters: dict[str, str], on_progress: Any) -> FakeRun:
         on_progress(Progress(1, 9, ""))
         on_progress(Progress(2, 9, "electing a primary"))
