@@ -30,7 +30,7 @@ from labkit.errors import BadInput, LabError, NotRunning, RunError, UnknownParam
 from labkit.experiment import RUN_FOLDER, runs_folder
 from labkit.figures.page import write_report
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.result import Result, Summary
+from labkit.verdict.result import RESULT_FILE, Result, Summary
 
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
@@ -146,6 +146,7 @@ def run_notebook(
     scenario = notebook.stem.replace("_", "-")
     folder = runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{_backend()}"
     folder.mkdir(parents=True)
+    refused = False
     try:
         with (
             tempfile.TemporaryDirectory(prefix="labkit-") as sockets,
@@ -161,7 +162,8 @@ def run_notebook(
                 cwd=notebook.parent,
             )
     except PapermillExecutionError as error:
-        if not error.ename.startswith("Verdict"):  # a verdict that says no is a result
+        refused = error.ename.startswith("Verdict")  # a verdict that says no is a result
+        if not refused:
             raise RunError(
                 f"{notebook.stem}: cell {error.cell_index + 1} failed: {error.ename}: "
                 f"{error.evalue}; {folder / NOTEBOOK_FILE} shows it"
@@ -171,6 +173,8 @@ def run_notebook(
     summary = _summary(folder)
     if summary is not None:  # with what the notebook required in it
         write_report(Result.load(folder), folder)
+    elif refused:
+        raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
     return Run(folder, summary)
 
 

@@ -112,7 +112,9 @@ class ClusterStatus:
             *self.balancers,
             *self.coordinators,
         )
-        return all(part.healthy for part in parts) and not any(link.cut for link in self.links)
+        primaries = [node for node in self.nodes if node.role is Role.PRIMARY]
+        cut = any(link.cut for link in self.links)
+        return all(part.healthy for part in parts) and len(primaries) == 1 and not cut
 
     def node(self, name: str) -> NodeStatus:
         """The status of one node.

@@ -160,16 +160,9 @@ class EmbeddedCluster:
             ClusterError: a part cannot be started; names it and its last log lines.
             NotReady: it was not in service in time.
         """
-        with self._locked():
-            before = self._running()
-            try:
-                self._undo_faults()
-                start_everything(self._starter, on_stage, SERVICE_TIMEOUT_S)
-            except BaseException:
-                with uninterrupted():
-                    on_stage("stopping what was started")
-                    self._kill_all_but(before)
-                raise
+        with self._locked(), self._all_or_nothing(on_stage):
+            self._undo_faults()
+            start_everything(self._starter, on_stage, SERVICE_TIMEOUT_S)
 
     def heal(self, on_stage: OnStage = quiet) -> None:
         """Undo every fault, whoever injected it, and wait until all is in service. Idempotent.
@@ -246,16 +239,39 @@ class EmbeddedCluster:
         for node in self.topology.nodes:
             if member_name(node) in kept:
                 spared.update(self._pids(member_name(node)))
-        doomed = set(self._running().values()) | set(self.table.strays())
-        for node in self.topology.nodes:
-            doomed.update(postgres_pids(self.layout.data(node)))
-        kill_and_wait(sorted(doomed - spared))
+
+        def doomed() -> set[int]:
+            pids = set(self._running().values()) | set(self.table.strays())
+            for node in self.topology.nodes:
+                pids.update(postgres_pids(self.layout.data(node)))
+            return pids - spared
+
+        # again until there are none: one that forks members may have forked one more
+        while pids := doomed():
+            kill_and_wait(sorted(pids))
         for name in self.table.records():
             if name not in kept:
                 self.table.forget(name)
         for node in self.topology.nodes:
             if member_name(node) not in kept:
                 remove_ipc(self.layout.data(node))
+
+    @contextmanager
+    def _all_or_nothing(self, on_stage: OnStage) -> Iterator[None]:
+        """Stop what the block started when it fails or is interrupted.
+
+        Before it begins, what an earlier one left that could not do so itself (its process was
+        killed) is ended: it would hold ports, and nobody knows in what state it is.
+        """
+        before = self._running()
+        self._kill_all_but(before)
+        try:
+            yield
+        except BaseException:
+            with uninterrupted():
+                on_stage("stopping what was started")
+                self._kill_all_but(before)
+            raise
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -403,7 +419,7 @@ class EmbeddedCluster:
             NotReady: it did not come back in time.
         """
         services = self._services(target)
-        with self._locked():
+        with self._locked(), self._all_or_nothing(on_stage):
             starter = self._starter
             starter.prepare()
             nodes = [node for node in self.topology.nodes if member_name(node) in services]

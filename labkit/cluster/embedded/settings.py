@@ -65,7 +65,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise LabMismatch(
                 f"{path} cannot be read ({error.error_count()} problems, first: "
-                f"{error.errors()[0]['msg']}): `labkit down --purge` removes this lab"
+                f"{error.errors()[0]['msg']}): end the processes that {home / 'processes'} names, "
+                "then remove the folder"
             ) from error
 
     def save(self, home: Path) -> None:
