@@ -103,6 +103,7 @@ TEMPLATE = go.layout.Template(
         title={"font": {"size": SIZE_PX["title"]}, "x": 0, "xref": "paper", "xanchor": "left"},
         margin={"l": 72, "r": 24, "t": 72, "b": 56},
         hovermode="x unified",
+        modebar={"remove": ["sendChartToCloud"]},  # what the lab measures stays on this machine
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         xaxis=_AXIS,
         yaxis={**_AXIS, "rangemode": "tozero"},

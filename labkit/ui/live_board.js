@@ -157,7 +157,7 @@ function makeHeader(spec) {
 async function makeChart(node, spec, store, redraw) {
   const Plotly = await loadPlotly(spec);
   const { data, layout } = structuredClone(spec.figure);
-  const config = { displaylogo: false, doubleClick: false, responsive: false };
+  const config = { displayModeBar: false, doubleClick: false, responsive: false };
   let following = true;
   let follows = 0;
   let revision = 0;

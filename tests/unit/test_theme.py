@@ -132,3 +132,7 @@ def test_css_carries_every_token_for_light_and_dark() -> None:
     assert f"--lk-ink: {theme.DARK['ink']};" in dark
     assert "prefers-color-scheme: dark" in css
     assert css.count("{") == css.count("}")
+
+
+def test_no_figure_offers_to_upload_what_was_measured() -> None:
+    assert "sendChartToCloud" in theme.TEMPLATE.layout.modebar.remove
