@@ -37,6 +37,8 @@ FLAGS = [
     *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium refuses root without it
 ]
 
+DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+
 CELLS = (
     "import threading, feed\nfrom labkit.ui.live_board import LiveBoard\nboard = LiveBoard()",
     "threading.Thread(target=feed.feed, args=(board,), daemon=True).start()\nboard",
@@ -152,7 +154,7 @@ def serve(
     log = cwd.parent / f"{module}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, "--no-browser", f"--port={port}", *args],
+            [*DIES_WITH_US, sys.executable, "-m", module, "--no-browser", f"--port={port}", *args],
             cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
@@ -181,9 +183,6 @@ def jupyterlab(folder: Folder, jupyter_env: dict[str, str]) -> Iterator[str]:
     args = [
         "--ServerApp.ip=127.0.0.1",
         "--allow-root",
-        # should the test run be killed, the server and its kernels do not stay for ever
-        "--ServerApp.shutdown_no_activity_timeout=600",
-        "--MappingKernelManager.cull_idle_timeout=300",
     ]
     yield from serve("jupyterlab", args, "/api/status", jupyter_env, folder.path)
 
