@@ -31,8 +31,6 @@ from labkit.errors import LabError, MissingBinary
 MIB = 1 << 20
 LAB_MEMORY_MIB = 650
 """What nine idle nodes with the WAN on take: 629 MiB as the sum of proportional set sizes."""
-SHARED_MEMORY_MIB = 64
-"""Nine PostgreSQLs with 16 MB of buffers each keep about 37 MiB in /dev/shm."""
 PORTS_A_LAB = 1000
 """A lab's ports lie in one block of this size (labkit.cluster.embedded.layout)."""
 ETCD_FIXED = (3, 5, 3)
@@ -106,7 +104,6 @@ def diagnose(home: Path) -> Diagnosis:
         cores,
         memory,
         lambda: disk(home),
-        shared_memory,
         user,
         lambda: server("PostgreSQL", programs.postgres),
         patroni,
@@ -181,18 +178,6 @@ def disk(home: Path) -> Check:
         advice = f"{needed} MiB are needed: free some, or set LABKIT_HOME to a larger disk"
         return Check("disk", Level.FAIL, found, advice)
     return Check("disk", Level.OK, found)
-
-
-def shared_memory() -> Check:
-    """Space in /dev/shm, where PostgreSQL keeps its dynamic shared memory on Linux."""
-    folder = Path("/dev/shm")  # noqa: S108 - looked at, nothing is written
-    if not folder.is_dir():
-        return Check("shared memory", Level.OK, "no /dev/shm here")
-    free = shutil.disk_usage(folder).free // MIB
-    if free < SHARED_MEMORY_MIB:
-        advice = f"{SHARED_MEMORY_MIB} MiB are wanted: remove leftovers, or `docker run --shm-size`"
-        return Check("shared memory", Level.WARN, f"{free} MiB free in /dev/shm", advice)
-    return Check("shared memory", Level.OK, f"{free} MiB free in /dev/shm")
 
 
 def user() -> Check:

@@ -137,20 +137,13 @@ def _finish(found: Run, as_json: bool) -> None:
 
 
 def _print(found: Run) -> None:
-    from labkit.verdict.words import HEADWORD, plain_words
-
     out = console()
     if found.summary is None:
         out.print("It ran to its end and measured nothing.")
     else:
-        verdict = found.summary.verdict
-        headword = Text(f"{HEADWORD[verdict]}. ", f"bold {STYLE[verdict]}")
-        out.print(headword.append(plain_words(found.summary), "not bold default"))
-        table = new_table("", "")
-        table.show_header = False
-        for name, value in _headlines(found):
-            table.add_row(name, value)
-        out.print(table)
+        from labkit.verdict.report import terminal_report
+
+        out.print(terminal_report(found.summary))
     report = found.folder / "report.html"
     out.print(Text(str(report if report.exists() else found.folder)), soft_wrap=True)
 

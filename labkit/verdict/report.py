@@ -73,22 +73,26 @@ class Report:
     __repr__ = __str__
 
     def __rich__(self) -> RenderableType:
-        summary = self.result.summary
-        verdict = summary.verdict
-        headline = Text.assemble(
-            (f"{words.HEADWORD[verdict]}.", _STYLE[verdict]), " ", words.plain_words(summary)
-        )
-        return Group(
-            Text(f"{summary.scenario} on {summary.backend}", style="dim"),
-            headline,
-            Padding(_headlines(summary), (1, 0, 0, 0)),
-            *([_recovery(summary)] if summary.recovery else []),
-            _latency(summary),
-            _findings(summary),
-        )
+        return terminal_report(self.result.summary)
 
     def _repr_html_(self) -> str:
         return TEMPLATES.get_template("fragment.html.j2").render(context(self.result.summary))
+
+
+def terminal_report(summary: Summary) -> RenderableType:
+    """The report of a run for rich to print, verdict first."""
+    verdict = summary.verdict
+    headline = Text.assemble(
+        (f"{words.HEADWORD[verdict]}.", _STYLE[verdict]), " ", words.plain_words(summary)
+    )
+    return Group(
+        Text(f"{summary.scenario} on {summary.backend}", style="dim"),
+        headline,
+        Padding(_headlines(summary), (1, 0, 0, 0)),
+        *([_recovery(summary)] if summary.recovery else []),
+        _latency(summary),
+        _findings(summary),
+    )
 
 
 def context(summary: Summary) -> dict[str, object]:

@@ -58,6 +58,8 @@ class Server:
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "off",
+            # nothing stays in /dev/shm when it is killed
+            "dynamic_shared_memory_type": "mmap",
             "shared_buffers": "16MB",
             "lc_messages": "C",
         }

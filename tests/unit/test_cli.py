@@ -450,7 +450,10 @@ def test_a_measured_run_is_told_in_words_numbers_and_a_path(
     done = labkit("run", "03_node_loss")
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
-    assert lines[0] == "Failed. 2 of 70 acknowledged orders are missing."
+    assert lines[:2] == [
+        "node-loss on fake",
+        "Failed. 2 of 70 acknowledged orders are missing.",
+    ]
     assert re.match(r"Lost acks +0 \(2 of 70", next(x for x in lines if x.startswith("Lost")))
     assert lines[-1] == str(tmp_path / "report.html")
     monkeypatch.setattr("labkit.runs.list_runs", lambda: [found])

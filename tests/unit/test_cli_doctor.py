@@ -134,12 +134,6 @@ def test_a_folder_that_cannot_be_written_blocks(
     assert doctor.disk(tmp_path).level is Level.FAIL
 
 
-def test_little_shared_memory_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "is_dir", lambda self: True)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10 << 20))
-    assert doctor.shared_memory().level is Level.WARN
-
-
 @pytest.mark.parametrize(
     ("system", "level"),
     [("Linux", Level.OK), ("Darwin", Level.WARN), ("Windows", Level.FAIL)],

@@ -235,16 +235,19 @@ class EmbeddedCluster:
 
     def _kill_all_but(self, kept: dict[str, int]) -> None:
         """Kill every process of this lab except those of `kept` and the PostgreSQLs under them."""
-        spared = set(kept.values())
-        for node in self.topology.nodes:
-            if member_name(node) in kept:
-                spared.update(self._pids(member_name(node)))
+        members = [member_name(node) for node in self.topology.nodes]
 
         def doomed() -> set[int]:
-            pids = set(self._running().values()) | set(self.table.strays())
+            found = set(self._running().values()) | set(self.table.strays())
             for node in self.topology.nodes:
-                pids.update(postgres_pids(self.layout.data(node)))
-            return pids - spared
+                found.update(postgres_pids(self.layout.data(node)))
+            # in this order: a server that is kept may have forked a child just now, and one that
+            # was found must not be missing here
+            spared = set(kept.values())
+            for name in members:
+                if name in kept:
+                    spared.update(self._pids(name))
+            return found - spared
 
         # again until there are none: one that forks members may have forked one more
         while pids := doomed():

@@ -190,7 +190,11 @@ class Starter:
         module = "labkit.cluster.embedded.members"
         argv: list[str | Path] = [sys.executable, "-m", module, self.layout.logs, *files]
         forking = self.table.popen(
-            "members", argv, env={"MALLOC_ARENA_MAX": "1"}, stdout=subprocess.PIPE
+            "members",
+            argv,
+            # SPT_NOENV: the title must not overwrite the environment, by which strays are found
+            env={"MALLOC_ARENA_MAX": "1", "SPT_NOENV": "1"},
+            stdout=subprocess.PIPE,
         )
         output, _ = forking.communicate()
         if forking.returncode != 0:
