@@ -113,6 +113,11 @@ class Folder:
     def say(self, word: str) -> None:
         (self.path / word).touch()
 
+    def samples(self) -> int:
+        """How many the feed has given to the board."""
+        path = self.path / "samples"
+        return path.stat().st_size if path.exists() else 0
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:

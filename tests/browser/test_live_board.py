@@ -8,8 +8,9 @@ import sys
 
 import httpx
 from conftest import CELLS, TIMEOUT_S, Folder, Watched
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
+from labkit.clock import wait_until
 from labkit.ui import live_board
 
 VOILA_FONTS = "https://cdn.jsdelivr.net/npm/@fortawesome/"
@@ -91,17 +92,23 @@ def test_voila_draws_the_whole_run_although_its_page_comes_late(
     watched: Watched, folder: Folder, voila: str
 ) -> None:
     page = watched.page
+
+    def come_late(route: Route) -> None:
+        missed = live_board._SENT_ROWS + 10  # more than the messages repeat
+        wait_until(lambda: folder.samples() > missed, what="the feed", timeout_s=TIMEOUT_S)
+        route.continue_()
+
+    page.route("**/voila.js", come_late)
     page.goto(voila, wait_until="commit")
     watch_a_fault(page, folder)
 
     folder.say("end")
     wait_for_phase(page, "done")
     assert all(page.evaluate(LINES))
-    given = int((folder.path / "samples").read_text())
     # none is missing, not even those from before the page was there
     page.wait_for_function(
         "(n) => document.querySelector('.lk-chart').data[0].x.length === n",
-        arg=min(given, live_board._KEPT_ROWS),
+        arg=min(folder.samples(), live_board._KEPT_ROWS),
     )
     assert [url for url in watched.left_the_machine() if not url.startswith(VOILA_FONTS)] == []
     assert [error for error in watched.errors if VOILA_FONTS not in error] == []
