@@ -139,6 +139,7 @@ def run_notebook(
             notebook as far as it came is kept and named.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     notebook = find_notebook(name)
@@ -156,6 +157,8 @@ def run_notebook(
                 notebook,
                 folder / NOTEBOOK_FILE,
                 parameters=values,
+                kernel_name="python3",  # that of this environment, whatever the notebook names
+                language="python",
                 engine_name=_engine(on_progress, folder / KERNEL_LOG),
                 progress_bar=False,
                 stdout_file=None,
@@ -168,6 +171,10 @@ def run_notebook(
                 f"{notebook.stem}: cell {error.cell_index + 1} failed: {error.ename}: "
                 f"{error.evalue}; {folder / NOTEBOOK_FILE} shows it"
             ) from error
+    except DeadKernelError as error:
+        raise RunError(
+            f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
+        ) from error
     finally:
         _leave_no_fault()
     summary = _summary(folder)

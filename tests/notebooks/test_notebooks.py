@@ -117,20 +117,6 @@ def test_a_run_with_other_parameters_leaves_a_whole_folder(environment, tmp_path
 
 
 @pytest.mark.cluster
-def test_a_promise_that_is_broken_fails_the_run_and_the_report_says_so(environment, tmp_path):
-    options = ["-p", "hold_s=12", "-p", "rate_per_s=20", "-p", "max_rto_s=0.001"]
-    done = subprocess.run(
-        labkit("run", "node_loss", *options),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "rto_s" in (the_run(tmp_path) / "report.html").read_text()
-
-
-@pytest.mark.cluster
 def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
     with subprocess.Popen(
         labkit("run", "03_node_loss", "-p", "hold_s=60", "-p", "rate_per_s=20"),

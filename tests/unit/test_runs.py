@@ -1,0 +1,96 @@
+"""Headless runs of notebooks that need no cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from histories import failover_run
+
+from labkit.errors import BadInput, RunError, UnknownParameter
+from labkit.runs import find_notebook, list_runs, notebooks, parse_parameters, run_notebook
+from labkit.verdict.checkers import Verdict
+
+PROMISE = """
+import os
+from pathlib import Path
+from labkit.verdict.result import Result
+
+result = Result.load(Path({saved!r})).save(Path(os.environ["LABKIT_RUN_FOLDER"]))
+print("judging")
+result.report.require({limits})
+"""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+
+
+def write_notebook(folder: Path, *sources: str) -> Path:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    path = folder / "mine.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def promise(tmp_path: Path, limits: str) -> Path:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    failover_run().save(saved)
+    return write_notebook(tmp_path, PROMISE.format(saved=str(saved), limits=limits))
+
+
+def test_a_promise_that_is_broken_is_a_result_and_the_report_says_so(tmp_path):
+    lines = []
+    run = run_notebook(
+        str(promise(tmp_path, "rto_s=0.001")), {}, lambda progress: lines.append(progress.line)
+    )
+    assert run.verdict is Verdict.FAIL
+    assert "judging" in lines
+    assert "rto_s" in (run.folder / "report.html").read_text()
+    assert (run.folder / "notebook.ipynb").exists()
+    assert [found.name for found in list_runs()] == [run.name]
+
+
+def test_a_cell_that_breaks_down_is_named_and_its_notebook_kept(tmp_path):
+    notebook = write_notebook(tmp_path, "1 + 1", "raise OSError('no such thing')")
+    with pytest.raises(RunError, match="cell 2 failed: OSError: no such thing"):
+        run_notebook(str(notebook), {})
+    (run,) = list_runs()
+    assert run.verdict is None
+    assert (run.folder / "notebook.ipynb").exists()
+
+
+def test_a_kernel_that_dies_is_one_clear_line(tmp_path):
+    notebook = write_notebook(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(RunError, match="its kernel died"):
+        run_notebook(str(notebook), {})
+
+
+def test_a_notebook_is_found_by_number_by_name_and_by_path(tmp_path):
+    path = notebooks()["03_node_loss"]
+    for name in ("03_node_loss", "node_loss", "03_node_loss.ipynb", str(path)):
+        assert find_notebook(name) == path
+    with pytest.raises(BadInput, match="00_setup, 03_node_loss"):
+        find_notebook("04_volcano")
+
+
+def test_parameters_get_the_type_of_their_default():
+    values = parse_parameters(
+        notebooks()["03_node_loss"], {"hold_s": "20", "victim": "us-east-1/2", "rate_per_s": "7.5"}
+    )
+    assert values == {"hold_s": 20, "victim": "us-east-1/2", "rate_per_s": 7.5}
+
+
+def test_an_unknown_parameter_is_refused_with_those_there_are():
+    with pytest.raises(UnknownParameter, match=r"no parameter 'hold'.*hold_s=15"):
+        parse_parameters(notebooks()["03_node_loss"], {"hold": "20"})
+
+
+@pytest.mark.parametrize("text", ["soon", "[1, 2]", "true", "__import__('os')"])
+def test_a_number_that_is_none_is_refused(text):
+    with pytest.raises(BadInput, match="hold_s is a number"):
+        parse_parameters(notebooks()["03_node_loss"], {"hold_s": text})
