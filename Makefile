@@ -30,7 +30,9 @@ check: env
 	$(BIN)/pytest -q tests/unit
 
 test: check
-	$(BIN)/pytest tests --ignore=tests/unit
+	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser
+# by itself: playwright leaves an event loop running in its thread
+	$(BIN)/pytest tests/browser
 
 bench: env
 	$(BIN)/python -m bench
