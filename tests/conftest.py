@@ -12,6 +12,15 @@ import pytest
 
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 
+# A job in the background is made to ignore Ctrl-C by its shell, and hang-ups by nohup,
+# and so would every process that the tests start: they could not be ended the way some tests do.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
+
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[EmbeddedCluster]:
