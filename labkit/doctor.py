@@ -30,7 +30,8 @@ from labkit.errors import LabError, MissingBinary
 
 MIB = 1 << 20
 LAB_MEMORY_MIB = 650
-"""What nine idle nodes with the WAN on take: 629 MiB as the sum of proportional set sizes."""
+"""Nine idle nodes with the WAN on took 472 MiB (sum of proportional set sizes, `make bench`);
+under load there is a server process more for every connection."""
 PORTS_A_LAB = 1000
 """A lab's ports lie in one block of this size (labkit.cluster.embedded.layout)."""
 ETCD_FIXED = (3, 5, 3)

@@ -10,9 +10,8 @@ import psutil
 import pytest
 
 from labkit.clock import wait_until
-from labkit.cluster.embedded.layout import member_name
+from labkit.cluster.embedded.layout import etcd_name, member_name
 from labkit.cluster.embedded.processes import LAB_VARIABLE, alive, postgres_pids
-from labkit.cluster.embedded.starting import etcd_name
 
 pytestmark = pytest.mark.cluster
 

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -116,8 +118,9 @@ def test_a_run_with_other_parameters_leaves_a_whole_folder(environment, tmp_path
     assert summary.finding("require_rto_s") is not None
 
 
-@pytest.mark.cluster
-def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
+@contextmanager
+def in_the_middle_of_a_fault(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A headless run that has just begun to hold its fault."""
     with subprocess.Popen(
         labkit("run", "03_node_loss", "-p", "hold_s=60", "-p", "rate_per_s=20"),
         env=environment,
@@ -126,32 +129,26 @@ def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
         start_new_session=True,
     ) as running:
         assert running.stderr
-        for line in running.stderr:
-            if "holding the fault" in line:
-                break
+        assert any("holding the fault" in line for line in running.stderr)
+        yield running
+
+
+@pytest.mark.cluster
+def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
+    with in_the_middle_of_a_fault(environment) as running:
         os.killpg(running.pid, signal.SIGINT)
-        running.stderr.read()
-        assert running.wait(120) == 130
+        running.communicate(timeout=120)
+        assert running.returncode == 130
     assert lab.status().healthy
 
 
 @pytest.mark.cluster
 def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
-    with subprocess.Popen(
-        labkit("run", "03_node_loss", "-p", "hold_s=60", "-p", "rate_per_s=20"),
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as running:
-        assert running.stderr
-        for line in running.stderr:
-            if "holding the fault" in line:
-                break
+    with in_the_middle_of_a_fault(environment) as running:
         for pid in _kernels(running.pid):
             os.kill(pid, signal.SIGKILL)
-        said = running.stderr.read()
-        assert running.wait(120) == 3, said
+        _, said = running.communicate(timeout=120)
+        assert running.returncode == 3, said
     assert lab.status().healthy
     wait_until(lambda: not _workers(lab), what="end of the workload", timeout_s=30)
 

@@ -7,6 +7,8 @@ config     the configuration files and command lines, rendered; nothing is start
 processes  spawning, finding and ending processes; the state folder is the truth
 members    the process that Patroni runs in
 patroni    questions to Patroni's REST API and to etcd
+services   the processes that targets stand for, found and ended
+ports      refusing to start where another process listens
 starting   the order in which things come up, and how each is known to be ready
 cluster    EmbeddedCluster: all of it behind the protocol of labkit.cluster.base
 """

@@ -6,8 +6,8 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,29 +17,27 @@ from urllib.parse import quote
 from labkit.clock import wait_until
 from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, quiet
 from labkit.cluster.embedded import config, patroni, programs
-from labkit.cluster.embedded.layout import HOST, Layout, member_name
+from labkit.cluster.embedded.layout import (
+    HOST,
+    WAN,
+    Layout,
+    balancer_name,
+    etcd_name,
+    member_name,
+)
 from labkit.cluster.embedded.processes import (
     Identity,
     ProcessTable,
     alive,
-    kill_and_wait,
-    postgres_pids,
-    remove_ipc,
     send,
-    tree,
     uninterrupted,
 )
+from labkit.cluster.embedded.services import Services
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Secrets, Settings
-from labkit.cluster.embedded.starting import (
-    WAN,
-    Starter,
-    balancer_name,
-    etcd_name,
-    start_everything,
-)
+from labkit.cluster.embedded.starting import Starter, start_everything
 from labkit.cluster.embedded.status import cluster_status
-from labkit.errors import FaultUnavailable, LabBusy, LabMismatch, NotReady, NotRunning
-from labkit.topology import DEFAULT, Balancer, Node, Region, SurvivalGoal, Target, Topology
+from labkit.errors import FaultUnavailable, LabBusy, LabMismatch, NotRunning
+from labkit.topology import DEFAULT, Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
 
 SERVICE_TIMEOUT_S = 90.0
@@ -144,6 +142,10 @@ class EmbeddedCluster:
             return None
         return WanClient(self.layout.wan_control, self.secrets.wan)
 
+    @cached_property
+    def _services(self) -> Services:
+        return Services(self.layout, self.table)
+
     @property
     def _starter(self) -> Starter:
         return Starter(self.settings, self.secrets, self.layout, self.table, self._wan)
@@ -171,7 +173,7 @@ class EmbeddedCluster:
             NotRunning: the lab is stopped.
             NotReady: something did not come back in time.
         """
-        if not self._running():
+        if not self._services.running():
             raise NotRunning("the lab is stopped: `labkit up` starts it")
         self.start(on_stage)
 
@@ -179,7 +181,7 @@ class EmbeddedCluster:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
         with self._locked(), uninterrupted():
             if self.layout.processes.exists():
-                self._stop(on_stage)
+                self._services.stop(on_stage)
 
     def purge(self) -> None:
         """Remove the state folder of a stopped lab, data and all.
@@ -187,7 +189,7 @@ class EmbeddedCluster:
         Raises:
             LabBusy: it runs.
         """
-        if self._running():
+        if self._services.running():
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
         # lab.json goes last: while it is there, an interrupted purge can be repeated
         for path in sorted(self.home.iterdir(), key=lambda path: path.name == "lab.json"):
@@ -197,68 +199,6 @@ class EmbeddedCluster:
                 path.unlink()
         self.home.rmdir()
 
-    def _stop(self, on_stage: OnStage) -> None:
-        topology = self.topology
-        self._thaw(self._all_services())
-        on_stage("load balancers")
-        names = [balancer_name(region) for region in topology.region_names]
-        self._end(self._recorded(names), timeout_s=3)
-        on_stage("database nodes")
-        # Patroni would use its last seconds to arrange a failover to nodes that are stopping too
-        kill_and_wait(self._recorded(member_name(node) for node in topology.nodes))
-        postmasters = [
-            pid for node in topology.nodes for pid in postgres_pids(self.layout.data(node))[:1]
-        ]
-        self._end(postmasters, timeout_s=30, number=signal.SIGINT)  # PostgreSQL's fast shutdown
-        on_stage("WAN and etcd")
-        # in turn: an etcd that leads hands over first, and would wait for one that is ending too
-        for name in (WAN, *(etcd_name(region) for region in topology.region_names)):
-            self._end(self._recorded([name]), timeout_s=5)
-        self._kill_all_but({})
-
-    def _recorded(self, names: Iterable[str]) -> list[int]:
-        """The pids of those of the processes that are alive."""
-        return [pid for name in names if (pid := self.table.pid(name)) is not None]
-
-    def _end(
-        self, pids: Sequence[int], timeout_s: float, number: signal.Signals = signal.SIGTERM
-    ) -> None:
-        """Ask processes to end; what has not in time is left for `_kill_all_but`."""
-        send(pids, number)
-        with suppress(NotReady):
-            wait_until(lambda: not alive(pids), what="end", timeout_s=timeout_s, poll_s=0.05)
-
-    def _running(self) -> dict[str, int]:
-        """The recorded processes that are alive."""
-        names = self.table.records()
-        return {name: pid for name in names if (pid := self.table.pid(name)) is not None}
-
-    def _kill_all_but(self, kept: dict[str, int]) -> None:
-        """Kill every process of this lab except those of `kept` and the PostgreSQLs under them."""
-        members = [member_name(node) for node in self.topology.nodes]
-
-        def doomed() -> set[int]:
-            found = set(self._running().values()) | set(self.table.strays())
-            for node in self.topology.nodes:
-                found.update(postgres_pids(self.layout.data(node)))
-            # in this order: a server that is kept may have forked a child just now, and one that
-            # was found must not be missing here
-            spared = set(kept.values())
-            for name in members:
-                if name in kept:
-                    spared.update(self._pids(name))
-            return found - spared
-
-        # again until there are none: one that forks members may have forked one more
-        while pids := doomed():
-            kill_and_wait(sorted(pids))
-        for name in self.table.records():
-            if name not in kept:
-                self.table.forget(name)
-        for node in self.topology.nodes:
-            if member_name(node) not in kept:
-                remove_ipc(self.layout.data(node))
-
     @contextmanager
     def _all_or_nothing(self, on_stage: OnStage) -> Iterator[None]:
         """Stop what the block started when it fails or is interrupted.
@@ -266,14 +206,14 @@ class EmbeddedCluster:
         Before it begins, what an earlier one left that could not do so itself (its process was
         killed) is ended: it would hold ports, and nobody knows in what state it is.
         """
-        before = self._running()
-        self._kill_all_but(before)
+        before = self._services.running()
+        self._services.kill_all_but(before)
         try:
             yield
         except BaseException:
             with uninterrupted():
                 on_stage("stopping what was started")
-                self._kill_all_but(before)
+                self._services.kill_all_but(before)
             raise
 
     @contextmanager
@@ -317,7 +257,7 @@ class EmbeddedCluster:
 
     def pids(self) -> list[int]:
         """Every live process of the lab."""
-        pids = [pid for service in self._all_services() for pid in self._pids(service)]
+        pids = [pid for service in self._services.all() for pid in self._services.pids(service)]
         return list(dict.fromkeys(pids))
 
     def versions(self) -> dict[str, str]:
@@ -341,33 +281,6 @@ class EmbeddedCluster:
 
     # faults
 
-    def _services(self, target: Target) -> list[str]:
-        """The processes that a target stands for, database nodes first.
-
-        Raises:
-            UnknownTarget: it is not part of this cluster.
-        """
-        region = self.topology.region(target.name if isinstance(target, Region) else target.region)
-        if isinstance(target, Node):
-            return [member_name(self.topology.node(target.name))]
-        if isinstance(target, Balancer):
-            return [balancer_name(region.name)]
-        nodes = [member_name(node) for node in self.topology.nodes_of(region.name)]
-        return [*nodes, etcd_name(region.name), balancer_name(region.name)]
-
-    def _all_services(self) -> list[str]:
-        names = [name for region in self.topology.regions for name in self._services(region)]
-        return [*names, WAN]
-
-    def _pids(self, service: str) -> list[int]:
-        """Every live process of a service: for a node Patroni first, then PostgreSQL's."""
-        pid = self.table.pid(service)
-        pids = tree(pid) if pid is not None else []
-        for node in self.topology.nodes:
-            if member_name(node) == service:
-                pids += postgres_pids(self.layout.data(node))
-        return list(dict.fromkeys(pids))
-
     def kill(self, target: Target) -> None:
         """SIGKILL every process of the target at once: a power cut.
 
@@ -375,11 +288,11 @@ class EmbeddedCluster:
             UnknownTarget: it is not part of this cluster.
             NotReady: a process did not die.
         """
-        services = self._services(target)
+        services = self._services.of(target)
 
         def gone() -> bool:
             # a dying parent may still have started a child: look again until none is left
-            pids = [pid for service in services for pid in self._pids(service)]
+            pids = [pid for service in services for pid in self._services.pids(service)]
             send(pids, signal.SIGKILL)
             return not pids
 
@@ -392,9 +305,9 @@ class EmbeddedCluster:
             UnknownTarget: it is not part of this cluster.
             NotReady: it has not ended after 30 s.
         """
-        services = self._services(target)
-        pids = [pid for service in services for pid in self._pids(service)]
-        send(self._recorded(services), signal.SIGTERM)
+        services = self._services.of(target)
+        pids = [pid for service in services for pid in self._services.pids(service)]
+        send(self._services.recorded(services), signal.SIGTERM)
         wait_until(lambda: not alive(pids), what=f"end of {target}", timeout_s=30, poll_s=0.05)
 
     def pause(self, target: Target) -> None:
@@ -403,8 +316,8 @@ class EmbeddedCluster:
         Raises:
             UnknownTarget: it is not part of this cluster.
         """
-        for service in self._services(target):
-            send(self._pids(service), signal.SIGSTOP)
+        for service in self._services.of(target):
+            send(self._services.pids(service), signal.SIGSTOP)
 
     def resume(self, target: Target) -> None:
         """SIGCONT every process of the target. Idempotent.
@@ -412,7 +325,7 @@ class EmbeddedCluster:
         Raises:
             UnknownTarget: it is not part of this cluster.
         """
-        self._thaw(self._services(target))
+        self._services.thaw(self._services.of(target))
 
     def restart(self, target: Target, on_stage: OnStage = quiet) -> None:
         """Start what is not running of the target and wait until it is in service. Idempotent.
@@ -421,7 +334,7 @@ class EmbeddedCluster:
             UnknownTarget: it is not part of this cluster.
             NotReady: it did not come back in time.
         """
-        services = self._services(target)
+        services = self._services.of(target)
         with self._locked(), self._all_or_nothing(on_stage):
             starter = self._starter
             starter.prepare()
@@ -437,13 +350,9 @@ class EmbeddedCluster:
             starter.await_replication(nodes, SERVICE_TIMEOUT_S)
             starter.await_balancers(regions, SERVICE_TIMEOUT_S)
 
-    def _thaw(self, services: Sequence[str]) -> None:
-        for service in services:
-            send(self._pids(service), signal.SIGCONT)
-
     def _undo_faults(self) -> None:
         """Thaw everything and reset the links; what is dead is for the caller to start."""
-        self._thaw(self._all_services())
+        self._services.thaw(self._services.all())
         if self._wan and self.table.pid(WAN) is not None:
             self._wan.reset()
 
@@ -489,7 +398,7 @@ class EmbeddedCluster:
             NotReady: there is no primary, or it did not take effect in 20 s.
         """
         self.topology.check_survives(goal)
-        if self._running():
+        if self._services.running():
             starter = self._starter
             change = config.cluster_settings(self.topology, goal)
             port = self.layout.rest(starter.primary())

@@ -33,6 +33,20 @@ def member_name(node: Node) -> str:
     return f"{node.region}-{node.index}"
 
 
+WAN = "wan"
+"""The process name of the delay line."""
+
+
+def etcd_name(region: str) -> str:
+    """The process name of a region's etcd."""
+    return f"etcd.{region}"
+
+
+def balancer_name(region: str) -> str:
+    """The process name of a region's HAProxy."""
+    return f"haproxy.{region}"
+
+
 @dataclass(frozen=True)
 class Layout:
     """Folders and ports of one lab."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -19,34 +18,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import psycopg
 from psycopg import sql
 
 from labkit.clock import wait_until
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, patroni, programs
-from labkit.cluster.embedded.layout import HOST, Layout, member_name
+from labkit.cluster.embedded.layout import (
+    HOST,
+    WAN,
+    Layout,
+    balancer_name,
+    etcd_name,
+    member_name,
+)
+from labkit.cluster.embedded.ports import require_free
 from labkit.cluster.embedded.processes import ProcessTable
 from labkit.cluster.embedded.settings import Secrets, Settings, write_whole
-from labkit.errors import ClusterError, LabError, NotReady, PortInUse
+from labkit.errors import ClusterError, LabError, NotReady
 from labkit.topology import Node, SurvivalGoal
 from labkit.wan.client import WanClient
 
 MINIMUM_FREE_BYTES = 1 << 30
 """A fresh nine-node lab takes about 450 MB and grows with the load."""
-
-WAN = "wan"
-
-
-def etcd_name(region: str) -> str:
-    """The process name of a region's etcd."""
-    return f"etcd.{region}"
-
-
-def balancer_name(region: str) -> str:
-    """The process name of a region's HAProxy."""
-    return f"haproxy.{region}"
 
 
 @dataclass(frozen=True)
@@ -118,17 +112,7 @@ class Starter:
             plan = config.wan(layout, self.secrets)
             wanted[plan.control_port] = "WAN control"
             wanted.update({one.port: f"WAN {one.name}" for one in plan.listeners})
-        for port, purpose in wanted.items():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((HOST, port))
-                except OSError as error:
-                    raise PortInUse(
-                        f"port {port} ({purpose}) is taken{_holder(port)} ({error.strerror}): end "
-                        "that process, or make a lab elsewhere with `labkit up --port-base N` "
-                        "and another LABKIT_HOME"
-                    ) from error
+        require_free(wanted)
 
     # parts
 
@@ -394,14 +378,3 @@ def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90)
     on_stage("a query through every balancer")
     starter.await_balancers(topology.region_names, timeout_s)
     layout.served.touch()
-
-
-def _holder(port: int) -> str:
-    """Who listens on a port, as far as this user may see."""
-    try:
-        for connection in psutil.net_connections("inet4"):
-            if connection.laddr and connection.laddr.port == port and connection.pid:
-                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
-    except psutil.Error:
-        pass
-    return ""

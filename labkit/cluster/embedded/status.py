@@ -14,9 +14,9 @@ from labkit.cluster.base import (
     State,
 )
 from labkit.cluster.embedded import patroni
-from labkit.cluster.embedded.layout import member_name
+from labkit.cluster.embedded.layout import WAN, balancer_name, etcd_name, member_name
 from labkit.cluster.embedded.processes import ProcessTable, stopped
-from labkit.cluster.embedded.starting import WAN, Starter, balancer_name, etcd_name
+from labkit.cluster.embedded.starting import Starter
 from labkit.errors import LabError
 from labkit.topology import Node
 
