@@ -7,7 +7,7 @@ import psycopg
 from labkit.assets import asset
 from labkit.errors import ClusterError
 
-SCRIPTS = ("schema.sql", "functions.sql", "data.sql")
+SCRIPTS = ("postgresql/schema.sql", "postgresql/functions.sql", "instruments.sql", "postgresql/accounts.sql")
 
 
 def load(dsn: str) -> None:
@@ -19,7 +19,7 @@ def load(dsn: str) -> None:
     Raises:
         ClusterError: the database cannot be reached or refused a statement; nothing was loaded.
     """
-    folder = asset("sql", "postgresql")
+    folder = asset("sql")
     try:
         with psycopg.connect(dsn, connect_timeout=10) as conn:
             for script in SCRIPTS:

@@ -1,5 +1,5 @@
--- What there is to trade, and who trades. Rows that are there already stay as they are: prices and
--- balances have moved since.
+-- What there is to trade, the same on every engine. Rows that are there already stay as they are:
+-- prices have moved since.
 
 -- Nine well-known instruments. Their figures are sample data as of May 2024, kept for the page
 -- that shows them; volumes are in millions of shares, yields in percent. NULL: not known.
@@ -68,11 +68,11 @@ FROM (VALUES
 )
 ON CONFLICT (symbol) DO NOTHING;
 
--- Instruments and accounts for load, LK001 to LK300 and 0001000001 to 0001000300. A row lock is
--- held while a commit waits for other regions, so few rows would limit the load, not the database.
--- Prices lie between 50.00 and 499.99: far from the floor.
+-- Instruments for load, LK001 to LK300. A row lock is held while a commit waits for other regions,
+-- so few rows would limit the load, not the database. Prices lie between 50.00 and 499.99: far from
+-- the floor.
 INSERT INTO instruments (symbol, name, initial_price, current_price, details)
-SELECT symbol, 'Lab Instrument ' || n, price, price,
+SELECT symbol, 'Lab Instrument ' || n::TEXT, price, price,
     jsonb_build_object(
         'generated', true,
         'description', 'Made up, so that load spreads over many rows.'
@@ -80,26 +80,6 @@ SELECT symbol, 'Lab Instrument ' || n, price, price,
 FROM (
     SELECT n, 'LK' || lpad(n::TEXT, 3, '0') AS symbol,
         ((5000 + n * 7919 % 45000) / 100.0)::DECIMAL(20,2) AS price
-    FROM generate_series(1, 300) AS n
+    FROM generate_series(1, 300) AS numbers (n)
 ) AS generated
 ON CONFLICT (symbol) DO NOTHING;
-
-INSERT INTO users (user_id, name)
-SELECT md5('user ' || n)::UUID, 'Lab Trader ' || n
-FROM generate_series(1, 300) AS n
-ON CONFLICT (user_id) DO NOTHING;
-
-INSERT INTO accounts (account_nbr, user_id, account_id, opening_balance, balance)
-SELECT lpad((1000000 + n)::TEXT, 10, '0'), md5('user ' || n)::UUID, md5('account ' || n)::UUID,
-    1000000000.00, 1000000000.00
-FROM generate_series(1, 300) AS n
-ON CONFLICT (account_nbr) DO NOTHING;
-
--- The account of the person at the trading desk.
-INSERT INTO users (user_id, name)
-VALUES (md5('demo user')::UUID, 'Demo Trader')
-ON CONFLICT (user_id) DO NOTHING;
-
-INSERT INTO accounts (account_nbr, user_id, account_id, opening_balance, balance)
-VALUES ('0005821112', md5('demo user')::UUID, md5('demo account')::UUID, 100000.00, 100000.00)
-ON CONFLICT (account_nbr) DO NOTHING;

@@ -1,0 +1,119 @@
+-- The trading application's tables on CockroachDB, in a multi-region database. Run again, it
+-- changes nothing. The names in $... are filled in by labkit/trading/schema.py.
+--
+-- Tables and columns mean what those of sql/postgresql/schema.sql mean. What differs is where a
+-- row lives. Pages named are those of CockroachDB's documentation, v25.4.
+--
+-- Every statement ends with a semicolon at the end of its line: they are sent one by one.
+
+-- Users and accounts live in the region that accounts.sql gives them. The region is part of every
+-- index and hidden in front of the primary key, which stays unique over all regions
+-- (table-localities.md, alter-table.md "crdb_region"). So an account is found by its number
+-- alone: the local region is searched first, the others only if it is not there
+-- (cost-based-optimizer.md "Locality optimized search"). Uniqueness over all regions costs a look
+-- into every region, but only when a row is inserted, which happens once.
+CREATE TABLE IF NOT EXISTS users (
+    user_id     UUID PRIMARY KEY,
+    name        TEXT NOT NULL,
+    created_ts  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    crdb_region crdb_internal_region NOT NULL
+        DEFAULT default_to_database_primary_region(gateway_region())::crdb_internal_region
+) LOCALITY REGIONAL BY ROW;
+
+CREATE TABLE IF NOT EXISTS accounts (
+    account_nbr     TEXT PRIMARY KEY,
+    user_id         UUID NOT NULL REFERENCES users (user_id),
+    account_id      UUID NOT NULL UNIQUE,
+    opening_balance DECIMAL(20,2) NOT NULL CHECK (opening_balance >= 0),
+    balance         DECIMAL(20,2) NOT NULL CHECK (balance >= 0),
+    crdb_region     crdb_internal_region NOT NULL
+        DEFAULT default_to_database_primary_region(gateway_region())::crdb_internal_region,
+    INDEX accounts_user_id (user_id)
+) LOCALITY REGIONAL BY ROW;
+
+-- Read in every region without leaving it. A write costs more: it goes to the primary region and
+-- its timestamp lies in the future, so a commit waits until that time has come everywhere
+-- (table-localities.md "Global tables", architecture/transaction-layer.md "Non-blocking
+-- transactions"). Every order moves a price, so every order pays that.
+CREATE TABLE IF NOT EXISTS instruments (
+    symbol        TEXT PRIMARY KEY,
+    name          TEXT NOT NULL,
+    initial_price DECIMAL(20,2) NOT NULL CHECK (initial_price >= 0.10),
+    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
+    details       JSONB NOT NULL
+) LOCALITY GLOBAL;
+
+-- An order lives in the region whose client made its id: the worker's number in the id is the
+-- region's place in the topology (labkit/trading/ids.py). Computed from the id, the region needs
+-- no search: a retry finds the order wherever it is sent from, and two orders under one id cannot
+-- be in two regions, which nothing else would prevent. A primary key that begins with the region
+-- is checked in that region alone (alter-table.md "REGIONAL BY ROW AS" and "crdb_region";
+-- computed-columns.md allows such a column in a foreign key). The alternatives: PRIMARY KEY
+-- (order_id) and gateway_region() ask every region about each new id, so each order pays the
+-- longest round trip, and with ZONE survival one lost region stops the orders of all.
+--
+-- order_nbr: unique_rowid() needs to ask nobody. A sequence is one row that every order of every
+-- region would have to change (create-sequence.md "Considerations", serial.md). Numbers are long
+-- and roughly, not strictly, in the order of time. UNIQUE with the region, or every region would be
+-- asked about each number.
+--
+-- No `retries` column: a retry has nothing to write here (place_order.sql says why).
+CREATE TABLE IF NOT EXISTS orders (
+    order_id       UUID NOT NULL,
+    crdb_region    crdb_internal_region NOT NULL
+        GENERATED ALWAYS AS ($home_of_order) STORED,
+    order_nbr      BIGINT NOT NULL DEFAULT unique_rowid(),
+    account_nbr    TEXT NOT NULL REFERENCES accounts (account_nbr),
+    symbol         TEXT NOT NULL REFERENCES instruments (symbol),
+    order_entry_ts TIMESTAMPTZ NOT NULL DEFAULT now(),
+    total_qty      BIGINT NOT NULL CHECK (total_qty BETWEEN 1 AND 1000000),
+    order_type     TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
+    unit_price     DECIMAL(20,2) NOT NULL CHECK (unit_price >= 0.10),
+    PRIMARY KEY (crdb_region, order_id),
+    UNIQUE (crdb_region, order_nbr),
+    INDEX orders_account_nbr (account_nbr, order_nbr)
+) LOCALITY REGIONAL BY ROW AS crdb_region;
+
+-- What belongs to an order lives with it: the same computed region. A foreign key that names the
+-- region is checked there alone (foreign-key.md: it must reference all columns of a key).
+CREATE TABLE IF NOT EXISTS order_activity (
+    activity_id  BIGINT NOT NULL DEFAULT unique_rowid(),
+    order_id     UUID NOT NULL,
+    crdb_region  crdb_internal_region NOT NULL
+        GENERATED ALWAYS AS ($home_of_order) STORED,
+    order_status TEXT NOT NULL
+        CHECK (order_status IN ('order_received', 'processing', 'order_processed')),
+    activity_ts  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (crdb_region, activity_id),
+    FOREIGN KEY (crdb_region, order_id) REFERENCES orders (crdb_region, order_id),
+    INDEX order_activity_order_id (order_id)
+) LOCALITY REGIONAL BY ROW AS crdb_region;
+
+CREATE TABLE IF NOT EXISTS order_processing (
+    execution_id BIGINT NOT NULL DEFAULT unique_rowid(),
+    order_id     UUID NOT NULL,
+    crdb_region  crdb_internal_region NOT NULL
+        GENERATED ALWAYS AS ($home_of_order) STORED,
+    order_status TEXT NOT NULL CHECK (order_status = 'order_processed'),
+    processed_ts TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (crdb_region, execution_id),
+    FOREIGN KEY (crdb_region, order_id) REFERENCES orders (crdb_region, order_id),
+    INDEX order_processing_order_id (order_id)
+) LOCALITY REGIONAL BY ROW AS crdb_region;
+
+-- A trade lives with its execution; whoever inserts it names that region.
+CREATE TABLE IF NOT EXISTS trades (
+    trade_id     BIGINT NOT NULL DEFAULT unique_rowid(),
+    execution_id BIGINT NOT NULL,
+    symbol       TEXT NOT NULL REFERENCES instruments (symbol),
+    order_type   TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
+    trade_price  DECIMAL(20,2) NOT NULL CHECK (trade_price >= 0.10),
+    quantity     BIGINT NOT NULL CHECK (quantity > 0),
+    trade_ts     TIMESTAMPTZ NOT NULL DEFAULT now(),
+    crdb_region  crdb_internal_region NOT NULL
+        DEFAULT default_to_database_primary_region(gateway_region())::crdb_internal_region,
+    PRIMARY KEY (crdb_region, trade_id),
+    FOREIGN KEY (crdb_region, execution_id) REFERENCES order_processing (crdb_region, execution_id),
+    INDEX trades_execution_id (execution_id),
+    INDEX trades_symbol (symbol, trade_ts)
+) LOCALITY REGIONAL BY ROW;
