@@ -19,7 +19,7 @@ def bring_up(cluster: Cluster, on_stage: OnStage = quiet) -> None:
     """
     cluster.start(on_stage)
     on_stage("trading schema")
-    schema.load(cluster.dsn(cluster.leader().region))
+    schema.load(cluster.dsn(cluster.leader().region), cluster.topology.region_names)
 
 
 def connect(backend: str | None = None, *, on_stage: OnStage = print) -> Cluster:

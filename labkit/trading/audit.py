@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import psycopg
@@ -44,10 +44,11 @@ ACCOUNT_COLUMNS = {
 class FinalRead:
     """What the database holds at the end, of one moment.
 
-    Read in one REPEATABLE READ snapshot through a balancer's read-write port. The same
+    Read in one SERIALIZABLE transaction through a balancer's read-write port: on PostgreSQL that
+    is a snapshot, on CockroachDB all is as of the commit (transactions.md, v25.4). The same
     transaction ends with a write that must be acknowledged, so the node it was read from could
-    still commit after the snapshot: it was the primary, not one that lost its place and had not
-    noticed.
+    still commit: on PostgreSQL it was the primary, not one that lost its place and had not
+    noticed; on CockroachDB what was read had a majority behind it.
 
     Attributes:
         orders: this run's. Columns: order_id, account_nbr, symbol, side ("buy" or "sell"),
@@ -112,15 +113,15 @@ def final_read(
 def _attempt(dsn: str, run: RunId, timeout_s: float) -> FinalRead:
     # the server's own timeout ends a slow query in order; hanging up ends a server that is frozen
     with psycopg.connect(dsn, connect_timeout=5) as conn, hanging_up_after(conn, timeout_s):
-        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        conn.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
         with watch_sync_wait(conn) as waited:
-            conn.execute(f"SET LOCAL statement_timeout = {round(timeout_s * 1000)}")
+            conn.execute(STATEMENT_TIMEOUT.format(round(timeout_s * 1000)))
             read = FinalRead(
-                orders=_frame(conn, _ORDERS, ORDER_COLUMNS, (run.first, run.last)),
-                instruments=_frame(conn, _INSTRUMENTS, INSTRUMENT_COLUMNS),
-                accounts=_frame(conn, _ACCOUNTS, ACCOUNT_COLUMNS),
+                orders=_frame(conn, ORDERS, ORDER_COLUMNS, (run.first, run.last)),
+                instruments=_frame(conn, INSTRUMENTS, INSTRUMENT_COLUMNS),
+                accounts=_frame(conn, ACCOUNTS, ACCOUNT_COLUMNS),
             )
-            conn.execute(_WRITE)
+            conn.execute(WRITE)
             conn.commit()
             waited.check()
         return read
@@ -136,27 +137,33 @@ def _frame(
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
-_ORDERS = """
+# One text for all engines. GROUP BY names every column: the key that they hang on is another one
+# on CockroachDB.
+
+STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = {}"
+"""In milliseconds."""
+
+ORDERS: Final = """
 SELECT o.order_id::TEXT, o.account_nbr, o.symbol, o.order_type, o.total_qty,
     (o.unit_price * 100)::BIGINT, count(a.activity_id)
 FROM orders AS o
 LEFT JOIN order_activity AS a ON a.order_id = o.order_id AND a.order_status = 'order_received'
 WHERE o.order_id BETWEEN %s AND %s
-GROUP BY o.order_id
+GROUP BY o.order_id, o.account_nbr, o.symbol, o.order_type, o.total_qty, o.unit_price
 ORDER BY o.order_id
 """
 
-_INSTRUMENTS = """
+INSTRUMENTS: Final = """
 SELECT i.symbol, (i.initial_price * 100)::BIGINT, (i.current_price * 100)::BIGINT,
     count(o.order_id) FILTER (WHERE o.order_type = 'buy'),
     count(o.order_id) FILTER (WHERE o.order_type = 'sell')
 FROM instruments AS i
 LEFT JOIN orders AS o ON o.symbol = i.symbol
-GROUP BY i.symbol
+GROUP BY i.symbol, i.initial_price, i.current_price
 ORDER BY i.symbol
 """
 
-_ACCOUNTS = """
+ACCOUNTS: Final = """
 SELECT a.account_nbr, (a.opening_balance * 100)::BIGINT, (a.balance * 100)::BIGINT,
     (coalesce(sum(o.unit_price * o.total_qty) FILTER (WHERE o.order_type = 'buy'), 0)
         * 100)::BIGINT,
@@ -164,12 +171,12 @@ SELECT a.account_nbr, (a.opening_balance * 100)::BIGINT, (a.balance * 100)::BIGI
         * 100)::BIGINT
 FROM accounts AS a
 LEFT JOIN orders AS o ON o.account_nbr = a.account_nbr
-GROUP BY a.account_nbr
+GROUP BY a.account_nbr, a.opening_balance, a.balance
 ORDER BY a.account_nbr
 """
 
 # users never change, so this meets no other writer than a second final read
-_WRITE = """
+WRITE: Final = """
 UPDATE users SET name = name
 WHERE user_id = (SELECT user_id FROM users ORDER BY user_id LIMIT 1)
 """

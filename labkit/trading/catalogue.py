@@ -1,4 +1,4 @@
-"""What `sql/*/data.sql` puts into the database, for those who need the names without asking."""
+"""What `sql/` puts into the database, for those who need the names without asking."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Placing an order: one statement, one round trip, one transaction.
 
-The price, the balance check and the money are the database's work (`sql/*/functions.sql`); the
-client only says what it wants, under an id it made. When no answer comes, it asks again under the
-same id: an order that is there already is answered, not placed again.
+The price, the balance check and the money are the database's work: a function on PostgreSQL
+(`sql/postgresql/functions.sql`), a statement on CockroachDB (`sql/cockroachdb/place_order.sql`).
+The client only says what it wants, under an id it made. When no answer comes, it asks again under
+the same id: an order that is there already is answered, not placed again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from labkit.errors import (
     UnknownSymbol,
 )
 from labkit.trading.connection import AnyConnection
+from labkit.trading.engines import dialect_of
 from labkit.trading.ids import SEQUENCE_BITS, RunId
 
 MAX_QUANTITY: Final = 1_000_000
@@ -42,7 +44,7 @@ REFUSALS: Final[dict[str, type[LabError]]] = {
     "LK005": OrderConflict,
     "LK006": BadInput,
 }
-"""The application's own SQLSTATEs; `sql/*/functions.sql` raises them."""
+"""The application's own SQLSTATEs. PostgreSQL raises them; on CockroachDB they are returned."""
 
 
 class Side(StrEnum):
@@ -134,18 +136,23 @@ def reply_of(error: psycopg.Error | LabError) -> Reply:
 
 def sqlstate_of(error: psycopg.Error | LabError) -> str:
     """The SQLSTATE behind an error of `place_order`, empty when the link died."""
+    for sqlstate, refusal in REFUSALS.items():
+        if type(error) is refusal:
+            return sqlstate
     cause = error.__cause__ if isinstance(error, LabError) else error
     return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
 
 
 _PROVES_NOTHING = (
     "08",  # connection exception: a gateway lost the node that did the work
-    "40003",  # CockroachDB: result is ambiguous
+    "40003",  # CockroachDB: result is ambiguous (common-errors.md, v25.4)
     "57P01",  # shutting down
     "57P02",  # crashed
+    "58",  # system error; CockroachDB: 58C00 range unavailable, 58C01 link between nodes broken
     "XX",  # internal error
 )
 _PASSES = (
+    "23505",  # another attempt under this id came first; the next one will find its order
     "25006",  # read-only: this node is not the primary, or not any more
     "40",  # serialization failure, deadlock
     "53",  # out of connections, memory or disk
@@ -167,7 +174,7 @@ def place_order(conn: psycopg.Connection[Any], order: Order) -> Receipt:
         psycopg.Error: the attempt failed; `reply_of` says what that means.
     """
     with _one_attempt(conn) as waited:
-        row = conn.execute(_CALL, _arguments(order), prepare=False).fetchone()
+        row = conn.execute(_statement(conn), _arguments(order), prepare=False).fetchone()
         waited.check()
     return _receipt(order, row)
 
@@ -175,27 +182,34 @@ def place_order(conn: psycopg.Connection[Any], order: Order) -> Receipt:
 async def place_order_async(conn: psycopg.AsyncConnection[Any], order: Order) -> Receipt:
     """`place_order` for an async connection."""
     with _one_attempt(conn) as waited:
-        cursor = await conn.execute(_CALL, _arguments(order), prepare=False)
+        cursor = await conn.execute(_statement(conn), _arguments(order), prepare=False)
         row = await cursor.fetchone()
         waited.check()
     return _receipt(order, row)
 
 
-# Not prepared: preparing costs a round trip of its own, and balancers may give every connection
-# another server. The function's statements are planned once a session all the same.
-_CALL = (
-    "SELECT placed_order_nbr, placed_unit_price, was_placed_before"
-    " FROM place_order(%s, %s, %s, %s, %s)"
-)
+def _statement(conn: AnyConnection) -> str:
+    # Sent unprepared: preparing costs a round trip of its own, and balancers may give every
+    # connection another server. PostgreSQL plans the function's statements once a session all the
+    # same.
+    return dialect_of(conn).place_order
 
 
-def _arguments(order: Order) -> tuple[object, ...]:
-    return (order.order_id, order.account_nbr, order.symbol, order.side.value, order.quantity)
+def _arguments(order: Order) -> dict[str, object]:
+    return {
+        "order_id": order.order_id,
+        "account_nbr": order.account_nbr,
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "quantity": order.quantity,
+    }
 
 
 def _receipt(order: Order, row: tuple[Any, ...] | None) -> Receipt:
     assert row is not None
-    order_nbr, unit_price, retried = row
+    order_nbr, unit_price, retried, refusal, reason = row
+    if refusal is not None:
+        raise REFUSALS[refusal](reason)
     return Receipt(order.order_id, order_nbr, unit_price, unit_price * order.quantity, retried)
 
 
@@ -230,8 +244,11 @@ class SyncWait:
 
 @contextmanager
 def watch_sync_wait(conn: AnyConnection) -> Iterator[SyncWait]:
-    """Watch what is committed in the block."""
+    """Watch what is committed in the block, on an engine that may not have waited."""
     waited = SyncWait()
+    if not dialect_of(conn).warns_of_sync_wait:
+        yield waited
+        return
     conn.add_notice_handler(waited.on_notice)
     try:
         yield waited

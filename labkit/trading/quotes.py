@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from labkit.errors import UnknownSymbol
+
+PRICE: Final = "SELECT current_price FROM instruments WHERE symbol = %s"
+
+INSTRUMENTS: Final = """
+SELECT symbol, name, current_price, details FROM instruments
+WHERE %s OR (details ->> 'generated') IS NULL ORDER BY symbol
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +25,9 @@ class Instrument:
     """One row of the stock picker.
 
     Attributes:
-        details: the JSONB document: description, ceo, market_cap, ... (`sql/*/data.sql`). Those
-            of the nine listed instruments are sample data, `details["as_of"]` says from when;
-            generated ones have `details["generated"]`.
+        details: the JSONB document: description, ceo, market_cap, ... (`sql/instruments.sql`).
+            Those of the nine listed instruments are sample data, `details["as_of"]` says from
+            when; generated ones have `details["generated"]`.
     """
 
     symbol: str
@@ -36,9 +43,7 @@ def price(conn: psycopg.Connection[Any], symbol: str) -> Decimal:
         UnknownSymbol: no such instrument.
     """
     with conn.cursor(row_factory=scalar_row) as cursor:
-        found: Decimal | None = cursor.execute(
-            "SELECT current_price FROM instruments WHERE symbol = %s", (symbol,)
-        ).fetchone()
+        found: Decimal | None = cursor.execute(PRICE, (symbol,)).fetchone()
     if found is None:
         raise UnknownSymbol(f"no instrument {symbol}")
     return found
@@ -53,9 +58,5 @@ def instruments(
         with_generated: also those that are there for load only.
     """
     with conn.cursor(row_factory=class_row(Instrument)) as cursor:
-        cursor.execute(
-            "SELECT symbol, name, current_price, details FROM instruments"
-            " WHERE %s OR details ->> 'generated' IS NULL ORDER BY symbol",
-            (with_generated,),
-        )
+        cursor.execute(INSTRUMENTS, (with_generated,))
         return tuple(cursor)

@@ -2,41 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from string import Template
+from typing import Any, Final
+
 import psycopg
 
 from labkit.assets import asset
 from labkit.errors import ClusterError
+from labkit.topology import DEFAULT
+from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.trading.engines import COCKROACHDB, dialect_of, statements
 
-SCRIPTS = ("postgresql/schema.sql", "postgresql/functions.sql", "instruments.sql", "postgresql/accounts.sql")
+ATTEMPTS = 5
+"""At one statement, when the database asks for another attempt."""
 
 
-def load(dsn: str) -> None:
-    """Create tables, functions and starting data in a PostgreSQL database, in one transaction.
+def load(dsn: str, regions: Sequence[str] = DEFAULT.region_names) -> None:
+    """Create tables, functions and starting data in a database.
 
     Idempotent: what is there already stays as it is, prices and balances included. Everything
     belongs to the role that `dsn` connects as; give the role the application uses.
 
+    PostgreSQL takes all in one transaction. CockroachDB takes one statement after the other, as
+    its documentation advises (online-schema-changes.md, v25.4: no full atomicity for schema changes
+    in an explicit transaction). So there a load that failed leaves tables behind;
+    load again, it goes on from there. `loaded` asks for what comes last.
+
+    Args:
+        regions: the topology's, in its order. Used on CockroachDB, whose database must have these
+            regions already, the first as its primary region.
+
     Raises:
-        ClusterError: the database cannot be reached or refused a statement; nothing was loaded.
+        ClusterError: the database cannot be reached or refused a statement.
     """
-    folder = asset("sql")
     try:
-        with psycopg.connect(dsn, connect_timeout=10) as conn:
-            for script in SCRIPTS:
-                conn.execute((folder / script).read_bytes())
+        with psycopg.connect(dsn, connect_timeout=10, autocommit=True) as conn:
+            dialect = dialect_of(conn)
+            if dialect.loads_at_once:
+                with conn.transaction():
+                    for script in dialect.scripts:
+                        conn.execute(_text(script))
+            else:
+                for statement in cockroachdb_statements(regions):
+                    _insist(conn, statement)
     except psycopg.Error as error:
         raise ClusterError(f"the trading schema cannot be loaded: {error}") from error
 
 
 def loaded(dsn: str) -> bool:
-    """Whether `load` has been here; it loads all or nothing, so one table tells.
+    """Whether `load` has been here and came to its end.
 
     Raises:
         ClusterError: the database cannot be reached.
     """
     try:
         with psycopg.connect(dsn, connect_timeout=10) as conn:
-            row = conn.execute("SELECT to_regclass('public.instruments') IS NOT NULL").fetchone()
+            return conn.execute(LAST_OF_ALL, (DEMO_ACCOUNT,)).fetchone() is not None
+    except psycopg.errors.UndefinedTable:
+        return False
     except psycopg.Error as error:
         raise ClusterError(f"the database cannot be asked for its schema: {error}") from error
-    return row == (True,)
+
+
+LAST_OF_ALL: Final = "SELECT 1 FROM accounts WHERE account_nbr = %s"
+"""The demo account is the last row of each engine's last script."""
+
+
+def cockroachdb_statements(regions: Sequence[str]) -> tuple[str, ...]:
+    """What `load` sends to CockroachDB, one by one; the regions are filled in.
+
+    Args:
+        regions: the topology's, in its order.
+    """
+    names = _names(regions)
+    return tuple(
+        Template(statement).substitute(names)
+        for script in COCKROACHDB.scripts
+        for statement in statements(_text(script))
+    )
+
+
+def _text(script: str) -> str:
+    return asset("sql", *script.split("/")).read_text()
+
+
+def _names(regions: Sequence[str]) -> dict[str, str]:
+    quoted = ["'" + region.replace("'", "''") + "'" for region in regions]
+    # hexadecimal digits 16 to 18 of an order id: the worker's number (labkit/trading/ids.py)
+    others = [f"WHEN '{number:03x}' THEN {name}" for number, name in enumerate(quoted) if number]
+    return {
+        "regions": f"ARRAY[{', '.join(quoted)}]",
+        "home_of_order": " ".join(
+            ["CASE substring(order_id::TEXT, 16, 3)", *others, "ELSE", quoted[0], "END"]
+        )
+        if others
+        else quoted[0],
+    }
+
+
+def _insist(conn: psycopg.Connection[Any], statement: str) -> None:
+    """Run a statement, again if the database asks for it (40001)."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            conn.execute(statement)
+        except psycopg.errors.SerializationFailure:
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return

@@ -1,0 +1,93 @@
+"""What differs between the databases an application connection can lead to.
+
+Nobody is told which engine it is: the connection knows. CockroachDB reports its version as the
+parameter `crdb_version` when a session begins; PostgreSQL has no such parameter.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from labkit.assets import asset
+from labkit.trading.connection import AnyConnection
+
+ORDER_COLUMNS: Final = (
+    "placed_order_nbr",
+    "placed_unit_price",
+    "was_placed_before",
+    "refusal",
+    "reason",
+)
+"""What `Dialect.place_order` returns, one row. `refusal` is one of orders.REFUSALS or NULL."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the trading application speaks to one engine.
+
+    Attributes:
+        engine: its name.
+        scripts: files of `sql/` that make the schema and its starting data, in this order.
+        place_order: the statement that places an order; its parameters are order_id, account_nbr,
+            symbol, side and quantity, its row has ORDER_COLUMNS.
+        loads_at_once: whether tables can be made in one transaction.
+        warns_of_sync_wait: whether a commit that did not wait for the standbys reports success
+            with a warning (orders.SyncWait).
+    """
+
+    engine: str
+    scripts: tuple[str, ...]
+    place_order: str
+    loads_at_once: bool
+    warns_of_sync_wait: bool
+
+
+def dialect_of(conn: AnyConnection) -> Dialect:
+    """The dialect of the server at the other end; costs no round trip."""
+    return COCKROACHDB if conn.info.parameter_status("crdb_version") else POSTGRESQL
+
+
+def statements(script: str) -> tuple[str, ...]:
+    """The statements of a script, without comments.
+
+    In it, a semicolon at the end of a line ends a statement, and `--` begins a comment on a line
+    of its own.
+    """
+    code = re.sub(r"^\s*--.*\n", "", script, flags=re.MULTILINE)
+    return tuple(part.strip() for part in re.split(r";$", code, flags=re.MULTILINE) if part.strip())
+
+
+def _only_statement(path: Path) -> str:
+    [statement] = statements(path.read_text())
+    return statement
+
+
+POSTGRESQL: Final = Dialect(
+    engine="postgresql",
+    scripts=(
+        "postgresql/schema.sql",
+        "postgresql/functions.sql",
+        "instruments.sql",
+        "postgresql/accounts.sql",
+    ),
+    # refusals are raised: `sql/postgresql/functions.sql` says which
+    place_order=(
+        "SELECT placed_order_nbr, placed_unit_price, was_placed_before,"
+        " NULL AS refusal, NULL AS reason"
+        " FROM place_order(%(order_id)s, %(account_nbr)s, %(symbol)s, %(side)s, %(quantity)s)"
+    ),
+    loads_at_once=True,
+    warns_of_sync_wait=True,
+)
+
+COCKROACHDB: Final = Dialect(
+    engine="cockroachdb",
+    # accounts.sql last: its last row tells that all is there (schema.loaded)
+    scripts=("cockroachdb/schema.sql", "instruments.sql", "cockroachdb/accounts.sql"),
+    place_order=_only_statement(asset("sql", "cockroachdb", "place_order.sql")),
+    loads_at_once=False,
+    warns_of_sync_wait=False,
+)

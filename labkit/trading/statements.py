@@ -1,0 +1,34 @@
+"""Every statement that the trading application can send to CockroachDB.
+
+Collected so that all of them can be held against CockroachDB's grammar. A statement sent from
+labkit.trading that is not among them fails a test (tests/unit/test_cockroachdb_grammar.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from labkit.topology import DEFAULT
+from labkit.trading import audit, quotes, schema
+from labkit.trading.engines import COCKROACHDB
+
+
+def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mapping[str, str]:
+    """Every statement under a name that says where it is from; with psycopg's placeholders.
+
+    Args:
+        regions: the topology's, in its order.
+    """
+    loading = schema.cockroachdb_statements(regions)
+    return {
+        **{f"schema.load[{number}]": text for number, text in enumerate(loading)},
+        "schema.LAST_OF_ALL": schema.LAST_OF_ALL,
+        "engines.COCKROACHDB.place_order": COCKROACHDB.place_order,
+        "audit.STATEMENT_TIMEOUT": audit.STATEMENT_TIMEOUT.format(20_000),
+        "audit.ORDERS": audit.ORDERS,
+        "audit.INSTRUMENTS": audit.INSTRUMENTS,
+        "audit.ACCOUNTS": audit.ACCOUNTS,
+        "audit.WRITE": audit.WRITE,
+        "quotes.PRICE": quotes.PRICE,
+        "quotes.INSTRUMENTS": quotes.INSTRUMENTS,
+    }
