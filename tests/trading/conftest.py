@@ -1,4 +1,7 @@
-"""One plain PostgreSQL server for all tests here, and a database for each."""
+"""One plain PostgreSQL server for all tests here, and a database for each.
+
+Tests that ask for `engine` run on CockroachDB's statements too (cockroachdb_double.py).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ import pytest
 from labkit.trading import schema
 from labkit.trading.ids import RunId
 
+from . import cockroachdb_double
 from .plain_server import Server, free_port
+
+ENGINES = ("postgresql", "cockroachdb")
 
 
 @pytest.fixture(scope="session")
@@ -33,15 +39,41 @@ def server() -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def cockroachdb_template(server: Server) -> str:
+    name = f"{cockroachdb_double.PREFIX}template"
+    server.admin(f"CREATE DATABASE {name}")
+    cockroachdb_double.load(server.dsn(name))
+    return name
+
+
 _databases = count(1)
 
 
 @pytest.fixture
-def dsn(server: Server) -> Iterator[str]:
+def engine() -> str:
+    """A module overrides it with ENGINES to run its tests on both."""
+    return "postgresql"
+
+
+@pytest.fixture
+def dsn(
+    server: Server,
+    engine: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
     """A database of the test's own, with the application loaded."""
-    name = f"trade_{next(_databases)}"
-    server.admin(f"CREATE DATABASE {name} TEMPLATE template_trade")
-    yield server.dsn(name)
+    if engine == "postgresql":
+        name, template = f"trade_{next(_databases)}", "template_trade"
+        dsn = server.dsn(name)
+    else:
+        template = request.getfixturevalue("cockroachdb_template")
+        name = f"{cockroachdb_double.PREFIX}{next(_databases)}"
+        dsn = cockroachdb_double.with_options(server.dsn(name))
+        cockroachdb_double.speak(monkeypatch)
+    server.admin(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield dsn
     server.admin(f"DROP DATABASE {name} WITH (FORCE)")
 
 

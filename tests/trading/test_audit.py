@@ -14,7 +14,13 @@ from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 
+from .conftest import ENGINES
 from .plain_server import Server, free_port
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
@@ -94,6 +100,7 @@ def test_a_saved_final_read_loads_as_it_was(
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(read, name))
 
 
+@pytest.mark.parametrize("engine", ["postgresql"])
 def test_final_read_waits_for_a_server_that_comes_back(
     server: Server, dsn: str, run: RunId
 ) -> None:
@@ -104,6 +111,7 @@ def test_final_read_waits_for_a_server_that_comes_back(
         assert len(reading.result(timeout=30).accounts) == 301
 
 
+@pytest.mark.parametrize("engine", ["postgresql"])
 def test_final_read_needs_its_node_to_still_commit(
     dsn: str, run: RunId, no_standby_answers: Server
 ) -> None:

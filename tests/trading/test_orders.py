@@ -24,6 +24,7 @@ from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS, GENERATED
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.ids import RunId
 from labkit.trading.orders import (
+    REFUSALS,
     Order,
     Receipt,
     Reply,
@@ -31,10 +32,20 @@ from labkit.trading.orders import (
     place_order,
     place_order_async,
     reply_of,
+    sqlstate_of,
 )
 from labkit.trading.quotes import price
 
+from .conftest import ENGINES
 from .plain_server import Server
+
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
+"""What CockroachDB has no part in: waiting for standbys, killing backends."""
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
@@ -66,16 +77,26 @@ def counts(conn: psycopg.Connection) -> tuple[int, int]:
     return row
 
 
+def place(conn: psycopg.Connection, order: Order) -> Receipt:
+    """Place an order as a client does: again, if the attempt was rolled back."""
+    while True:
+        try:
+            return place_order(conn, order)
+        except psycopg.Error as error:
+            if reply_of(error) is not Reply.ROLLED_BACK:
+                raise
+
+
 def place_alone(dsn: str, order: Order) -> Receipt:
     with psycopg.connect(dsn, autocommit=True) as conn:
-        return place_order(conn, order)
+        return place(conn, order)
 
 
 def backend_waiting(conn: psycopg.Connection, event: str) -> int:
     """The pid of the one backend that waits for `event` while it places an order."""
     query = (
-        "SELECT pid FROM pg_stat_activity WHERE wait_event = %s AND query LIKE '%%place_order%%'"
-        " AND pid <> pg_backend_pid()"
+        "SELECT pid FROM pg_stat_activity WHERE wait_event = %s"
+        " AND query LIKE '%%placed_order_nbr%%' AND pid <> pg_backend_pid()"
     )
     wait_until(
         lambda: conn.execute(query, (event,)).fetchall(),
@@ -142,6 +163,7 @@ def test_a_refused_order_leaves_nothing(
     with pytest.raises(error, match=text) as caught:
         place_order(conn, replace(buy, **change))
     assert reply_of(caught.value) is Reply.REFUSED
+    assert REFUSALS[sqlstate_of(caught.value)] is error
     assert counts(conn) == (0, 0)
     assert balance(conn) == Decimal("100000.00")
     assert price(conn, "AAPL") == Decimal("191.51")
@@ -172,11 +194,11 @@ def test_an_impossible_quantity_is_refused_before_it_is_sent(buy: Order, quantit
 def test_the_database_refuses_an_impossible_quantity_too(
     conn: psycopg.Connection, buy: Order, quantity: int
 ) -> None:
-    with pytest.raises(psycopg.Error) as caught:
-        conn.execute(
-            "SELECT place_order(%s, %s, 'AAPL', 'buy', %s)", (buy.order_id, DEMO_ACCOUNT, quantity)
-        )
-    assert caught.value.sqlstate == "LK006"
+    object.__setattr__(buy, "quantity", quantity)
+    with pytest.raises(BadInput, match=f"quantity {quantity} refused") as caught:
+        place_order(conn, buy)
+    assert sqlstate_of(caught.value) == "LK006"
+    assert counts(conn) == (0, 0)
 
 
 def test_placing_inside_a_transaction_is_refused(dsn: str, buy: Order) -> None:
@@ -212,6 +234,7 @@ def test_a_retry_is_answered_when_the_money_is_gone(conn: psycopg.Connection, bu
     assert place_order(conn, buy) == replace(first, retried=True)
 
 
+@on_postgresql
 def test_a_retry_writes(conn: psycopg.Connection, buy: Order) -> None:
     """So that it waits for the standbys like the first attempt."""
     for _ in range(3):
@@ -271,7 +294,7 @@ def test_concurrent_buyers_and_sellers_leave_prices_and_money_exact(
                 )
                 for n in range(20)
             ]
-            return [(order, place_order(conn, order)) for order in orders]
+            return [(order, place(conn, order)) for order in orders]
 
     placed = [pair for pairs in pool.map(trade, range(8)) for pair in pairs]
     placed.sort(key=lambda pair: pair[1].order_nbr)
@@ -316,6 +339,7 @@ def test_concurrent_buyers_cannot_spend_the_same_money(
 # ---- the link dies, the standbys do not answer
 
 
+@on_postgresql
 def test_an_order_killed_before_its_commit_is_unknown_and_the_retry_places_it(
     dsn: str, conn: psycopg.Connection, buy: Order, pool: ThreadPoolExecutor
 ) -> None:
@@ -330,6 +354,7 @@ def test_an_order_killed_before_its_commit_is_unknown_and_the_retry_places_it(
     assert counts(conn) == (1, 1)
 
 
+@on_postgresql
 def test_a_cancelled_wait_for_the_standbys_is_not_an_acknowledgement(
     dsn: str,
     conn: psycopg.Connection,
@@ -353,6 +378,7 @@ def test_a_cancelled_wait_for_the_standbys_is_not_an_acknowledgement(
     assert retry.result(timeout=10).retried
 
 
+@on_postgresql
 def test_the_async_variant_sees_a_cancelled_wait_too(
     dsn: str,
     conn: psycopg.Connection,
@@ -369,6 +395,7 @@ def test_the_async_variant_sees_a_cancelled_wait_too(
     assert isinstance(attempt.exception(timeout=10), OutcomeUnknown)
 
 
+@on_postgresql
 def test_an_order_killed_after_its_commit_is_unknown_and_the_retry_finds_it(
     dsn: str,
     conn: psycopg.Connection,
@@ -400,6 +427,7 @@ def test_hanging_up_ends_the_wait_for_an_answer(
 # ---- what errors mean
 
 
+@on_postgresql
 @pytest.mark.parametrize(
     ("statement", "reply"),
     [
@@ -409,6 +437,8 @@ def test_hanging_up_ends_the_wait_for_an_answer(
         ("DO $$ BEGIN RAISE SQLSTATE '40003'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE '08006'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE 'XX000'; END $$", Reply.UNKNOWN),
+        ("DO $$ BEGIN RAISE SQLSTATE '58C00'; END $$", Reply.UNKNOWN),
+        ("DO $$ BEGIN RAISE SQLSTATE '23505'; END $$", Reply.ROLLED_BACK),
         ("SELECT pg_terminate_backend(pg_backend_pid())", Reply.UNKNOWN),
         ("SELECT no_such_column", Reply.REFUSED),
     ],

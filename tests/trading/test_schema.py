@@ -13,6 +13,8 @@ from labkit.trading import catalogue, quotes, schema
 from labkit.trading.ids import RunId
 from labkit.trading.orders import REFUSALS, Order, Side, place_order
 
+from .conftest import ENGINES
+
 TABLES = (
     "users",
     "accounts",
@@ -22,6 +24,11 @@ TABLES = (
     "order_processing",
     "trades",
 )
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 def everything(conn: psycopg.Connection) -> dict[str, list[tuple[object, ...]]]:
@@ -39,6 +46,7 @@ def test_loading_twice_changes_nothing(dsn: str, conn: psycopg.Connection, run: 
     assert everything(conn) == before
 
 
+@pytest.mark.parametrize("engine", ["postgresql"])
 def test_load_leaves_nothing_behind_when_a_statement_is_refused(dsn: str) -> None:
     with psycopg.connect(dsn) as conn:
         conn.execute("DROP TABLE trades, order_processing")
