@@ -1,0 +1,137 @@
+"""What labkit can send to CockroachDB parses in its documented grammar, and all of it is checked.
+
+The grammar of v25.4 and its checker are not part of this repository: LABKIT_CRDB_GRAMMAR names
+their folder, or it lies at ../shared/crdb beside the repository.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import labkit
+from labkit.trading import audit, engines, quotes, schema
+from labkit.trading.statements import sent_to_cockroachdb
+
+REPOSITORY = Path(labkit.__file__).parents[1]
+GRAMMAR = Path(os.environ.get("LABKIT_CRDB_GRAMMAR", REPOSITORY.parent / "shared" / "crdb"))
+
+ELSEWHERE = ("cluster",)
+"""Packages whose statements are not the trading application's: each backend answers for its own."""
+
+needs_grammar = pytest.mark.skipif(
+    not (GRAMMAR / "check.py").exists(),
+    reason=f"no CockroachDB grammar at {GRAMMAR}: set LABKIT_CRDB_GRAMMAR to its folder",
+)
+
+
+def refused(statements: list[str], tmp_path: Path) -> list[str]:
+    """The checker's complaints."""
+    script = tmp_path / "statements.sql"
+    script.write_text("".join(f"{statement.strip()};\n" for statement in statements))
+    checked = subprocess.run(
+        [sys.executable, GRAMMAR / "check.py", "--psycopg", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = checked.stdout.splitlines()
+    assert len(lines) == len(statements), checked.stdout + checked.stderr
+    return [line for line in lines if not line.startswith("ok: ")]
+
+
+@needs_grammar
+@pytest.mark.parametrize("regions", [("us-west-2", "us-east-1", "eu-west-1"), ("one",)])
+def test_every_statement_is_in_the_grammar(tmp_path: Path, regions: tuple[str, ...]) -> None:
+    assert refused(list(sent_to_cockroachdb(regions).values()), tmp_path) == []
+
+
+@needs_grammar
+def test_the_checker_refuses_what_only_postgresql_knows(tmp_path: Path) -> None:
+    [complaint] = refused(["CREATE TABLE t (a INT) WITH (fillfactor = 50) TABLESPACE x"], tmp_path)
+    assert complaint.startswith("NO: ")
+
+
+# ---- all of it is checked
+
+
+def executed(tree: ast.AST) -> Iterator[ast.expr]:
+    """The first argument of every `.execute(...)` and its like."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("execute", "executemany", "stream")
+        ):
+            yield node.args[0]
+
+
+def sources() -> Iterator[Path]:
+    package = Path(labkit.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] not in ELSEWHERE:
+            yield path
+
+
+COLLECTED = {
+    "INSTRUMENTS",
+    "LAST_OF_ALL",
+    "PRICE",
+    "STATEMENT_TIMEOUT.format(round(timeout_s * 1000))",
+    "WRITE",
+    "_statement(conn)",  # Dialect.place_order
+    "query",  # audit._frame: ORDERS, INSTRUMENTS, ACCOUNTS
+    "statement",  # schema._insist: cockroachdb_statements
+    "_text(script)",  # schema.load on PostgreSQL
+}
+"""How what is sent is written where it is sent; each is collected by sent_to_cockroachdb."""
+
+
+def test_no_statement_is_sent_that_is_not_collected() -> None:
+    """Whoever adds a statement names it, collects it in labkit/trading/statements.py and here."""
+    sent = {
+        ast.unparse(argument)
+        for path in sources()
+        for argument in executed(ast.parse(path.read_text(), path))
+    }
+    assert sent == COLLECTED
+
+
+def test_every_statement_constant_of_the_application_is_collected() -> None:
+    collected = set(sent_to_cockroachdb().values())
+    for module in (audit, quotes, schema, engines):
+        for name, value in vars(module).items():
+            if isinstance(value, str) and name.isupper() and value.strip().split(" ")[0] in VERBS:
+                if "{}" in value:
+                    assert f"{module.__name__.split('.')[-1]}.{name}" in sent_to_cockroachdb()
+                else:
+                    assert value in collected, f"{module.__name__}.{name}"
+
+
+VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "UPSERT", "WITH", "SET", "CREATE", "ALTER", "SHOW"}
+
+
+def test_every_script_of_cockroachdb_is_loaded_or_placed() -> None:
+    folder = REPOSITORY / "sql"
+    known = {*engines.COCKROACHDB.scripts, "cockroachdb/place_order.sql"}
+    there = {str(path.relative_to(folder)) for path in (folder / "cockroachdb").iterdir()}
+    assert there <= known
+
+
+# ---- scripts are split into statements
+
+
+def test_a_script_is_split_at_semicolons_that_end_a_line() -> None:
+    script = "-- one; two;\nSELECT 'a; b' -- no\n;\n\n  -- between\nSELECT 2;\n"
+    assert engines.statements(script) == ("SELECT 'a; b' -- no", "SELECT 2")
+
+
+def test_no_comment_travels_with_an_order() -> None:
+    assert "--" not in engines.COCKROACHDB.place_order
+    assert engines.COCKROACHDB.place_order.startswith("WITH")
