@@ -146,6 +146,7 @@ def sqlstate_of(error: psycopg.Error | LabError) -> str:
 _PROVES_NOTHING = (
     "08",  # connection exception: a gateway lost the node that did the work
     "40003",  # CockroachDB: result is ambiguous (common-errors.md, v25.4)
+    "57014",  # cancelled; CockroachDB says it in place of what became of a commit under way
     "57P01",  # shutting down
     "57P02",  # crashed
     "58",  # system error; CockroachDB: 58C00 range unavailable, 58C01 link between nodes broken
@@ -157,7 +158,7 @@ _PASSES = (
     "40",  # serialization failure, deadlock
     "53",  # out of connections, memory or disk
     "55P03",  # lock not available
-    "57",  # cancelled, starting up
+    "57",  # starting up
 )
 
 

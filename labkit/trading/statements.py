@@ -23,6 +23,8 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
     return {
         **{f"schema.load[{number}]": text for number, text in enumerate(loading)},
         "schema.LAST_OF_ALL": schema.LAST_OF_ALL,
+        "psycopg, around audit.final_read: begin": "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        "psycopg, around audit.final_read: end": "COMMIT",
         "engines.COCKROACHDB.place_order": COCKROACHDB.place_order,
         "audit.STATEMENT_TIMEOUT": audit.STATEMENT_TIMEOUT.format(20_000),
         "audit.ORDERS": audit.ORDERS,

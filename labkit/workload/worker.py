@@ -38,7 +38,8 @@ class WorkerConfig:
     """What a worker is told.
 
     Attributes:
-        worker: its number, part of its order ids.
+        worker: its number, the region's place in the topology; part of its order ids, and on
+            CockroachDB what tells where its orders live.
         run: the run id as text.
         dsn: of the region's balancer, without a password.
         folder: the run folder.

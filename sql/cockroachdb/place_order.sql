@@ -1,3 +1,47 @@
+-- place_order: one order in one statement, so one round trip and one transaction.
+--
+-- Sent in autocommit: its success is then the commit's success, and the gateway itself begins it
+-- again when it meets another transaction, as the one small row of its result has not been sent
+-- yet (transactions.md "Automatic retries"; pages named are CockroachDB's, v25.4). No function: its
+-- body's statements would run one after the other, and this one is planned as a whole. The client
+-- makes the id, and repeats a call whose answer it did not get under the same id: an order that is
+-- there already is not placed again, its number and price are returned.
+--
+-- Always one row. `refusal` is one of the codes of sql/postgresql/functions.sql, `reason` its text;
+-- then nothing was written. Returned, not raised: SQL here has no way to raise an error of its own.
+--
+-- It stands on these rules. A WITH that writes must be at the top level
+-- (common-table-expressions.md "Data-modifying statements"), every part of it that writes runs to
+-- its end whether its rows are used or not, and no table is written twice (subqueries.md "Known
+-- limitations"). Parts do not see each other's writes, only each other's RETURNING; foreign keys
+-- are checked after all of them, so an activity may be inserted beside its order (cockroach#129812,
+-- cockroach#70731).
+--
+-- Locks. The account is locked first (FOR UPDATE): two orders of one account queue there instead of
+-- restarting each other (select-for-update.md). It is in the client's region, so that costs no long
+-- round trip. The instrument is not: it is a row of a GLOBAL table, a plain read of it is answered
+-- in this region, a locking one in the primary region. The UPDATE goes there anyway and locks the
+-- row with its own read (select-for-update.md: UPDATE locks implicitly). If the price moved between
+-- the two, SERIALIZABLE makes the gateway begin again, now holding the lock. So an order alone pays
+-- one round trip to the primary region less, and one in a queue pays no more. Locks are taken in
+-- one order everywhere: account, instrument, order.
+--
+-- Locks only save time. They can be lost under SERIALIZABLE (select-for-update.md "Lock behavior
+-- under SERIALIZABLE isolation"), isolation cannot: that no money is spent twice and no price is
+-- computed from an old one follows from it alone.
+--
+-- Twice the same id at once: both find no earlier order, one commits, the other is begun again and
+-- finds it, or fails on the primary key (23505), which orders.reply_of takes for "try again". The
+-- region is computed from the id (schema.sql), so that key is one row in one region wherever the
+-- attempts came from.
+--
+-- A retry only reads. What it reads is a committed write, and a write commits when a majority of
+-- its replicas has it (architecture/transaction-layer.md "Parallel Commits": whoever meets a commit
+-- under way waits for its end). PostgreSQL's function must write there, because a row can be
+-- visible on a primary before any standby has it.
+--
+-- Constants stand in the WHERE of every read and write, or the planner might look at more rows than
+-- the one that is meant, and lock them.
 WITH
 account AS (
     SELECT balance FROM accounts WHERE account_nbr = %(account_nbr)s::TEXT FOR UPDATE

@@ -1,10 +1,23 @@
--- The trading application's tables on CockroachDB, in a multi-region database. Run again, it
--- changes nothing. The names in $... are filled in by labkit/trading/schema.py.
+-- The trading application's tables on CockroachDB, in a database that has its regions already. Run
+-- again, it changes nothing. The names in $... are filled in by labkit/trading/schema.py.
 --
 -- Tables and columns mean what those of sql/postgresql/schema.sql mean. What differs is where a
 -- row lives. Pages named are those of CockroachDB's documentation, v25.4.
 --
 -- Every statement ends with a semicolon at the end of its line: they are sent one by one.
+
+-- Read in every region without leaving it. A write costs more: it goes to the primary region and
+-- its timestamp lies in the future, so a commit waits until that time has come everywhere
+-- (table-localities.md "Global tables", architecture/transaction-layer.md "Non-blocking
+-- transactions"). Every order moves a price, so every order pays that. A foreign key to a GLOBAL
+-- table is what such tables are for (global-tables.md).
+CREATE TABLE IF NOT EXISTS instruments (
+    symbol        TEXT PRIMARY KEY,
+    name          TEXT NOT NULL,
+    initial_price DECIMAL(20,2) NOT NULL CHECK (initial_price >= 0.10),
+    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
+    details       JSONB NOT NULL
+) LOCALITY GLOBAL;
 
 -- Users and accounts live in the region that accounts.sql gives them. The region is part of every
 -- index and hidden in front of the primary key, which stays unique over all regions
@@ -31,26 +44,15 @@ CREATE TABLE IF NOT EXISTS accounts (
     INDEX accounts_user_id (user_id)
 ) LOCALITY REGIONAL BY ROW;
 
--- Read in every region without leaving it. A write costs more: it goes to the primary region and
--- its timestamp lies in the future, so a commit waits until that time has come everywhere
--- (table-localities.md "Global tables", architecture/transaction-layer.md "Non-blocking
--- transactions"). Every order moves a price, so every order pays that.
-CREATE TABLE IF NOT EXISTS instruments (
-    symbol        TEXT PRIMARY KEY,
-    name          TEXT NOT NULL,
-    initial_price DECIMAL(20,2) NOT NULL CHECK (initial_price >= 0.10),
-    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
-    details       JSONB NOT NULL
-) LOCALITY GLOBAL;
-
 -- An order lives in the region whose client made its id: the worker's number in the id is the
 -- region's place in the topology (labkit/trading/ids.py). Computed from the id, the region needs
 -- no search: a retry finds the order wherever it is sent from, and two orders under one id cannot
--- be in two regions, which nothing else would prevent. A primary key that begins with the region
--- is checked in that region alone (alter-table.md "REGIONAL BY ROW AS" and "crdb_region";
--- computed-columns.md allows such a column in a foreign key). The alternatives: PRIMARY KEY
--- (order_id) and gateway_region() ask every region about each new id, so each order pays the
--- longest round trip, and with ZONE survival one lost region stops the orders of all.
+-- be in two regions, which nothing else would prevent. `WHERE order_id = ..` then reads one region
+-- (regional_by_row_query_behavior, a logic test), and a primary key that begins with the region is
+-- checked in that region alone (alter-table.md "crdb_region"). foreign-key.md and
+-- computed-columns.md allow a stored computed column in a foreign key. The alternative, PRIMARY KEY
+-- (order_id) and gateway_region(), would ask every region about each new id: each order would pay
+-- the longest round trip, and with ZONE survival one lost region would stop the orders of all.
 --
 -- order_nbr: unique_rowid() needs to ask nobody. A sequence is one row that every order of every
 -- region would have to change (create-sequence.md "Considerations", serial.md). Numbers are long

@@ -1,4 +1,4 @@
-"""What CockroachDB's statements do and PostgreSQL's need not; on a double, cockroachdb_double.py."""
+"""What only CockroachDB's statements do; on a double (cockroachdb_double.py)."""
 
 from __future__ import annotations
 

@@ -433,7 +433,7 @@ def test_hanging_up_ends_the_wait_for_an_answer(
     [
         ("SET TRANSACTION READ ONLY; UPDATE users SET name = name", Reply.ROLLED_BACK),
         ("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$", Reply.ROLLED_BACK),
-        ("DO $$ BEGIN RAISE SQLSTATE '57014'; END $$", Reply.ROLLED_BACK),
+        ("DO $$ BEGIN RAISE SQLSTATE '57014'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE '40003'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE '08006'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE 'XX000'; END $$", Reply.UNKNOWN),
