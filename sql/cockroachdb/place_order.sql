@@ -17,14 +17,12 @@
 -- are checked after all of them, so an activity may be inserted beside its order (cockroach#129812,
 -- cockroach#70731).
 --
--- Locks. The account is locked first (FOR UPDATE): two orders of one account queue there instead of
--- restarting each other (select-for-update.md). It is in the client's region, so that costs no long
--- round trip. The instrument is not: it is a row of a GLOBAL table, a plain read of it is answered
--- in this region, a locking one in the primary region. The UPDATE goes there anyway and locks the
--- row with its own read (select-for-update.md: UPDATE locks implicitly). If the price moved between
--- the two, SERIALIZABLE makes the gateway begin again, now holding the lock. So an order alone pays
--- one round trip to the primary region less, and one in a queue pays no more. Locks are taken in
--- one order everywhere: account, instrument, order.
+-- Locks. FOR UPDATE, so that orders of one account or one instrument queue instead of restarting each
+-- other (select-for-update.md). The UPDATEs below would not lock what they read: with FROM they do
+-- not have the form for which CockroachDB locks by itself (cockroach#45159). MATERIALIZED: parts are
+-- then evaluated in the order written (common-table-expressions.md), so locks are taken in one order
+-- everywhere: account, instrument, order. The account is in the client's region, which costs no long
+-- round trip; the instrument's lock is in the primary region, as its write is.
 --
 -- Locks only save time. They can be lost under SERIALIZABLE (select-for-update.md "Lock behavior
 -- under SERIALIZABLE isolation"), isolation cannot: that no money is spent twice and no price is
@@ -43,11 +41,11 @@
 -- Constants stand in the WHERE of every read and write, or the planner might look at more rows than
 -- the one that is meant, and lock them.
 WITH
-account AS (
+account AS MATERIALIZED (
     SELECT balance FROM accounts WHERE account_nbr = %(account_nbr)s::TEXT FOR UPDATE
 ),
-instrument AS (
-    SELECT current_price FROM instruments WHERE symbol = %(symbol)s::TEXT
+instrument AS MATERIALIZED (
+    SELECT current_price FROM instruments WHERE symbol = %(symbol)s::TEXT FOR UPDATE
 ),
 earlier AS (
     SELECT order_nbr, account_nbr, symbol, order_type, total_qty, unit_price
