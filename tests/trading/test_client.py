@@ -19,7 +19,13 @@ from labkit.workload.ledger import Ledger, read_ledger
 from labkit.workload.oplog import FinishedOp
 from labkit.workload.pool import Pool
 
+from .conftest import ENGINES
 from .plain_server import free_port
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
@@ -213,7 +219,14 @@ def test_a_refusal_after_an_unanswered_attempt_is_info(
     assert op.attempts > 1
 
 
-@pytest.mark.parametrize("phase", ["transactionid", "SyncRep"])
+@pytest.mark.parametrize(
+    ("engine", "phase"),
+    [
+        ("postgresql", "transactionid"),
+        ("postgresql", "SyncRep"),
+        ("cockroachdb", "transactionid"),
+    ],
+)
 def test_an_order_killed_in_flight_is_asked_again_and_placed_once(
     dsn: str,
     conn: psycopg.Connection,
