@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -664,3 +665,14 @@ def test_docs_name_every_option_and_no_other() -> None:
         } - {"--help", "-h"}
         listed = "\n".join(re.findall(r"^- .*?:?(?:`[^`]*`[, ]*)+", docs[path], re.MULTILINE))
         assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", listed)) == options, path
+
+
+def test_a_full_disk_is_one_line(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/samples.parquet")
+
+    monkeypatch.setattr(cluster, "heal", fail)
+    done = labkit("heal")
+    assert done.exit_code == 3
+    assert done.stderr.startswith("labkit: the disk is full")
+    assert "/somewhere/samples.parquet" in done.stderr

@@ -212,7 +212,8 @@ class EmbeddedCluster:
             yield
         except BaseException:
             with uninterrupted():
-                on_stage("stopping what was started")
+                if self._services.running() != before:
+                    on_stage("stopping what was started")
                 self._services.kill_all_but(before)
             raise
 

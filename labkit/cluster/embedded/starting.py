@@ -38,8 +38,10 @@ from labkit.errors import ClusterError, LabError, NotReady
 from labkit.topology import Node, SurvivalGoal
 from labkit.wan.client import WanClient
 
-MINIMUM_FREE_BYTES = 1 << 30
-"""A fresh nine-node lab takes about 450 MB and grows with the load."""
+FRESH_FREE_BYTES = 1 << 30
+"""What the disk of a new lab must have left: nine nodes take about 450 MB and grow."""
+KEPT_FREE_BYTES = 1 << 28
+"""What it must have left for a lab whose data is there already."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ class Starter:
         """
         layout = self.layout
         free = shutil.disk_usage(layout.home).free
-        if free < MINIMUM_FREE_BYTES:
+        needed = KEPT_FREE_BYTES if layout.served.exists() else FRESH_FREE_BYTES
+        if free < needed:
             raise ClusterError(
-                f"{layout.home} has {free >> 20} MB left and the lab needs about "
-                f"{MINIMUM_FREE_BYTES >> 20}: free some, or set LABKIT_HOME to a larger disk"
+                f"the disk of {layout.home} has {free >> 20} MB left and the lab needs about "
+                f"{needed >> 20}: free some, or set LABKIT_HOME to a larger disk"
             )
         folders = [layout.processes, layout.logs, layout.conf, layout.home / "data"]
         for folder in (*folders, layout.home / "etcd"):
