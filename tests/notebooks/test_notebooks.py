@@ -24,7 +24,7 @@ from labkit.verdict.result import Summary
 
 SHORT: dict[str, dict[str, object]] = {
     "00_setup": {"samples": 3},
-    "03_node_loss": {"hold_s": 12, "rate_per_s": 30, "max_rto_s": 60},
+    "03_node_loss": {"hold_s": 12, "steady_s": 3, "rate_per_s": 30, "max_rto_s": 60},
 }
 """Every notebook, with what makes it short."""
 
@@ -98,7 +98,7 @@ def _keep_expected_outputs(original: Path, prepared: Path) -> None:
 
 @pytest.mark.cluster
 def test_a_run_with_other_parameters_leaves_a_whole_folder(environment, tmp_path):
-    parameters = ["hold_s=6", "rate_per_s=20", "victim=us-east-1/2", "max_rto_s=60"]
+    parameters = ["hold_s=6", "steady_s=3", "rate_per_s=20", "victim=us-east-1/2", "max_rto_s=60"]
     options = [word for parameter in parameters for word in ("-p", parameter)]
     done = subprocess.run(
         labkit("run", "03_node_loss", "--json", *options),
@@ -122,7 +122,7 @@ def test_a_run_with_other_parameters_leaves_a_whole_folder(environment, tmp_path
 def in_the_middle_of_a_fault(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A headless run that has just begun to hold its fault."""
     with subprocess.Popen(
-        labkit("run", "03_node_loss", "-p", "hold_s=60", "-p", "rate_per_s=20"),
+        labkit("run", "03_node_loss", "-p", "hold_s=60", "-p", "steady_s=3", "-p", "rate_per_s=20"),
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -248,7 +249,6 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         raise Became
 
     monkeypatch.setattr(os, "execv", become)
-    monkeypatch.setattr(os, "execve", become)
     return calls
 
 
@@ -258,18 +258,23 @@ def test_sql_becomes_psql_on_the_url(
     monkeypatch.setenv("PGPASSWORD", "of something else")
     with pytest.raises(Became):
         labkit("sql", "us-west-2", "--read-only", "-c", "SELECT 1")
-    program, argv, env = executed
+    program, argv = executed
     assert argv == [str(program), cluster.dsn("us-west-2", read_only=True), "--command", "SELECT 1"]
-    assert "PGPASSWORD" not in env
+    assert "PGPASSWORD" not in os.environ
 
 
-def test_sql_without_psql_says_where_to_get_it(
-    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", [[], ["-c", "SELECT 1"]])
+def test_sql_without_psql_and_without_a_database_is_one_line(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.setattr("labkit.cluster.embedded.programs.psql", lambda: None)
-    done = labkit("sql", "us-west-2")
+    monkeypatch.setattr(
+        cluster, "dsn", lambda region, read_only: "postgresql://trader@127.0.0.1:1/trade_db"
+    )
+    done = labkit("sql", "us-west-2", *command)
     assert done.exit_code == 3
-    assert "pip install" in done.stderr
+    assert done.stderr.startswith("labkit: connection")
+    assert len(done.stderr.splitlines()) == 1
 
 
 # faults
@@ -660,3 +665,14 @@ def test_docs_name_every_option_and_no_other() -> None:
         } - {"--help", "-h"}
         listed = "\n".join(re.findall(r"^- .*?:?(?:`[^`]*`[, ]*)+", docs[path], re.MULTILINE))
         assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", listed)) == options, path
+
+
+def test_a_full_disk_is_one_line(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/samples.parquet")
+
+    monkeypatch.setattr(cluster, "heal", fail)
+    done = labkit("heal")
+    assert done.exit_code == 3
+    assert done.stderr.startswith("labkit: the disk is full")
+    assert "/somewhere/samples.parquet" in done.stderr

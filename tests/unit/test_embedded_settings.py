@@ -1,11 +1,16 @@
 import json
+import resource
+import signal
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.settings import FORMAT, Secrets, Settings, write_whole
-from labkit.errors import LabMismatch, NotRunning, TopologyError
+from labkit.errors import ClusterError, LabMismatch, NotRunning, TopologyError
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 
 TWO_REGIONS = Topology.model_validate(
@@ -87,14 +92,29 @@ def test_a_dsn_names_a_password_file_and_no_password(tmp_path):
     assert f"passfile={tmp_path}/pgpass" in lab.dsn("us-west-2")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "lab.json"
-    write_whole(path, "old")
-    monkeypatch.setattr("os.fsync", lambda _fd: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, "new")
-    assert path.read_text() == "old"
-
-
 def test_the_default_topology_survives_a_region():
     assert DEFAULT.survive is SurvivalGoal.REGION
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_error_and_keeps_its_old_text(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lab.json"
+    write_whole(path, "old")
+    with pytest.raises(ClusterError, match="cannot be written"), no_space_left():
+        write_whole(path, "new" * 100_000)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def no_space_left() -> Iterator[None]:
+    """Files may not grow beyond 1 kB: what a full disk is to a writer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)

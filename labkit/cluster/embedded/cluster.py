@@ -212,7 +212,8 @@ class EmbeddedCluster:
             yield
         except BaseException:
             with uninterrupted():
-                on_stage("stopping what was started")
+                if self._services.running() != before:
+                    on_stage("stopping what was started")
                 self._services.kill_all_but(before)
             raise
 
@@ -345,7 +346,8 @@ class EmbeddedCluster:
             on_stage(f"starting {target}")
             starter.start_etcd(r for r in self.topology.region_names if etcd_name(r) in services)
             starter.start_balancers(regions)
-            starter.start_members(missing)
+            with starter.forker() as forker:
+                forker.start(missing)
             on_stage(f"{target} in service")
             starter.await_replication(nodes, SERVICE_TIMEOUT_S)
             starter.await_balancers(regions, SERVICE_TIMEOUT_S)

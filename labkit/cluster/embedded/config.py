@@ -215,7 +215,7 @@ listen read_write
   http-check send meth OPTIONS uri /primary
   http-check expect status 200
   # a primary that is gone is out after two failed checks (0.7 s), its sessions with it
-  default-server inter 500ms fastinter 200ms downinter 300ms rise 1 fall 2
+  default-server inter 500ms fastinter 200ms downinter 1s rise 1 fall 2
   default-server on-marked-down shutdown-sessions
 {servers(backup=False)}
 
@@ -226,7 +226,7 @@ listen read_only
   option httpchk
   http-check send meth OPTIONS uri /replica?lag=1MB
   http-check expect status 200
-  default-server inter 2s fastinter 500ms downinter 500ms rise 1 fall 2
+  default-server inter 2s fastinter 500ms downinter 1s rise 1 fall 2
   default-server on-marked-down shutdown-sessions
 {servers(backup=True)}
 

@@ -73,6 +73,10 @@ class Layout:
         """Rendered configuration, made anew at every start."""
         return self.home / "conf"
 
+    def member_config(self, node: Node) -> Path:
+        """A node's Patroni configuration."""
+        return self.conf / f"{member_name(node)}.yml"
+
     @property
     def passfile(self) -> Path:
         """The password file that `dsn` names: libpq reads it, nobody else can."""

@@ -17,7 +17,7 @@ from typing import Any
 import urllib3
 
 from labkit.cluster.embedded.config import REST_USER
-from labkit.cluster.embedded.layout import HOST
+from labkit.cluster.embedded.layout import HOST, SCOPE
 from labkit.errors import ClusterError
 
 _POOL = urllib3.PoolManager(num_pools=64, maxsize=2, retries=False)
@@ -108,13 +108,35 @@ def change_cluster(port: int, password: str, change: Mapping[str, object]) -> No
         raise ClusterError(f"Patroni refused {json.dumps(dict(change))}: {status} {said}")
 
 
-def etcd_serves(client_port: int, timeout_s: float = 1.0) -> bool:
+def last_primary(client_port: int) -> str | None:
+    """The member that was primary when Patroni last wrote to etcd; None when it never did.
+
+    The leader key outlives its ttl when etcd was stopped with everything else; where it is gone,
+    the synchronous mode's state names the one that commits waited on last.
+    """
+    leader = _etcd_value(client_port, f"/service/{SCOPE}/leader")
+    if leader:
+        return leader
+    return _json((_etcd_value(client_port, f"/service/{SCOPE}/sync") or "").encode()).get("leader")
+
+
+def etcd_serves(client_port: int) -> bool:
     """Whether an etcd answers a linearizable read, which needs a majority."""
-    key = base64.b64encode(b"health").decode()
-    status, _text = _ask(
-        "POST", client_port, "/v3/kv/range", body={"key": key}, timeout_s=timeout_s
-    )
-    return status == 200
+    return _etcd_value(client_port, "health") is not None
+
+
+def _etcd_value(client_port: int, key: str) -> str | None:
+    """The value of a key, empty when there is no such key; None without an answer.
+
+    etcd speaks JSON on /v3/ too, keys and values in base64
+    (https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/).
+    """
+    encoded = base64.b64encode(key.encode()).decode()
+    status, text = _ask("POST", client_port, "/v3/kv/range", body={"key": encoded}, timeout_s=1.0)
+    if status != 200:
+        return None
+    found = _json(text).get("kvs") or [{}]
+    return base64.b64decode(found[0].get("value", "")).decode()
 
 
 def etcd_version_decided(client_port: int) -> bool:

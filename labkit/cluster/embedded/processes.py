@@ -145,13 +145,14 @@ class ProcessTable:
         argv: Sequence[str | Path],
         *,
         env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
         stdout: int | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a process the way servers are started, without recording it."""
         with (self.logs / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [*self.identity.prefix, *(str(part) for part in argv)],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log if stdout is None else stdout,
                 stderr=log,
                 env=self.environment(env),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from labkit.errors import LabMismatch, NotRunning
+from labkit.errors import ClusterError, LabMismatch, NotRunning
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 
 FORMAT = 1
@@ -104,11 +104,22 @@ class Secrets(BaseModel):
 
 
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file at once: readers see the old text or the new one, never a part."""
+    """Replace a file at once: readers see the old text or the new one, never a part.
+
+    Raises:
+        ClusterError: it cannot be written, such as on a full disk; the old text is still there.
+    """
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        new.rename(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise ClusterError(
+            f"{path} cannot be written ({error.strerror}): is the disk full, or read-only? "
+            "Mend that, then repeat the command"
+        ) from error

@@ -2,21 +2,19 @@
 
 WAN                    it answers on its control port
 etcd and HAProxy       a linearizable read succeeds and the cluster version is decided
-the first node         (fresh labs only) its Patroni says it is the primary
+the first node         (when none runs; the last primary) its Patroni says it is the primary
 all other nodes        every one streams and commits wait for the standbys they should
 the balancers' ports   a query through each reaches a primary, respectively a replica
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -24,6 +22,7 @@ from psycopg import sql
 from labkit.clock import wait_until
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, patroni, programs
+from labkit.cluster.embedded.forker import MemberForker
 from labkit.cluster.embedded.layout import (
     HOST,
     WAN,
@@ -39,8 +38,10 @@ from labkit.errors import ClusterError, LabError, NotReady
 from labkit.topology import Node, SurvivalGoal
 from labkit.wan.client import WanClient
 
-MINIMUM_FREE_BYTES = 1 << 30
-"""A fresh nine-node lab takes about 450 MB and grows with the load."""
+FRESH_FREE_BYTES = 1 << 30
+"""What the disk of a new lab must have left: nine nodes take about 450 MB and grow."""
+KEPT_FREE_BYTES = 1 << 28
+"""What it must have left for a lab whose data is there already."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ class Starter:
         """
         layout = self.layout
         free = shutil.disk_usage(layout.home).free
-        if free < MINIMUM_FREE_BYTES:
+        needed = KEPT_FREE_BYTES if layout.served.exists() else FRESH_FREE_BYTES
+        if free < needed:
             raise ClusterError(
-                f"{layout.home} has {free >> 20} MB left and the lab needs about "
-                f"{MINIMUM_FREE_BYTES >> 20}: free some, or set LABKIT_HOME to a larger disk"
+                f"the disk of {layout.home} has {free >> 20} MB left and the lab needs about "
+                f"{needed >> 20}: free some, or set LABKIT_HOME to a larger disk"
             )
         folders = [layout.processes, layout.logs, layout.conf, layout.home / "data"]
         for folder in (*folders, layout.home / "etcd"):
@@ -75,15 +77,12 @@ class Starter:
         goal, bin_dir = self.settings.survive, programs.postgres().path.parent
         for node in layout.topology.nodes:
             text = config.patroni(layout, self.secrets, node, goal, bin_dir)
-            write_whole(self._member_config(node), text)
+            write_whole(layout.member_config(node), text)
         for region in layout.topology.region_names:
             text = config.haproxy(layout, self.secrets, region)
             write_whole(layout.conf / f"{balancer_name(region)}.cfg", text)
         line = f"{HOST}:*:*:{config.TRADER}:{self.secrets.trader}\n"
         write_whole(layout.passfile, line)
-
-    def _member_config(self, node: Node) -> Path:
-        return self.layout.conf / f"{member_name(node)}.yml"
 
     def check_ports(self, nodes: Iterable[Node], regions: Iterable[str]) -> None:
         """Refuse to start when another process has a port that is about to be used.
@@ -162,30 +161,6 @@ class Starter:
                 file = self.layout.conf / f"{name}.cfg"
                 self.table.spawn(name, [program.path, "-db", "-f", file])
 
-    def start_members(self, nodes: Sequence[Node]) -> None:
-        """Start Patroni for each of the nodes; it starts PostgreSQL.
-
-        Raises:
-            ClusterError: the process that forks them failed; ends with its last log lines.
-        """
-        if not nodes:
-            return
-        files = [self._member_config(node) for node in nodes]
-        module = "labkit.cluster.embedded.members"
-        argv: list[str | Path] = [sys.executable, "-m", module, self.layout.logs, *files]
-        forking = self.table.popen(
-            "members",
-            argv,
-            # SPT_NOENV: the title must not overwrite the environment, by which strays are found
-            env={"MALLOC_ARENA_MAX": "1", "SPT_NOENV": "1"},
-            stdout=subprocess.PIPE,
-        )
-        output, _ = forking.communicate()
-        if forking.returncode != 0:
-            raise ClusterError(f"Patroni did not start: {self.table.last_words('members')}")
-        for name, pid in json.loads(output).items():
-            self.table.adopt(name, pid, ["patroni", f"{name}.yml"])
-
     def await_primary(self, node: Node, timeout_s: float = 60) -> None:
         """Wait until a node takes writes."""
 
@@ -194,6 +169,32 @@ class Starter:
             return said is not None and said.primary
 
         self._await(f"{node} as primary", ready, timeout_s, parts=[member_name(node)], poll_s=0.05)
+
+    def forker(self) -> MemberForker:
+        """What starts database nodes, to be used in a `with` block."""
+        return MemberForker(self.layout, self.table)
+
+    def start_last_primary(
+        self, forker: MemberForker, nodes: Sequence[Node], on_stage: OnStage
+    ) -> Node | None:
+        """Start the node of a stopped lab that was its primary, and wait until it is again.
+
+        Started together with it, the others would find the old leader key, call its node crashed
+        and elect another; the old primary then has to be rewound, which takes ten seconds.
+        Patroni lets the last primary lead without anybody's vote.
+
+        Returns:
+            The node that was started, whether or not it has become primary in time: with the
+            others there will be one. None when etcd names none of `nodes`.
+        """
+        name = patroni.last_primary(self.layout.etcd_client(self.layout.topology.region_names[0]))
+        node = next((node for node in nodes if member_name(node) == name), None)
+        if node is not None:
+            on_stage(f"last primary {node}")
+            forker.start([node])
+            with suppress(NotReady):
+                self.await_primary(node, timeout_s=10)
+        return node
 
     def create_database(self, primary: Node) -> None:
         """Create the application's role and database on a fresh primary."""
@@ -357,22 +358,28 @@ def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90)
             shutil.rmtree(folder, ignore_errors=True)
     starter.prepare()
     starter.check_ports(missing, topology.region_names)
-    if starter.wan:
-        on_stage("WAN between the regions")
-        starter.start_wan()
-    on_stage("etcd and load balancers")
-    starter.start_etcd(topology.region_names)
-    starter.start_balancers(topology.region_names)
-    starter.await_etcd()
-    if not layout.served.exists() and missing:
-        first = missing.pop(0)
-        on_stage(f"first database node {first}")
-        starter.start_members([first])
-        starter.await_primary(first)
-        starter.create_database(first)  # before there are replicas that a commit would wait for
-    if missing:
-        on_stage(f"{len(missing)} database nodes")
-        starter.start_members(missing)
+    with starter.forker() as forker:
+        if missing:
+            forker.import_patroni()
+        if starter.wan:
+            on_stage("WAN between the regions")
+            starter.start_wan()
+        on_stage("etcd and load balancers")
+        starter.start_etcd(topology.region_names)
+        starter.start_balancers(topology.region_names)
+        starter.await_etcd()
+        if not layout.served.exists() and missing:
+            first = missing.pop(0)
+            on_stage(f"first database node {first}")
+            forker.start([first])
+            starter.await_primary(first)
+            starter.create_database(first)  # before there are replicas that a commit waits for
+        elif len(missing) == len(topology.nodes):
+            last = starter.start_last_primary(forker, missing, on_stage)
+            missing = [node for node in missing if node != last]
+        if missing:
+            on_stage(f"{len(missing)} database nodes")
+            forker.start(missing)
     on_stage("replication")
     starter.await_replication(topology.nodes, timeout_s)
     on_stage("a query through every balancer")
