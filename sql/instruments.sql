@@ -1,10 +1,10 @@
--- What there is to trade, the same on every engine. Rows that are there already stay as they are:
--- prices have moved since.
+-- What there is to trade and its prices, the same on every engine. Rows that are there already stay
+-- as they are: prices have moved since.
 
 -- Nine well-known instruments. Their figures are sample data as of May 2024, kept for the page
 -- that shows them; volumes are in millions of shares, yields in percent. NULL: not known.
-INSERT INTO instruments (symbol, name, initial_price, current_price, details)
-SELECT symbol, name, price, price,
+INSERT INTO instruments (symbol, name, initial_price, details)
+SELECT symbol, name, price,
     jsonb_build_object(
         'sample', true,
         'as_of', '2024-05',
@@ -71,8 +71,8 @@ ON CONFLICT (symbol) DO NOTHING;
 -- Instruments for load, LK001 to LK300. A row lock is held while a commit waits for other regions,
 -- so few rows would limit the load, not the database. Prices lie between 50.00 and 499.99: far from
 -- the floor.
-INSERT INTO instruments (symbol, name, initial_price, current_price, details)
-SELECT symbol, 'Lab Instrument ' || n::TEXT, price, price,
+INSERT INTO instruments (symbol, name, initial_price, details)
+SELECT symbol, 'Lab Instrument ' || n::TEXT, price,
     jsonb_build_object(
         'generated', true,
         'description', 'Made up, so that load spreads over many rows.'
@@ -82,4 +82,9 @@ FROM (
         ((5000 + n * 7919 % 45000) / 100.0)::DECIMAL(20,2) AS price
     FROM generate_series(1, 300) AS numbers (n)
 ) AS generated
+ON CONFLICT (symbol) DO NOTHING;
+
+-- Last, so that it prices all of them.
+INSERT INTO prices (symbol, current_price)
+SELECT symbol, initial_price FROM instruments
 ON CONFLICT (symbol) DO NOTHING;

@@ -54,7 +54,8 @@ class FinalRead:
         orders: this run's. Columns: order_id, account_nbr, symbol, side ("buy" or "sell"),
             quantity, unit_price_cents, received (how many order_received activities it has).
         instruments: all. Columns: symbol, initial_price_cents, current_price_cents, buys, sells
-            (how many of all orders in the database, not this run's alone).
+            (how many of all orders in the database, not this run's alone). An instrument whose
+            price is lost has current_price_cents 0.
         accounts: all. Columns: account_nbr, opening_balance_cents, balance_cents, bought_cents,
             sold_cents (over all orders in the database).
     """
@@ -153,13 +154,15 @@ GROUP BY o.order_id, o.account_nbr, o.symbol, o.order_type, o.total_qty, o.unit_
 ORDER BY o.order_id
 """
 
+# a price that is lost is 0, which no price can be: the audit must see it, not pass over it
 INSTRUMENTS: Final = """
-SELECT i.symbol, (i.initial_price * 100)::BIGINT, (i.current_price * 100)::BIGINT,
+SELECT i.symbol, (i.initial_price * 100)::BIGINT, (coalesce(p.current_price, 0) * 100)::BIGINT,
     count(o.order_id) FILTER (WHERE o.order_type = 'buy'),
     count(o.order_id) FILTER (WHERE o.order_type = 'sell')
 FROM instruments AS i
+LEFT JOIN prices AS p ON p.symbol = i.symbol
 LEFT JOIN orders AS o ON o.symbol = i.symbol
-GROUP BY i.symbol, i.initial_price, i.current_price
+GROUP BY i.symbol, i.initial_price, p.current_price
 ORDER BY i.symbol
 """
 

@@ -12,17 +12,17 @@ from psycopg.rows import class_row, scalar_row
 
 from labkit.errors import UnknownSymbol
 
-PRICE: Final = "SELECT current_price FROM instruments WHERE symbol = %s"
+PRICE: Final = "SELECT current_price FROM prices WHERE symbol = %s"
 
 INSTRUMENTS: Final = """
-SELECT symbol, name, current_price, details FROM instruments
+SELECT symbol, name, current_price, details FROM instruments JOIN prices USING (symbol)
 WHERE %s OR (details ->> 'generated') IS NULL ORDER BY symbol
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One row of the stock picker.
+    """One row of the stock picker: what is known of an instrument, and its price now.
 
     Attributes:
         details: the JSONB document: description, ceo, market_cap, ... (`sql/instruments.sql`).

@@ -17,12 +17,12 @@
 -- are checked after all of them, so an activity may be inserted beside its order (cockroach#129812,
 -- cockroach#70731).
 --
--- Locks. FOR UPDATE, so that orders of one account or one instrument queue instead of restarting each
+-- Locks. FOR UPDATE, so that orders of one account or at one price queue instead of restarting each
 -- other (select-for-update.md). The UPDATEs below would not lock what they read: with FROM they do
 -- not have the form for which CockroachDB locks by itself (cockroach#45159). MATERIALIZED: parts are
 -- then evaluated in the order written (common-table-expressions.md), so locks are taken in one order
--- everywhere: account, instrument, order. The account is in the client's region, which costs no long
--- round trip; the instrument's lock is in the primary region, as its write is.
+-- everywhere: account, price, order. The account is in the client's region, which costs no long
+-- round trip; the price is in the primary region, whoever asks (schema.sql).
 --
 -- Locks only save time. They can be lost under SERIALIZABLE (select-for-update.md "Lock behavior
 -- under SERIALIZABLE isolation"), isolation cannot: that no money is spent twice and no price is
@@ -44,8 +44,8 @@ WITH
 account AS MATERIALIZED (
     SELECT balance FROM accounts WHERE account_nbr = %(account_nbr)s::TEXT FOR UPDATE
 ),
-instrument AS MATERIALIZED (
-    SELECT current_price FROM instruments WHERE symbol = %(symbol)s::TEXT FOR UPDATE
+quote AS MATERIALIZED (
+    SELECT current_price FROM prices WHERE symbol = %(symbol)s::TEXT FOR UPDATE
 ),
 earlier AS (
     SELECT order_nbr, account_nbr, symbol, order_type, total_qty, unit_price
@@ -54,15 +54,15 @@ earlier AS (
 asked AS (
     SELECT
         a.balance,
-        i.current_price AS price,
+        q.current_price AS price,
         CASE %(side)s::TEXT WHEN 'buy' THEN 0.10 ELSE -0.10 END AS step,
-        CASE %(side)s::TEXT WHEN 'buy' THEN 1 ELSE -1 END * i.current_price * %(quantity)s::BIGINT
+        CASE %(side)s::TEXT WHEN 'buy' THEN 1 ELSE -1 END * q.current_price * %(quantity)s::BIGINT
             AS debit,
         e.order_nbr IS NOT NULL AS was_placed_before,
         e.order_nbr, e.account_nbr, e.symbol, e.order_type, e.total_qty, e.unit_price
     FROM (VALUES (1)) AS always (one)
     LEFT JOIN account AS a ON true
-    LEFT JOIN instrument AS i ON true
+    LEFT JOIN quote AS q ON true
     LEFT JOIN earlier AS e ON true
 ),
 decided AS (
@@ -89,9 +89,9 @@ debited AS (
     RETURNING accounts.account_nbr
 ),
 moved AS (
-    UPDATE instruments SET current_price = instruments.current_price + accepted.step
-    FROM accepted WHERE instruments.symbol = %(symbol)s::TEXT
-    RETURNING instruments.symbol
+    UPDATE prices SET current_price = prices.current_price + accepted.step
+    FROM accepted WHERE prices.symbol = %(symbol)s::TEXT
+    RETURNING prices.symbol
 ),
 placed AS (
     INSERT INTO orders (order_id, account_nbr, symbol, total_qty, order_type, unit_price)

@@ -1,23 +1,34 @@
 -- The trading application's tables on CockroachDB, in a database that has its regions already. Run
 -- again, it changes nothing. The names in $... are filled in by labkit/trading/schema.py.
 --
--- Tables and columns mean what those of sql/postgresql/schema.sql mean. What differs is where a
--- row lives. Pages named are those of CockroachDB's documentation, v25.4.
+-- The eight tables and their columns mean what those of sql/postgresql/schema.sql mean. What differs
+-- is where a row lives. Pages named are those of CockroachDB's documentation, v25.4.
 --
 -- Every statement ends with a semicolon at the end of its line: they are sent one by one.
 
--- Read in every region without leaving it. A write costs more: it goes to the primary region and
--- its timestamp lies in the future, so a commit waits until that time has come everywhere
--- (table-localities.md "Global tables", architecture/transaction-layer.md "Non-blocking
--- transactions"). Every order moves a price, so every order pays that. A foreign key to a GLOBAL
--- table is what such tables are for (global-tables.md).
+-- Reference data, written once: read in every region without leaving it, by the foreign key of every
+-- order too, which is what GLOBAL tables are for (table-localities.md "When to use regional vs.
+-- global tables", global-tables.md). A write to one gets a timestamp in the future, and its commit
+-- waits until that time has come everywhere (architecture/transaction-layer.md "Non-blocking
+-- transactions"); how long depends on --max-offset (table-localities.md), with 250 ms of it half a
+-- second is expected. So nothing that an order writes is here.
 CREATE TABLE IF NOT EXISTS instruments (
     symbol        TEXT PRIMARY KEY,
     name          TEXT NOT NULL,
     initial_price DECIMAL(20,2) NOT NULL CHECK (initial_price >= 0.10),
-    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
     details       JSONB NOT NULL
 ) LOCALITY GLOBAL;
+
+-- Every order of every region moves a price, so a price has one home: the primary region, like the
+-- embedded engine's primary. An order from another region goes there and back
+-- (table-localities.md "Regional tables": low latency from a single region). Whoever is content
+-- with a price a few seconds old reads a replica in the own region (follower-reads.md "Stale
+-- follower reads"). With ZONE survival the loss of the primary region stops the orders of all
+-- (multiregion-survival-goals.md); REGION is there for that.
+CREATE TABLE IF NOT EXISTS prices (
+    symbol        TEXT PRIMARY KEY REFERENCES instruments (symbol),
+    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10)
+) LOCALITY REGIONAL BY TABLE IN PRIMARY REGION;
 
 -- Users and accounts live in the region that accounts.sql gives them. The region is part of every
 -- index and hidden in front of the primary key, which stays unique over all regions

@@ -13,7 +13,7 @@
 --   LK006  the quantity is not between 1 and 1,000,000
 -- labkit/trading/orders.py maps them to errors.
 --
--- Locks are taken in one order everywhere: account, instrument, order id. So two orders can wait
+-- Locks are taken in one order everywhere: account, price, order id. So two orders can wait
 -- for each other, but never both ways.
 --
 -- A retry writes (`retries + 1`) although it has nothing to store. The first attempt's row may be
@@ -49,7 +49,7 @@ BEGIN
     END IF;
 
     SELECT current_price INTO v_price
-        FROM instruments WHERE symbol = p_symbol FOR NO KEY UPDATE;
+        FROM prices WHERE symbol = p_symbol FOR NO KEY UPDATE;
     IF v_price IS NULL THEN
         RAISE EXCEPTION 'no instrument %', p_symbol USING ERRCODE = 'LK002';
     END IF;
@@ -92,7 +92,7 @@ BEGIN
     END IF;
 
     UPDATE accounts SET balance = balance - v_debit WHERE account_nbr = p_account_nbr;
-    UPDATE instruments SET current_price = current_price + v_step WHERE symbol = p_symbol;
+    UPDATE prices SET current_price = current_price + v_step WHERE symbol = p_symbol;
     INSERT INTO order_activity (order_id, order_status) VALUES (p_order_id, 'order_received');
 END;
 $$ LANGUAGE plpgsql;

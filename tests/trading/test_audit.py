@@ -83,6 +83,16 @@ def test_final_read_shows_an_order_received_twice_or_never(
     assert final_read(dsn, run).orders["received"].tolist() == [2, 0, 1]
 
 
+def test_final_read_shows_a_price_that_is_lost(
+    dsn: str, conn: psycopg.Connection, run: RunId, placed: list[Order]
+) -> None:
+    conn.execute("DELETE FROM prices WHERE symbol IN ('DIS', 'LK007')")
+    read = final_read(dsn, run)
+    assert row(read.instruments, "symbol", "DIS")["current_price_cents"] == 0
+    assert row(read.instruments, "symbol", "LK007")["current_price_cents"] == 0
+    assert len(read.instruments) == 309
+
+
 def test_final_read_of_a_run_without_orders_has_the_same_columns(dsn: str, run: RunId) -> None:
     read = final_read(dsn, run)
     assert read.orders.empty

@@ -148,7 +148,7 @@ def test_an_order_without_an_answer_is_info(
     async def scenario() -> FinishedOp:
         async with a_client(dsn, tmp_path, deadline_s=1.0, attempt_timeout_s=0.3) as bench:
             with psycopg.connect(dsn) as blocker:
-                blocker.execute("SELECT FROM instruments WHERE symbol = 'AAPL' FOR UPDATE")
+                blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
                 op = await bench.place(order)
             await until(lambda: order_rows(conn) == 1)
             return op
@@ -168,7 +168,7 @@ def test_an_attempt_begun_before_the_deadline_gets_all_its_time(
         async with a_client(dsn, tmp_path, deadline_s=0.5) as bench:
             await bench.pool.filled()
             with psycopg.connect(dsn) as blocker:
-                blocker.execute("SELECT FROM instruments WHERE symbol = 'AAPL' FOR UPDATE")
+                blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
                 placing = asyncio.create_task(bench.place(order))
                 await asyncio.sleep(0.7)
             return await placing
@@ -189,7 +189,7 @@ def test_a_timed_out_connection_is_replaced(
             before = sessions(conn)
             assert len(before) == 1
             with psycopg.connect(dsn) as blocker:
-                blocker.execute("SELECT FROM instruments WHERE symbol = 'AAPL' FOR UPDATE")
+                blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
                 await bench.place(order)
             replacement = await bench.pool.lease(10)
             assert replacement
@@ -253,7 +253,7 @@ def test_an_order_killed_in_flight_is_asked_again_and_placed_once(
                 if phase == "SyncRep":
                     standbys = request.getfixturevalue("no_standby_answers")
                 else:
-                    blocker.execute("SELECT FROM instruments WHERE symbol = 'AAPL' FOR UPDATE")
+                    blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
                 placing = asyncio.create_task(bench.place(order))
                 await until(kill)
             if phase == "SyncRep":

@@ -132,8 +132,8 @@ def test_a_retry_through_another_region_writes_nothing(
 ) -> None:
     order = Order(run.order_id(1, 0), DEMO_ACCOUNT, "AAPL", Side.SELL, 2)
     first = place_order(conn, order)
-    query = "SELECT o.xmin, a.xmin, i.xmin FROM orders o, accounts a, instruments i WHERE"
-    query += " a.account_nbr = o.account_nbr AND i.symbol = o.symbol"
+    query = "SELECT o.xmin, a.xmin, p.xmin FROM orders o, accounts a, prices p WHERE"
+    query += " a.account_nbr = o.account_nbr AND p.symbol = o.symbol"
     before = conn.execute(query).fetchall()
     with psycopg.connect(through(server, conn, REGIONS[2]), autocommit=True) as sending:
         assert place_order(sending, order) == replace(first, retried=True)

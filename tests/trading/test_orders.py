@@ -128,6 +128,18 @@ def test_sell_credits_at_the_price_before_the_move(conn: psycopg.Connection, buy
     assert balance(conn) == Decimal("100000.00") + Decimal("574.53")
 
 
+def test_an_order_leaves_what_is_known_of_its_instrument_unwritten(
+    conn: psycopg.Connection, buy: Order
+) -> None:
+    """A new version of the row would have another place; a lock for its foreign key has not."""
+    query = "SELECT ctid FROM {} WHERE symbol = 'AAPL'"
+    instrument, quote = query.format("instruments"), query.format("prices")
+    before = conn.execute(instrument).fetchall(), conn.execute(quote).fetchall()
+    place_order(conn, buy)
+    assert conn.execute(instrument).fetchall() == before[0]
+    assert conn.execute(quote).fetchall() != before[1]
+
+
 def test_async_variant_places_the_same_order(dsn: str, buy: Order) -> None:
     async def twice() -> list[Receipt]:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
@@ -176,7 +188,7 @@ def test_an_account_can_spend_its_last_cent(conn: psycopg.Connection, buy: Order
 
 
 def test_a_sell_stops_at_the_price_floor(conn: psycopg.Connection, run: RunId) -> None:
-    conn.execute("UPDATE instruments SET current_price = 0.25 WHERE symbol = 'RIVN'")
+    conn.execute("UPDATE prices SET current_price = 0.25 WHERE symbol = 'RIVN'")
     sell = Order(run.order_id(0, 0), DEMO_ACCOUNT, "RIVN", Side.SELL, 1)
     assert place_order(conn, sell).unit_price == Decimal("0.25")
     with pytest.raises(PriceFloor, match=r"RIVN stands at 0\.15: a sell would take it below 0\.10"):
@@ -319,9 +331,7 @@ def test_concurrent_buyers_cannot_spend_the_same_money(
 ) -> None:
     """Twelve buys of different instruments at the same price, and money for five."""
     symbols = GENERATED_SYMBOLS[:12]
-    conn.execute(
-        "UPDATE instruments SET current_price = 10 WHERE symbol = ANY(%s)", (list(symbols),)
-    )
+    conn.execute("UPDATE prices SET current_price = 10 WHERE symbol = ANY(%s)", (list(symbols),))
     conn.execute("UPDATE accounts SET balance = 59 WHERE account_nbr = %s", (DEMO_ACCOUNT,))
 
     def buy_one(worker: int) -> bool:
@@ -344,7 +354,7 @@ def test_an_order_killed_before_its_commit_is_unknown_and_the_retry_places_it(
     dsn: str, conn: psycopg.Connection, buy: Order, pool: ThreadPoolExecutor
 ) -> None:
     with psycopg.connect(dsn) as blocker:
-        blocker.execute("SELECT FROM instruments WHERE symbol = 'AAPL' FOR UPDATE")
+        blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
         attempt: Future[Receipt] = pool.submit(place_alone, dsn, buy)
         conn.execute("SELECT pg_terminate_backend(%s)", (backend_waiting(conn, "transactionid"),))
         error = attempt.exception(timeout=10)
@@ -417,7 +427,7 @@ def test_hanging_up_ends_the_wait_for_an_answer(
     dsn: str, conn: psycopg.Connection, buy: Order
 ) -> None:
     with psycopg.connect(dsn) as blocker, psycopg.connect(dsn, autocommit=True) as waiting:
-        blocker.execute("SELECT FROM instruments WHERE symbol = 'AAPL' FOR UPDATE")
+        blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
         with pytest.raises(psycopg.OperationalError) as caught, hanging_up_after(waiting, 0.2):
             place_order(waiting, buy)
         assert reply_of(caught.value) is Reply.UNKNOWN

@@ -19,6 +19,7 @@ TABLES = (
     "users",
     "accounts",
     "instruments",
+    "prices",
     "orders",
     "order_activity",
     "order_processing",
@@ -58,8 +59,9 @@ def test_load_leaves_nothing_behind_when_a_statement_is_refused(dsn: str) -> Non
 
 
 def test_catalogue_names_what_the_database_holds(conn: psycopg.Connection) -> None:
-    symbols = {row[0] for row in conn.execute("SELECT symbol FROM instruments")}
-    assert symbols == {*catalogue.LISTED_SYMBOLS, *catalogue.GENERATED_SYMBOLS}
+    for query in ("SELECT symbol FROM instruments", "SELECT symbol FROM prices"):
+        symbols = {row[0] for row in conn.execute(query)}
+        assert symbols == {*catalogue.LISTED_SYMBOLS, *catalogue.GENERATED_SYMBOLS}
     accounts = {row[0] for row in conn.execute("SELECT account_nbr FROM accounts")}
     assert accounts == {catalogue.DEMO_ACCOUNT, *catalogue.GENERATED_ACCOUNTS}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import labkit
+from labkit.topology import DEFAULT
 from labkit.trading import audit, engines, quotes, schema
 from labkit.trading.statements import sent_to_cockroachdb
 
@@ -123,6 +125,27 @@ def test_every_script_of_cockroachdb_is_loaded_or_placed() -> None:
     known = {*engines.COCKROACHDB.scripts, "cockroachdb/place_order.sql"}
     there = {str(path.relative_to(folder)) for path in (folder / "cockroachdb").iterdir()}
     assert there <= known
+
+
+# ---- what an order writes is never GLOBAL
+
+
+def test_no_table_that_an_order_writes_is_global() -> None:
+    """Its commit would wait until a time in the future has come."""
+    localities = dict(
+        re.findall(
+            r"^CREATE TABLE IF NOT EXISTS (\w+) .*?\) LOCALITY ([^\n]+)$",
+            "\n".join(schema.cockroachdb_statements(DEFAULT.region_names)),
+            re.MULTILINE | re.DOTALL,
+        )
+    )
+    order = engines.COCKROACHDB.place_order
+    written = set(re.findall(r"^\s*(?:UPDATE|INSERT INTO) (\w+)", order, re.MULTILINE))
+    assert written == {"accounts", "prices", "orders", "order_activity"}
+    assert len(localities) == 8
+    assert localities["instruments"] == "GLOBAL"
+    assert localities["prices"] == "REGIONAL BY TABLE IN PRIMARY REGION"
+    assert {name for name in written if localities[name] == "GLOBAL"} == set()
 
 
 # ---- scripts are split into statements
