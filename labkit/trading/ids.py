@@ -7,8 +7,9 @@ A UUID of version 8 (RFC 9562, section 5.8), laid out as
 The run comes first, so a run's orders are one range of the primary key, and an order in that
 range whose id no worker ever made is a phantom.
 
-There is a worker a region, and its number is the region's place in the topology. CockroachDB keeps
-an order in the region that its id names so, and in the primary region if it names none
+There is a worker a region, and its number is the region's place in the topology; a person's order
+has the number of the person's region, as if its worker had made it. CockroachDB keeps an order in
+the region that its id names so, and in the primary region if it names none
 (`sql/cockroachdb/schema.sql`).
 """
 

@@ -79,14 +79,21 @@ class Order:
             )
 
     @classmethod
-    def new(cls, account_nbr: str, symbol: str, side: Side, quantity: int) -> Order:
+    def new(
+        cls, account_nbr: str, symbol: str, side: Side, quantity: int, *, region_index: int = 0
+    ) -> Order:
         """An order of a person at a keyboard, under a fresh id.
+
+        Args:
+            region_index: the person's region, by its place in the topology. CockroachDB keeps the
+                order there (labkit.trading.ids); elsewhere it makes no difference.
 
         Raises:
             BadInput: the quantity is outside its range.
+            ValueError: `region_index` is negative, or has more than 12 bits.
         """
         sequence = secrets.randbits(SEQUENCE_BITS)
-        order_id = RunId.new().order_id(worker=0, sequence=sequence)
+        order_id = RunId.new().order_id(worker=region_index, sequence=sequence)
         return cls(order_id, account_nbr, symbol, side, quantity)
 
 

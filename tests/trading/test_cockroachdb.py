@@ -83,6 +83,16 @@ def test_an_order_lives_where_its_id_was_made_whichever_gateway_it_came_through(
     assert homes(conn, "order_activity") == expected
 
 
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_persons_order_lives_in_the_persons_region(
+    server: Server, conn: psycopg.Connection, region: str
+) -> None:
+    order = Order.new(DEMO_ACCOUNT, "DIS", Side.BUY, 1, region_index=REGIONS.index(region))
+    with psycopg.connect(through(server, conn, region), autocommit=True) as sending:
+        place_order(sending, order)
+    assert homes(conn, "orders") == homes(conn, "order_activity") == {order.order_id: region}
+
+
 def test_accounts_live_with_the_clients_that_trade_them(conn: psycopg.Connection) -> None:
     """The share of each client is what TradingWorkload gives it: every third, from its number."""
     for number, region in enumerate(REGIONS):

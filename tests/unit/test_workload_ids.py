@@ -51,6 +51,18 @@ def test_orders_of_people_have_ids_of_their_own() -> None:
     assert len({order.order_id for order in orders}) == 2_000
 
 
+def test_an_order_of_a_person_tells_the_persons_region() -> None:
+    def worker(order: Order) -> int:
+        found = parts(order.order_id)
+        assert found
+        return found.worker
+
+    assert worker(Order.new("0005821112", "AAPL", Side.BUY, 1)) == 0
+    assert worker(Order.new("0005821112", "AAPL", Side.BUY, 1, region_index=2)) == 2
+    with pytest.raises(ValueError, match="worker -1"):
+        Order.new("0005821112", "AAPL", Side.BUY, 1, region_index=-1)
+
+
 def test_an_id_that_no_worker_makes_has_no_parts() -> None:
     assert parts(uuid4()) is None
     run = RunId.new()
