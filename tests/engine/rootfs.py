@@ -74,7 +74,9 @@ class Debian:
         }
         settings = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
         done = subprocess.run(
-            ["apt-get", *settings, "-q", "-y", *arguments], capture_output=True, text=True,
+            ["apt-get", *settings, "-q", "-y", *arguments],
+            capture_output=True,
+            text=True,
             check=False,
         )
         if done.returncode:
