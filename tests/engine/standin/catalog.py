@@ -32,7 +32,12 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table's locality: "global", "regional by row", "regional by table"; `region` or the column."""
+    """A table's locality.
+
+    Attributes:
+        locality: "global", "regional by row" or "regional by table".
+        detail: the region column, or the region, where one was named.
+    """
 
     database: str
     name: str
@@ -70,18 +75,13 @@ class Catalog:
 
         Raises:
             Unreachable: PostgreSQL is not there (yet).
+            SqlError: it is starting.
         """
-        for database in ("template1", "postgres"):  # whatever it is called, one of them answers
-            with suppress(SqlError):
-                backend = await Backend.open(self.store.host, self.store.port, self._who(database))
-                break
-        else:
-            raise Unreachable("PostgreSQL is starting")
         try:
-            with suppress(SqlError):  # another node was faster
-                await backend.execute(f"CREATE DATABASE {DATABASE}")
-        finally:
-            backend.close()
+            await self.inside("postgres", f"CREATE DATABASE {DATABASE} TEMPLATE template0")
+        except SqlError as error:
+            if error.sqlstate not in ("42P04", "23505"):  # another node was faster
+                raise
         await self._run(_TABLE)
         await self.refresh()
 
@@ -159,7 +159,7 @@ class Catalog:
         Raises:
             SqlError: it is there already (42P04).
         """
-        await self._run(f"CREATE DATABASE {quote_name(database.name)}")
+        await self._run(f"CREATE DATABASE {quote_name(database.name)} TEMPLATE template0")
         await self.inside(database.name, _IN_EVERY_DATABASE)
         await self.save(database)
         await self.place(database, {})
@@ -243,7 +243,8 @@ CREATE FUNCTION standin.version() RETURNS TEXT STABLE LANGUAGE sql
 CREATE FUNCTION standin.default_to_database_primary_region(region TEXT) RETURNS TEXT
     STABLE LANGUAGE sql AS $$
     SELECT CASE WHEN region IN (
-        SELECT enumlabel FROM pg_enum WHERE enumtypid = 'public.crdb_internal_region'::regtype
+        SELECT enumlabel FROM pg_enum JOIN pg_type ON pg_type.oid = enumtypid
+        WHERE typname = 'crdb_internal_region'
     ) THEN region ELSE (SELECT home.region FROM standin.home) END $$;
 CREATE FUNCTION standin.unique_rowid() RETURNS BIGINT VOLATILE LANGUAGE sql AS $$
     SELECT ((extract(epoch FROM clock_timestamp()) * 1000)::BIGINT << 20)

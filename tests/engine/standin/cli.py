@@ -212,7 +212,7 @@ def _print_members(members: list[dict[str, Any]], arguments: Arguments) -> None:
     if arguments.command == "node ls":
         print("\n".join(["id", *(str(member["node_id"]) for member in members)]))
         return
-    print("\t".join(("id", "address", "sql_address", "build", "locality", "is_live", "membership")))
+    print("id\taddress\tsql_address\tbuild\tlocality\tis_live\tmembership")
     for member in members:
         print("\t".join(
             (str(member["node_id"]), member["address"], member["sql_address"], "v25.4.10",

@@ -87,15 +87,17 @@ DOCUMENTED = {
 }
 """Command -> its flags, a short form after a comma."""
 
-_SWITCHES = frozenset(
-    """
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SWITCHES = _words("""
     --insecure --overwrite --allow-ca-key-reuse --also-generate-pkcs8-key --all --decommission
     --ranges --stats --dry-run --self --shutdown --background --accept-sql-without-tls
     --disable-cluster-name-verification --echo-sql --read-only --safe-updates --no-color
     --external-io-disable-http --external-io-disable-implicit-credentials --embedded
-   
-    """.split()
-)
+""")
 """Flags that may stand without a value."""
 
 _OPTIONAL_VALUE = frozenset({"--logtostderr", "--redactable-logs"})
@@ -118,14 +120,12 @@ HEEDED = {
 }
 """What this double does something with."""
 
-HARMLESS = frozenset(
-    """
+HARMLESS = _words("""
     --cache --max-sql-memory --max-offset --max-go-memory --max-tsdb-memory
     --max-disk-temp-storage --temp-dir --timeout --no-color
     --log --log-config-file --log-dir --log-group-max-size --log-file-max-size
     --log-file-verbosity --logtostderr --redactable-logs --sql-audit-dir
-    """.split()
-)
+""")
 """What makes no difference to a double: memory, clocks, logs."""
 
 
@@ -170,7 +170,7 @@ def parse(command: str, words: Sequence[str]) -> Arguments:
         Refused: a flag that v25.4 does not have, or this double does not heed.
     """
     spellings = documented(command)
-    heeded = frozenset(HEEDED[command].split()) | HARMLESS
+    heeded = _words(HEEDED[command]) | HARMLESS
     values: dict[str, list[str]] = {}
     positional: list[str] = []
     rest = iter(words)

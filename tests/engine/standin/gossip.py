@@ -23,8 +23,7 @@ HELLO_CODE = 0x53544E44
 HELLO = struct.pack("!ii", 8, HELLO_CODE)
 HEARTBEAT_S = 0.5
 LIVE_S = 3.0
-"""Whoever has not answered for so long is not live (store liveness: architecture/replication-layer.md
-of v25.4 speaks of a few seconds; the exact number is this double's)."""
+"""Whoever has not answered for so long is not live. The number is this double's."""
 CALL_S = 2.5
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]

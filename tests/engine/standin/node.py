@@ -16,7 +16,7 @@ from typing import Any
 from . import catalog, gossip, wire
 from .catalog import Catalog, Member
 from .errors import Refused, SqlError, Unreachable
-from .gossip import Gossip, Record
+from .gossip import Gossip, Peer, Record
 from .metrics import Counters
 from .postgres import Store, cancel
 
@@ -226,7 +226,7 @@ class Node:
     async def _init(self) -> None:
         try:
             made = self.gossip.cluster_id == "" and await self.catalog.initialise(str(uuid.uuid4()))
-        except Unreachable as error:
+        except (Unreachable, SqlError) as error:
             raise Refused(str(error)) from error
         if not made:
             raise Refused("cluster has already been initialized")
@@ -274,7 +274,7 @@ class Node:
 
     async def _some_region_answers(self) -> bool:
         """Home has two of five votes, so the first other region to answer makes the majority."""
-        regions: dict[str, list[gossip.Peer]] = {}
+        regions: dict[str, list[Peer]] = {}
         for peer in sorted(self.gossip.peers.values(), key=lambda peer: peer.rtt_s):
             if peer.live and peer.record.region != self.region:
                 regions.setdefault(peer.record.region, []).append(peer)
@@ -288,7 +288,7 @@ class Node:
             for task in asked:
                 task.cancel()
 
-    async def _ping(self, peers: list[gossip.Peer]) -> bool:
+    async def _ping(self, peers: list[Peer]) -> bool:
         for peer in peers[:2]:
             with suppress(Unreachable, Refused):
                 await peer.line.call({"op": "ping"}, PING_S)

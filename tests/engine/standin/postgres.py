@@ -1,4 +1,4 @@
-"""Talking to the shared PostgreSQL: sessions for clients, and plain queries for the double itself."""
+"""Talking to the shared PostgreSQL: for clients, and for the double itself."""
 
 from __future__ import annotations
 

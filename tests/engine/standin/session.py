@@ -29,10 +29,10 @@ SHUTTING_DOWN = "server is shutting down"
 """What a drained session is told, with 57P01."""
 TOLD_BY_US = frozenset({"server_version", "session_authorization", "is_superuser"})
 IDLE_TRANSACTION_S = 8
-"""A gateway that is frozen heartbeats no transaction, so that its locks go (TXN_EXPIRY_S and a bit)."""
+"""A gateway that is frozen heartbeats no transaction, so that its locks go in the end."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """One client."""
 

@@ -24,11 +24,12 @@ SESSION_VARIABLES = frozenset({"default_transaction_use_follower_reads"})
 """CockroachDB's own that the gateway keeps."""
 
 PASSED_ON = frozenset(
-    """
-    application_name client_encoding client_min_messages datestyle extra_float_digits
-    idle_in_transaction_session_timeout intervalstyle lock_timeout search_path statement_timeout
-    standard_conforming_strings timezone default_transaction_read_only transaction_timeout
-    """.split()
+    (
+        *("application_name", "client_encoding", "client_min_messages", "datestyle"),
+        *("default_transaction_read_only", "extra_float_digits", "intervalstyle"),
+        *("idle_in_transaction_session_timeout", "lock_timeout", "search_path"),
+        *("standard_conforming_strings", "statement_timeout", "timezone", "transaction_timeout"),
+    )
 )
 """Variables that mean the same in PostgreSQL."""
 

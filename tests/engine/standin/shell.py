@@ -40,6 +40,8 @@ async def run_sql(arguments: Arguments, host: str, port: int, certs: Path | None
                 print(f"ERROR: {fields['M']}\nSQLSTATE: {fields['C']}", file=sys.stderr)
                 return 1
             _print(answer, arguments.get("--format", "tsv"))
+    except (OSError, EOFError) as error:
+        raise Refused("the connection to the server was lost") from error
     finally:
         backend.close()
     return 0

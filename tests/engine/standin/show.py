@@ -14,7 +14,8 @@ from .text import Statement, quote
 if TYPE_CHECKING:
     from .translate import Context
 
-Row = Sequence[str | int | bool | None | list[str] | list[int]]
+Value = str | int | bool | list[str] | list[int] | None
+Row = Sequence[Value]
 
 
 def show(statement: Statement, context: Context) -> str:
@@ -59,7 +60,7 @@ def selected(columns: Sequence[tuple[str, str]], rows: Sequence[Row]) -> str:
     return f"SELECT {types} FROM (VALUES {values}) AS shown ({names})"
 
 
-def _literal(value: str | int | bool | None | list[str] | list[int]) -> str:
+def _literal(value: Value) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -202,7 +203,7 @@ def _range_columns(options: set[str]) -> list[tuple[str, str]]:
 
 def _range_row(item: placement.Range, options: set[str]) -> Row:
     both = sorted((*item.voters, *item.others), key=lambda member: member.node_id)
-    row: list[str | int | bool | None | list[str] | list[int]]
+    row: list[Value]
     row = [f"…/Table/{item.number}", f"…/Table/{item.number + 1}", item.number]
     if "TABLES" in options:
         row += ["public", item.table.name, item.number, "…/<TableMin>", "…/<TableMax>"]

@@ -92,11 +92,7 @@ def parameter_status(name: str, value: str) -> Message:
 
 def rows_of(messages: Iterable[Message]) -> list[tuple[str | None, ...]]:
     """The rows in an answer, as texts."""
-    rows = []
-    for message in messages:
-        if message.kind == b"D":
-            rows.append(_row(message.body))
-    return rows
+    return [_row(message.body) for message in messages if message.kind == b"D"]
 
 
 def columns_of(messages: Iterable[Message]) -> list[str]:
