@@ -200,6 +200,12 @@ def local_cluster(
         stack.callback(lambda: [_end(node.process) for node in nodes if node.process])
         for node in nodes:
             cluster.start(node)
+        for node in nodes:
+            wait_until(
+                lambda node=node: node.get("/health")[0] == 200,
+                what=node.name,
+                timeout_s=PATIENCE_S,
+            )  # type: ignore[misc]
         yield cluster
 
 

@@ -63,6 +63,7 @@ class Node:
     member: Member | None = None
     draining: bool = False
     told_to_stop: asyncio.Event = field(default_factory=asyncio.Event)
+    has_catalog: asyncio.Event = field(default_factory=asyncio.Event)
     sessions: set[Any] = field(default_factory=set)
     tls: ssl.SSLContext | None = None
     serve_sql: Callable[..., Awaitable[None]] | None = None
@@ -134,6 +135,7 @@ class Node:
                 await self.catalog.open()
                 break
             await asyncio.sleep(POLL_S)
+        self.has_catalog.set()
         self._tasks.append(asyncio.create_task(self.catalog.keep_fresh()))
         while not self._belongs():
             await asyncio.sleep(POLL_S)
@@ -224,6 +226,7 @@ class Node:
                 raise Refused(f"the stand-in does not model: request {other!r}")
 
     async def _init(self) -> None:
+        await self.has_catalog.wait()
         try:
             made = self.gossip.cluster_id == "" and await self.catalog.initialise(str(uuid.uuid4()))
         except (Unreachable, SqlError) as error:
