@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ def grammar() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def store() -> Iterator[Server]:
+@contextmanager
+def postgres() -> Iterator[Server]:
     # not tmp_path: its parents are closed to the user that PostgreSQL runs as under root
     folder = Path(tempfile.mkdtemp(prefix="labkit-test-"))
     server = Server(folder, free_port())
@@ -43,18 +44,31 @@ def store() -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def _store() -> Iterator[Server]:
+    with postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def fresh(store: Server) -> Iterator[LocalCluster]:
+def fresh(_store: Server) -> Iterator[LocalCluster]:
     """Three nodes, one a region, 20 ms apart, not initialised."""
-    with local_cluster(store, rtt_ms=20) as cluster:
+    with local_cluster(_store, rtt_ms=20) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def _running() -> Iterator[LocalCluster]:
+    with postgres() as server, local_cluster(server, rtt_ms=20) as cluster:
+        assert cluster.init().returncode == 0
         yield cluster
 
 
 @pytest.fixture
-def cluster(fresh: LocalCluster) -> LocalCluster:
-    """The same, in service, with a database that survives the loss of a region."""
-    assert fresh.init().returncode == 0
-    fresh.wait_ready()
-    made = fresh.sql(CREATE)
+def cluster(_running: LocalCluster) -> Iterator[LocalCluster]:
+    """Such nodes in service, with a new database that survives the loss of a region."""
+    _running.heal()
+    made = _running.sql(f"DROP DATABASE IF EXISTS trading CASCADE; {CREATE}")
     assert made.returncode == 0, made.stderr
-    return fresh
+    yield _running
+    _running.heal()

@@ -148,8 +148,30 @@ class LocalCluster:
 
     def wait_ready(self, nodes: Sequence[LocalNode] | None = None) -> None:
         for node in self.nodes if nodes is None else nodes:
-            what = f"{node.name} ({self.folder / node.name}.log)"
-            wait_until(lambda node=node: node.ready == 200, what=what, timeout_s=PATIENCE_S)  # type: ignore[misc]
+            self.wait_for(node, "/health?ready=1", 200)
+
+    def wait_for(self, node: LocalNode, path: str, status: int) -> None:
+        """Wait until a node's answer for a path has this status."""
+
+        def seen() -> str:
+            log = (self.folder / f"{node.name}.log").read_text()
+            return f"{node.get(path)}, its log ends {log[-300:]!r}"
+
+        wait_until(
+            lambda: node.get(path)[0] == status,
+            what=f"{node.name} with {status} for {path}",
+            timeout_s=PATIENCE_S,
+            hint=seen,
+        )
+
+    def heal(self) -> None:
+        """Let every link through and every node run."""
+        if self.wan is not None:
+            WanClient(self.wan.control_port, TOKEN).reset()
+        for node in self.nodes:
+            if node.process is None or node.process.poll() is not None:
+                self.start(node)
+        self.wait_ready()
 
     def init(self) -> subprocess.CompletedProcess[str]:
         return self.cockroach("init", "--insecure", f"--host={HOST}:{self.nodes[0].sql_port}")
@@ -201,11 +223,7 @@ def local_cluster(
         for node in nodes:
             cluster.start(node)
         for node in nodes:
-            wait_until(
-                lambda node=node: node.get("/health")[0] == 200,
-                what=node.name,
-                timeout_s=PATIENCE_S,
-            )  # type: ignore[misc]
+            cluster.wait_for(node, "/health", 200)
         yield cluster
 
 

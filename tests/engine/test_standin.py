@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+from contextlib import closing
 from http import HTTPStatus
 
 import psycopg
@@ -53,7 +54,11 @@ def test_nodes_are_dialled_at_the_address_that_they_have_for_the_diallers_region
     wait_until(lambda: fresh.init().returncode == 0, what="init", timeout_s=PATIENCE_S)
     fresh.wait_ready(fresh.nodes[:2])
     [lonely] = fresh.of("eu-west-1")
-    assert lonely.get("/health?ready=1") == (503, '{"error": "node is not healthy"}')
+    wait_until(
+        lambda: lonely.get("/health?ready=1") == (503, '{"error": "node is not healthy"}'),
+        what="what keeps the lonely node from being ready",
+        timeout_s=PATIENCE_S,
+    )
 
 
 def test_a_client_sees_cockroachdb_and_its_region(cluster: LocalCluster) -> None:
@@ -182,7 +187,8 @@ def test_a_prepared_show_tells_what_is_true_now(cluster: LocalCluster) -> None:
 
 
 def test_sigterm_drains_then_ends_sessions_then_exits(table: LocalCluster) -> None:
-    assert table.sql("SET CLUSTER SETTING server.shutdown.initial_wait = '2s'").returncode == 0
+    setting = "CLUSTER SETTING server.shutdown.initial_wait"
+    assert table.sql(f"SET {setting} = '2s'").returncode == 0
     node = table.nodes[1]
     with node.connect("trading") as idle, node.connect("trading") as busy:
         busy.execute("BEGIN")
@@ -198,6 +204,7 @@ def test_sigterm_drains_then_ends_sessions_then_exits(table: LocalCluster) -> No
                 conn.execute("SELECT 1")
     with table.nodes[0].connect("trading") as conn:
         assert conn.execute("SELECT v FROM t WHERE id = 1").fetchone() == (5,)
+    assert table.sql(f"RESET {setting}").returncode == 0
 
 
 def test_sigkill_ends_sessions_without_a_word(table: LocalCluster) -> None:
@@ -213,7 +220,7 @@ def test_sigkill_ends_sessions_without_a_word(table: LocalCluster) -> None:
 
 def test_a_frozen_gateway_does_not_keep_its_locks_for_ever(table: LocalCluster) -> None:
     node = table.nodes[1]
-    with node.connect("trading") as frozen, table.nodes[0].connect("trading") as other:
+    with closing(node.connect("trading")) as frozen, table.nodes[0].connect("trading") as other:
         frozen.execute("BEGIN")
         frozen.execute("UPDATE t SET v = 1 WHERE id = 1")
         table.kill(node, signal.SIGSTOP)
@@ -224,7 +231,10 @@ def test_a_frozen_gateway_does_not_keep_its_locks_for_ever(table: LocalCluster) 
             table.kill(node, signal.SIGCONT)
 
 
-def test_a_decommissioned_node_is_not_ready(cluster: LocalCluster) -> None:
+def test_a_decommissioned_node_is_not_ready(fresh: LocalCluster) -> None:
+    cluster = fresh
+    assert cluster.init().returncode == 0
+    cluster.wait_ready()
     host = f"--host=127.0.0.1:{cluster.nodes[0].sql_port}"
     status = cluster.cockroach("node", "status", "--insecure", host).stdout.splitlines()
     [number] = [row.split("\t")[0] for row in status if str(cluster.nodes[2].sql_port) in row]

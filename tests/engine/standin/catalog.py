@@ -213,8 +213,9 @@ class Catalog:
         self._backend = None
 
 
+# one message, so one transaction: the lock is held until all of it is there for everybody
 _TABLE = """
-SELECT pg_advisory_lock(4711);
+SELECT pg_advisory_xact_lock(4711);
 CREATE TABLE IF NOT EXISTS entries (
     kind TEXT, name TEXT, value JSON NOT NULL, PRIMARY KEY (kind, name)
 );
@@ -224,7 +225,6 @@ DO $$ BEGIN
         CREATE ROLE root SUPERUSER LOGIN;
     END IF;
 END $$;
-SELECT pg_advisory_unlock(4711);
 """
 
 # `standin.region` and `standin.version` are set by the node when a session begins

@@ -29,7 +29,7 @@ def main() -> int:
     try:
         command, rest = _command(words)
         if command == "version":
-            print(f"Build Tag:        v25.4.10\nStand-in:         {NOT_COCKROACHDB}")
+            print(f"Build Tag:        v25.4.17\nStand-in:         {NOT_COCKROACHDB}")
             return 0
         return _run(parse(command, rest))
     except (Refused, Unreachable) as error:
@@ -215,7 +215,7 @@ def _print_members(members: list[dict[str, Any]], arguments: Arguments) -> None:
     print("id\taddress\tsql_address\tbuild\tlocality\tis_live\tmembership")
     for member in members:
         print("\t".join(
-            (str(member["node_id"]), member["address"], member["sql_address"], "v25.4.10",
+            (str(member["node_id"]), member["address"], member["sql_address"], "v25.4.17",
              member["locality"], str(member["live"]).lower(), member["state"])
         ))  # fmt: skip
 

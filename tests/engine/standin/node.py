@@ -210,7 +210,11 @@ class Node:
                 return {}
             case "identity":
                 return {"node_id": self.member.node_id if self.member else 0}
+            case "refresh":
+                await self._refresh()
+                return {}
             case "members":
+                await self._refresh()
                 live = self.gossip.live()
                 return {
                     "members": [
@@ -224,6 +228,20 @@ class Node:
                 return await self._set_state(request["nodes"], request["state"])
             case other:
                 raise Refused(f"the stand-in does not model: request {other!r}")
+
+    async def _refresh(self) -> None:
+        with suppress(Unreachable, SqlError):
+            await self.catalog.refresh()
+
+    async def tell_everybody(self) -> None:
+        """Let all nodes in reach read the catalogue again: what was changed holds everywhere."""
+
+        async def tell(peer: Peer) -> None:
+            with suppress(Unreachable, Refused):
+                await peer.line.call({"op": "refresh"})
+
+        await self._refresh()
+        await asyncio.gather(*(tell(peer) for peer in self.gossip.peers.values() if peer.live))
 
     async def _init(self) -> None:
         await self.has_catalog.wait()
@@ -244,6 +262,7 @@ class Node:
             await self.catalog.put(
                 "member", by_id[number].uid, {**_plain(by_id[number]), "state": state}
             )
+        await self.tell_everybody()
         return await self.handle({"op": "members"})
 
     async def quorum(self, gone: Callable[[], bool]) -> None:

@@ -24,7 +24,7 @@ from .wire import Message
 if TYPE_CHECKING:
     from .node import Node
 
-VERSION = "CockroachDB CCL v25.4.10 (stand-in, not CockroachDB)"
+VERSION = "CockroachDB CCL v25.4.17 (stand-in, not CockroachDB)"
 SHUTTING_DOWN = "server is shutting down"
 """What a drained session is told, with 57P01."""
 TOLD_BY_US = frozenset({"server_version", "session_authorization", "is_superuser"})
@@ -183,7 +183,6 @@ class Session:
         if self.transactions.status != b"I":
             raise not_modelled(f"{action.tag} in a transaction")
         await self.node.quorum(self.transactions.gone)
-        catalog = self.node.catalog
         if action.unless_role:
             role = f"SELECT 1 FROM pg_roles WHERE rolname = {quote(action.unless_role)}"
             if await self.backend.rows(role):
@@ -200,8 +199,7 @@ class Session:
         except Unreachable as error:
             raise SqlError("58000", str(error)) from error
         finally:
-            with suppress(Unreachable):
-                await catalog.refresh()
+            await self.node.tell_everybody()
         return action.tag
 
     async def _note_in_catalog(self, action: Action) -> None:
