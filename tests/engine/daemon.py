@@ -72,15 +72,34 @@ def engine() -> Iterator[Engine]:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "users").open("w") as users:
-        _lock(users.fileno(), exclusive=True, wait=True)  # one starts it, the others wait
-        if not answers(_socket(folder)):
-            _start(folder)
-        _lock(users.fileno(), exclusive=False, wait=True)
+        with _turn(folder):
+            if not answers(_socket(folder)):
+                _start(folder)
+            fcntl.flock(users, fcntl.LOCK_SH)  # never waits: exclusive only within a turn
         try:
             yield Engine(_socket(folder), True, _compose_plugin(folder / "config"))
         finally:
-            if _lock(users.fileno(), exclusive=True, wait=False):
-                _stop(folder)
+            with _turn(folder):
+                if _only_user(users.fileno()):
+                    _stop(folder)
+                fcntl.flock(users, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One session at a time starts the engine or ends it."""
+    with (folder / "turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
+def _only_user(users: int) -> bool:
+    """Whether no other session uses the engine; each holds a shared lock."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def answers(host: str | None) -> bool:
@@ -133,15 +152,6 @@ def _folder() -> Path:
 
 def _socket(folder: Path) -> str:
     return f"unix://{folder / 'docker.sock'}"
-
-
-def _lock(descriptor: int, *, exclusive: bool, wait: bool) -> bool:
-    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-    try:
-        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _start(folder: Path) -> None:
