@@ -36,17 +36,23 @@ class Recipe:
         packages: of Debian, beside the essential ones.
         dockerfile: what follows after `FROM scratch` and the root file system.
         finish: puts in what is no package.
+        sources: folders of this project that go in.
     """
 
     packages: tuple[str, ...]
     dockerfile: str
     finish: Callable[[Path], None]
+    sources: tuple[Path, ...] = ()
 
     def fingerprint(self) -> str:
         """Differs when the image would."""
         parts = [*self.packages, self.dockerfile, postgres().release]
         here = Path(__file__).parent
-        files = [here / "images.py", here / "rootfs.py", *sorted(PACKAGE.glob("*.py"))]
+        files = [
+            here / "images.py",
+            here / "rootfs.py",
+            *(p for s in self.sources for p in sorted(s.glob("*.py"))),
+        ]
         data = "\n".join(parts).encode() + b"".join(path.read_bytes() for path in files)
         return hashlib.sha256(data).hexdigest()
 
@@ -204,6 +210,7 @@ RECIPES = {
         'WORKDIR /cockroach\nENV PATH=/cockroach:/usr/local/bin:/usr/bin:/bin\n'
         'EXPOSE 26257 8080\nENTRYPOINT ["/cockroach/cockroach.sh"]\n',
         _finish_cockroach,
+        (PACKAGE,),
     ),
     "haproxy": Recipe(
         ("haproxy",),
