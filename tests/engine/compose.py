@@ -1,0 +1,53 @@
+"""What a Compose project needs beside its own file to run on the stand-in images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from engine.images import STORE_IMAGE
+from engine.standin.cli import STORE_VARIABLE
+from engine.standin.grammar import VARIABLE
+
+STORE = "standin-store"
+GRAMMAR = "/opt/grammar"
+
+
+def override(
+    nodes: Iterable[str],
+    networks: Iterable[str],
+    *,
+    grammar: Path | None = None,
+    labels: dict[str, str] | None = None,
+) -> str:
+    """An override file: the shared PostgreSQL as a service of its own, and where nodes find it.
+
+    It is on every network of nodes, past the WAN, so no fault reaches it.
+
+    Args:
+        nodes: the services that run `cockroach start`.
+        networks: those that the nodes are on.
+        grammar: the folder of the documented grammar; statements are unchecked without.
+        labels: what the project's own containers carry, if they are looked for by it.
+    """
+    environment = {STORE_VARIABLE: f"{STORE}:5432"}
+    volumes: list[str] = []
+    if grammar is not None:
+        environment[VARIABLE] = GRAMMAR
+        volumes = [f"{grammar.resolve()}:{GRAMMAR}:ro"]
+    node = {
+        "environment": environment,
+        "volumes": volumes,
+        "depends_on": {STORE: {"condition": "service_started"}},
+    }
+    store = {
+        "image": STORE_IMAGE,
+        "networks": list(networks),
+        "labels": labels or {},
+        "stop_signal": "SIGINT",  # PostgreSQL's fast shutdown: it waits for nobody
+        "stop_grace_period": "10s",
+    }
+    services = {STORE: store, **dict.fromkeys(nodes, node)}
+    return yaml.safe_dump({"services": services}, sort_keys=False)

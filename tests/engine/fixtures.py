@@ -1,0 +1,46 @@
+"""The Docker Engine of a test session; tests/conftest.py imports these fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from engine.daemon import Engine, NoEngine, engine
+from engine.images import ensure
+
+STANDINS = {
+    "cockroach": "cockroachdb/cockroach:standin",
+    "haproxy": "haproxy:standin",
+    "python": "python:standin",
+}
+"""No tag that a registry has: nobody can take them for the real images."""
+IMAGE_VARIABLES = {
+    "COCKROACH_IMAGE": "cockroachdb/cockroach",
+    "COCKROACH_VERSION": "standin",
+    "HAPROXY_IMAGE": STANDINS["haproxy"],
+    "PYTHON_IMAGE": STANDINS["python"],
+}
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Engine]:
+    """An engine, and this process's environment pointing to it.
+
+    `docker_engine.standin` says what the images are. When they are stand-ins they are built here,
+    and the Compose file's variables name them.
+    """
+    before = dict(os.environ)
+    try:
+        with engine() as found:
+            os.environ.update(found.environment)
+            if found.standin:
+                ensure(found, STANDINS)
+                os.environ.update(IMAGE_VARIABLES)
+            yield found
+    except NoEngine as error:
+        pytest.skip(str(error))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
