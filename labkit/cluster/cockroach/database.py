@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.rows import dict_row
 
 from labkit.cluster.cockroach import program, statements
 from labkit.errors import ClusterError
@@ -78,29 +79,35 @@ class Leases:
 
 def leases(connection: psycopg.Connection, topology: Topology) -> Leases:
     """Who holds leases. Expensive: every few seconds at most."""
-    return parse_leases(connection.execute(statements.RANGES).fetchall(), topology)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return parse_leases(cursor.execute(statements.RANGES).fetchall(), topology)
 
 
-def parse_leases(rows: Sequence[tuple[object, ...]], topology: Topology) -> Leases:
+def parse_leases(rows: Sequence[Mapping[str, object]], topology: Topology) -> Leases:
     """Rows of `statements.RANGES`. A node's zone is its own, so a locality names a node."""
     by_locality = {program.locality(node): node for node in topology.nodes}
     held: Counter[Node] = Counter()
     voters = []
-    for locality, voting in rows:
-        node = by_locality.get(str(locality).replace(" ", ""))
+    for row in rows:
+        node = by_locality.get(str(row["lease_holder_locality"]).replace(" ", ""))
         if node is not None:
             held[node] += 1
-        if isinstance(voting, int):
-            voters.append(voting)
+        voting = row["voting_replicas"]
+        if isinstance(voting, list):
+            voters.append(len(voting))
     return Leases(dict(held), tuple(voters))
 
 
-def voters_of(goal: SurvivalGoal) -> int:
-    """How many replicas of a range vote: 3 in its home region, or 5 spread 2+2+1.
+def obeys(found: Leases, goal: SurvivalGoal, topology: Topology) -> bool:
+    """Whether replicas have been moved to where the goal wants them.
 
-    multiregion-survival-goals.md, v25.4; logic test multi_region (num_voters).
+    ZONE: 3 voters in a range's home region. REGION: 5, spread 2+2+1
+    (multiregion-survival-goals.md, v25.4; logic test multi_region, num_voters).
     """
-    return 5 if goal is SurvivalGoal.REGION else 3
+    if goal is SurvivalGoal.REGION:
+        wanted = min(5, len(topology.nodes))
+        return all(count >= wanted for count in found.voters)
+    return all(count <= 3 for count in found.voters)
 
 
 def regions_known(connection: psycopg.Connection) -> set[str]:

@@ -22,15 +22,17 @@ CREATE_USER = f"CREATE USER IF NOT EXISTS {USER}"
 OWN_DATABASE = f"ALTER DATABASE {DATABASE} OWNER TO {USER}"
 SURVIVAL_GOAL = f"SHOW SURVIVAL GOAL FROM DATABASE {DATABASE}"
 """Two columns: the database's name, and `zone` or `region`."""
-RANGES = (
-    "SELECT lease_holder_locality, array_length(voting_replicas, 1)"
-    f" FROM [SHOW RANGES FROM DATABASE {DATABASE} WITH DETAILS]"
-)
-"""Who holds leases, and how many replicas vote. Not for free: every few seconds at most
-(show-ranges.md)."""
+RANGES = f"SHOW RANGES FROM DATABASE {DATABASE} WITH DETAILS"
+"""Among others `lease_holder_locality` and `voting_replicas` of each range. Not for free: every
+few seconds at most (show-ranges.md)."""
 
 GOALS = {SurvivalGoal.ZONE: "ZONE", SurvivalGoal.REGION: "REGION"}
 """There is no weaker goal: a commit always waits for a majority (multiregion-survival-goals.md)."""
+
+NO_WEAKER_GOAL = (
+    "survive: 'none' does not exist in CockroachDB, where a commit always waits for a majority: "
+    "say 'zone' or 'region'"
+)
 
 
 def create_database(regions: Sequence[str], goal: SurvivalGoal) -> str:

@@ -100,7 +100,7 @@ def compose(project: Project) -> dict[str, Any]:
         "name": project.name,
         "services": services,
         "networks": {name: {} for name in layout.networks},
-        "volumes": {name: {} for name in volumes},
+        "volumes": {name: {"labels": _labels(project)} for name in volumes},
     }
 
 
