@@ -278,7 +278,9 @@ class ComposeCluster:
             ]
         if read_only:
             query.append(f"options={quote('-c default_transaction_use_follower_reads=on')}")
-        return f"postgresql://{statements.USER}@{HOST}:{port}/{statements.DATABASE}?{'&'.join(query)}"
+        return (
+            f"postgresql://{statements.USER}@{HOST}:{port}/{statements.DATABASE}?{'&'.join(query)}"
+        )
 
     def status(self) -> ClusterStatus:
         """Ask every part, past the WAN. A second or so at most, whatever is broken."""
@@ -317,9 +319,7 @@ class ComposeCluster:
         return found
 
     def _look(self) -> Seen:
-        return look(
-            self.engine, self.settings.project, self.layout, self._watch, self._tls()
-        )
+        return look(self.engine, self.settings.project, self.layout, self._watch, self._tls())
 
     def _ask(self, node: Node) -> View:
         with self._operator.connect(node, timeout_ms=5000) as connection:
@@ -484,9 +484,7 @@ class ComposeCluster:
 
             with self._operator.connect(ready[0], timeout_ms=120_000) as connection:
                 database.set_survival_goal(connection, goal)
-            wait_until(
-                in_force, what=f"survival goal {goal}", timeout_s=GOAL_TIMEOUT_S, poll_s=1
-            )
+            wait_until(in_force, what=f"survival goal {goal}", timeout_s=GOAL_TIMEOUT_S, poll_s=1)
             self._watch.forget()
         self.settings = self.settings.model_copy(update={"survive": goal})
         self.settings.save(self.home)

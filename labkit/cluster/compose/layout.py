@@ -134,5 +134,7 @@ class Layout:
     @property
     def services(self) -> tuple[str, ...]:
         """Every service that stays up."""
-        in_regions = [name for region in self.topology.region_names for name in self.targets(region)]
+        in_regions = [
+            name for region in self.topology.region_names for name in self.targets(region)
+        ]
         return (*in_regions, *([WAN] if self.wan else []))

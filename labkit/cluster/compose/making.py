@@ -51,7 +51,6 @@ def make(
             )
 
 
-
 def _new(
     home: Path,
     topology: Topology,

@@ -15,6 +15,7 @@ from labkit.errors import ClusterError, MissingBinary, PortInUse
 
 OLDEST = (2, 17)
 """`up --wait` understands one-shot services from about there on."""
+OVERRIDE_FILE = "override.yml"
 NEXT_STEP = (
     "install Docker's Compose plugin, 2.17 or newer (https://docs.docker.com/compose/install/)"
 )
@@ -69,6 +70,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 class Compose:
     """Docker Compose on one project.
 
+    A file `override.yml` beside the Compose file is read after it, when there is one: a place for
+    other memory limits, say. labkit never writes it.
+
     Attributes:
         command: what runs it.
         name: the project.
@@ -102,6 +106,9 @@ class Compose:
 
     def _run(self, *arguments: str) -> str:
         argv = [*self.command, "--project-name", self.name, "--file", str(self.file)]
+        override = self.file.with_name(OVERRIDE_FILE)
+        if override.exists():
+            argv += ["--file", str(override)]
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("COMPOSE_")},
             "COMPOSE_PROGRESS": "quiet",

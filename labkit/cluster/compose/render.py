@@ -27,7 +27,7 @@ from labkit.cluster.compose.layout import (
     node_service,
 )
 from labkit.topology import Node
-from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Kind, Listener, LinkSettings, Plan
+from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Kind, LinkSettings, Listener, Plan
 
 DEFAULT_VERSION = "v25.4.17"
 """Long-term support until May 2027 (releases/index.md)."""
@@ -224,7 +224,10 @@ def _wan(project: Project) -> Service:
         "networks": list(layout.networks),
         "ports": [f"{HOST}:{layout.wan_control}:{WAN_CONTROL}"],
         "volumes": [
-            *(f"{source}/{part}:{inside}/{part}:ro" for part in ("__init__.py", "errors.py", "wan")),
+            *(
+                f"{source}/{part}:{inside}/{part}:ro"
+                for part in ("__init__.py", "errors.py", "wan")
+            ),
             f"./{WAN_FILE}:/etc/{WAN_FILE}:ro",
         ],
         "user": "65534:65534",

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psycopg
 
-import labkit
 from labkit.clock import wait_until
 from labkit.cluster.base import OnStage, State
 from labkit.cluster.cockroach import database, monitoring
@@ -123,10 +122,8 @@ class Starter:
         """Write what Compose reads. Nothing in it is secret; containers read it as other users."""
         folder = self.compose.file.parent
         folder.mkdir(mode=0o755, exist_ok=True)
-        package = str(Path(labkit.__file__).parent)
-        project = render.Project(
-            self.layout, self.settings.project, self.settings.lab_id, package
-        )
+        package = str(Path(__file__).parents[2])
+        project = render.Project(self.layout, self.settings.project, self.settings.lab_id, package)
         for name, text in render.files(project).items():
             write_whole(folder / name, text, mode=0o644)
         if self.layout.secure:

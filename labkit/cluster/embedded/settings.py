@@ -23,6 +23,7 @@ DEFAULT_PORT_BASE = 21000
 
 
 def labkit_version() -> str:
+    """The version of the package that is installed."""
     return version("labkit")
 
 
