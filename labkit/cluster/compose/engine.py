@@ -145,7 +145,7 @@ class Engine:
         try:
             with _clear_errors(name):
                 self._client.api.inspect_image(name)
-        except _Gone:
+        except _GoneError:
             return False
         return True
 
@@ -211,7 +211,7 @@ class Engine:
             task.result()
 
 
-class _Gone(ClusterError):
+class _GoneError(ClusterError):
     """What was asked about is not there."""
 
 
@@ -225,7 +225,7 @@ def _clear_errors(what: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise _Gone(f"Docker does not know {what}: {error.explanation}") from error
+        raise _GoneError(f"Docker does not know {what}: {error.explanation}") from error
     except APIError as error:
         raise ClusterError(f"Docker refuses {what}: {error.explanation or error}") from error
     except (DockerException, requests.RequestException, OSError) as error:
@@ -246,7 +246,8 @@ def _why_no_engine(error: BaseException) -> str:
     if any(isinstance(cause, FileNotFoundError) for cause in causes):
         return f"no Docker engine here: install Docker and start it, {embedded}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return f"the Docker engine is stopped: start Docker (`sudo systemctl start docker`), {embedded}"
+        start = "start Docker (`sudo systemctl start docker`)"
+        return f"the Docker engine is stopped: {start}, {embedded}"
     text = " ".join(str(error).split())
     return f"the Docker engine cannot be reached ({text}): check `docker info`, {embedded}"
 

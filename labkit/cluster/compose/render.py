@@ -234,7 +234,6 @@ def _wan(project: Project) -> Service:
         "read_only": True,
         "init": True,
         "stop_grace_period": "2s",
-        "ulimits": {"nofile": 65536},
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
     }
