@@ -258,8 +258,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     waiting: list[object] = [error]
     while waiting:
         one = waiting.pop()
-        if not isinstance(one, BaseException) or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        waiting += [one.__cause__, one.__context__, *one.args, getattr(one, "reason", None)]
+        if isinstance(one, tuple):
+            waiting += one
+        elif isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__cause__, one.__context__, *one.args, getattr(one, "reason", None)]

@@ -62,7 +62,7 @@ class Seen:
     def leader(self, region: str | None, home: str) -> Node | None:
         """The node with most leases of a region, else of the home region, else of all."""
         leaders = self.leaders()
-        for place in (region, home, None):
+        for place in (region or home, home, None):
             held = {n: count for n, count in leaders.items() if place in (None, n.region)}
             if held:
                 return max(held, key=lambda node: held[node])
