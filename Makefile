@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: env demo check test bench clean
+.PHONY: env demo check test test-cockroachdb bench clean
 env: $(VENV)/.stamp
 
 # uv installs (fetched by pip where the machine has none): seconds with a warm cache
@@ -33,6 +33,11 @@ test: check
 	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser
 # by itself: playwright leaves an event loop running in its thread
 	$(BIN)/pytest tests/browser
+
+# the contract with real images on the Docker Engine that answers; ends with a summary to paste
+test-cockroachdb: env
+	@$(BIN)/labkit doctor || true
+	$(BIN)/pytest -q -rA --tb=short tests/contract -k cockroachdb
 
 bench: env
 	$(BIN)/python -m bench

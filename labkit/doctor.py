@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
 import sys
 import webbrowser
 from collections.abc import Callable
@@ -21,12 +20,18 @@ from pathlib import Path
 
 import psutil
 
+from labkit.cluster.compose.engine import Engine
+from labkit.cluster.compose.project import find_compose
+from labkit.cluster.compose.render import DEFAULT_VERSION
+from labkit.cluster.compose.settings import VERSION_VARIABLE, images_asked_for
+from labkit.cluster.compose.starting import NODE_MIB
 from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.layout import HOST
 from labkit.cluster.embedded.processes import Identity
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
 from labkit.cluster.embedded.starting import FRESH_FREE_BYTES
 from labkit.errors import LabError, MissingBinary
+from labkit.topology import DEFAULT
 
 MIB = 1 << 20
 LAB_MEMORY_MIB = 650
@@ -47,8 +52,8 @@ class Feature(StrEnum):
     """Nine nodes as processes of this machine."""
     NOTEBOOKS = "notebooks"
     """`labkit run` and `labkit notebook`."""
-    CONTAINERS = "containers"
-    """What needs a Docker Engine."""
+    CONTAINERS = "cockroachdb"
+    """Nine nodes under Docker Compose."""
 
 
 class Level(StrEnum):
@@ -113,10 +118,8 @@ def diagnose(home: Path) -> Diagnosis:
         lambda: ports(home),
         notebook_extras,
         browser,
-        docker,
-        compose,
     ]
-    return Diagnosis(tuple(check() for check in checks))
+    return Diagnosis((*(check() for check in checks), *containers()))
 
 
 # the machine
@@ -281,37 +284,56 @@ def browser() -> Check:
     return Check("browser", Level.OK, found, "", ())
 
 
-def docker() -> Check:
-    """A Docker Engine that answers. Only the container backends need it."""
-    return _docker(
-        "Docker Engine",
-        "start Docker, or join its group",
-        "version",
-        "--format",
-        "{{.Server.Version}}",
+def containers() -> tuple[Check, ...]:
+    """A Docker engine that answers, its memory, the images, and Docker Compose."""
+    needed_for = (Feature.CONTAINERS,)
+    try:
+        engine = Engine.connect()
+        facts = engine.facts()
+    except LabError as error:
+        return (Check("Docker Engine", Level.FAIL, "none", f"{error}", needed_for), compose())
+    found = f"{facts.version} ({facts.system})"
+    return (
+        Check("Docker Engine", Level.OK, found, "", needed_for),
+        docker_memory(facts.memory_bytes),
+        images(engine),
+        compose(),
     )
+
+
+def docker_memory(memory_bytes: int) -> Check:
+    """What Docker has for nine CockroachDB nodes; each is limited to 1 GiB."""
+    nodes, have = len(DEFAULT.nodes), memory_bytes // MIB
+    needed_for, least = (Feature.CONTAINERS,), nodes * NODE_MIB
+    found = f"{have} MiB, nine CockroachDB nodes take at least {least} MiB"
+    if have < least:
+        advice = "give Docker more, or make a smaller --topology"
+        return Check("Docker memory", Level.FAIL, found, advice, needed_for)
+    if have < nodes * 1024:
+        return Check("Docker memory", Level.WARN, found, "nodes may be short of it", needed_for)
+    return Check("Docker memory", Level.OK, found, "", needed_for)
+
+
+def images(engine: Engine) -> Check:
+    """Whether the images that a new lab would run are there; else they are pulled."""
+    wanted = images_asked_for()
+    version = os.environ.get(VERSION_VARIABLE) or DEFAULT_VERSION
+    names = [f"{wanted['COCKROACH_IMAGE']}:{version}", wanted["HAPROXY_IMAGE"]]
+    names.append(wanted["PYTHON_IMAGE"])
+    missing = [name for name in names if not engine.has_image(name)]
+    needed_for = (Feature.CONTAINERS,)
+    if missing:
+        found = f"not here yet: {', '.join(missing)}"
+        return Check("images", Level.WARN, found, "`labkit up` pulls them", needed_for)
+    return Check("images", Level.OK, ", ".join(names), "", needed_for)
 
 
 def compose() -> Check:
-    """Docker's Compose plugin."""
-    return _docker(
-        "Docker Compose", "install Docker's Compose plugin", "compose", "version", "--short"
-    )
-
-
-def _docker(name: str, advice: str, *arguments: str) -> Check:
+    """Docker Compose, new enough."""
     needed_for = (Feature.CONTAINERS,)
-    client = shutil.which("docker")
-    if client is None:
-        return Check(name, Level.FAIL, "no docker on PATH", "install Docker", needed_for)
     try:
-        done = subprocess.run(
-            [client, *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return Check(name, Level.FAIL, f"{client} does not answer", "start Docker", needed_for)
-    answer = done.stdout.strip()
-    if done.returncode != 0 or not answer:
-        said = (done.stderr.strip().splitlines() or ["no answer"])[0]
-        return Check(name, Level.FAIL, said, advice, needed_for)
-    return Check(name, Level.OK, answer, "", needed_for)
+        command, release = find_compose()
+    except LabError as error:
+        return Check("Docker Compose", Level.FAIL, "none", f"{error}", needed_for)
+    program = " ".join([Path(command[0]).name, *command[1:]])
+    return Check("Docker Compose", Level.OK, f"{release} ({program})", "", needed_for)

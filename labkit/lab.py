@@ -26,7 +26,7 @@ def connect(backend: str | None = None, *, on_stage: OnStage = print) -> Cluster
     """The lab for a notebook: attaches to the one that is there, or makes one; in service.
 
     Args:
-        backend: "embedded"; None takes the lab that is there whatever its backend.
+        backend: "embedded" or "cockroachdb"; None takes the lab that is there whatever its backend.
         on_stage: called with a line while something is started.
 
     Raises:

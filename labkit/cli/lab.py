@@ -30,7 +30,13 @@ class OnOff(StrEnum):
 
 
 def up(
-    backend: Annotated[str, typer.Option(help="The engine.")] = "embedded",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The engine: embedded, or cockroachdb under Docker Compose (default: embedded).",
+        ),
+    ] = None,
     wan: Annotated[
         OnOff | None, typer.Option(help="Keep the regions apart by real delays (default: on).")
     ] = None,
@@ -44,6 +50,10 @@ def up(
     ] = None,
     port_base: Annotated[
         int | None, typer.Option(help="The first of the 1000 ports that the lab may use.")
+    ] = None,
+    secure: Annotated[
+        bool | None,
+        typer.Option("--secure", help="With certificates and a password (cockroachdb only)."),
     ] = None,
 ) -> None:
     """Start the lab, or attach to the one that runs; returns when every part is in service.
@@ -59,6 +69,7 @@ def up(
         survive=survive,
         wan=None if wan is None else wan is OnOff.ON,
         port_base=port_base,
+        secure=secure,
     )
     with Stages() as on_stage:
         bring_up(cluster, on_stage)

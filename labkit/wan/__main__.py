@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import resource
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -56,15 +58,28 @@ def main() -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m labkit.wan", description=__doc__)
     parser.add_argument("plan", type=Path, help="a file as labkit.wan.plan.Plan.save writes it")
+    parser.add_argument(
+        "--token-variable",
+        metavar="NAME",
+        help="take the token from this environment variable instead of the file; when it is "
+        "empty, nobody can use the control API",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     raise_open_files_limit()
     try:
-        asyncio.run(run(Plan.load(arguments.plan)))
+        asyncio.run(run(Plan.load(arguments.plan, _token(arguments.token_variable))))
     except LabError as error:
         print(f"labkit.wan: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _token(variable: str | None) -> str | None:
+    """The token that an environment variable holds, one at random when it holds none."""
+    if variable is None:
+        return None
+    return os.environ.get(variable) or secrets.token_urlsafe(24)
 
 
 if __name__ == "__main__":

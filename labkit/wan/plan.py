@@ -243,8 +243,11 @@ class Plan:
             json.dump(self.to_json(), file, indent=1)
 
     @classmethod
-    def load(cls, path: Path) -> Plan:
+    def load(cls, path: Path, token: str | None = None) -> Plan:
         """Read a plan from a file.
+
+        Args:
+            token: to be used instead of the file's, which then need not have one.
 
         Raises:
             BadInput: the file cannot be read, or a key in it is refused; names it.
@@ -253,6 +256,8 @@ class Plan:
             data = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise BadInput(f"{path}: {error}") from error
+        if token is not None and isinstance(data, dict):
+            data = {**data, "token": token}
         try:
             return cls.from_json(data)
         except BadInput as error:

@@ -85,11 +85,12 @@ def test_up_starts_the_lab_as_it_is_by_default(
     done = labkit("up")
     assert done.exit_code == 0
     assert created == {
-        "backend": "embedded",
+        "backend": None,
         "topology": None,
         "survive": None,
         "wan": None,
         "port_base": None,
+        "secure": None,
     }
     assert stopped.status().healthy
     assert "9 nodes in 3 regions are in service, the primary is us-west-2/1" in done.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typer.testing import CliRunner
 
 from labkit import doctor
 from labkit.cli.app import app
+from labkit.cluster.compose.engine import NoEngine
 from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Settings
@@ -195,36 +195,49 @@ def test_no_browser_is_only_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.browser().needed_for == ()
 
 
-def docker_says(monkeypatch: pytest.MonkeyPatch, code: int, stdout: str, stderr: str) -> None:
-    done = subprocess.CompletedProcess([], code, stdout, stderr)
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/docker")
-    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: done)
+# containers
+
+
+def engine(*images: str, memory_bytes: int = 64 << 30) -> Any:
+    facts = SimpleNamespace(version="28.2.2", memory_bytes=memory_bytes, system="Debian")
+    return SimpleNamespace(facts=lambda: facts, has_image=lambda name: name in images)
 
 
 def test_a_docker_that_answers_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    docker_says(monkeypatch, 0, "28.2.2\n", "")
-    assert doctor.docker() == Check("Docker Engine", Level.OK, "28.2.2", "", (Feature.CONTAINERS,))
-
-
-@pytest.mark.parametrize(("code", "stdout"), [(1, ""), (1, "28.2.2"), (0, "")])
-def test_a_docker_client_without_an_engine_is_not_enough(
-    monkeypatch: pytest.MonkeyPatch, code: int, stdout: str
-) -> None:
-    docker_says(monkeypatch, code, stdout, "Cannot connect to the daemon\nmore\n")
-    check = doctor.docker()
-    assert (check.level, check.found) == (Level.FAIL, "Cannot connect to the daemon")
-
-
-def test_a_docker_that_hangs_is_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(*args: object, **kwargs: object) -> None:
-        raise subprocess.TimeoutExpired("docker", 10)
-
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/docker")
-    monkeypatch.setattr("subprocess.run", hang)
-    assert "does not answer" in doctor.compose().found
+    monkeypatch.setattr(doctor.Engine, "connect", lambda: engine())
+    found = {check.name: check for check in doctor.containers()}
+    assert found["Docker Engine"].found == "28.2.2 (Debian)"
+    assert found["Docker memory"].level is Level.OK
+    assert found["images"].level is Level.WARN
+    assert "cockroachdb/cockroach:v25" in found["images"].found
 
 
 def test_no_docker_at_all_blocks_only_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    check = doctor.docker()
+    def none() -> None:
+        raise NoEngine("no Docker engine here: install Docker and start it")
+
+    monkeypatch.setattr(doctor.Engine, "connect", none)
+    check = doctor.containers()[0]
     assert (check.level, check.needed_for) == (Level.FAIL, (Feature.CONTAINERS,))
+    assert "install Docker" in check.advice
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "level"), [(3599, Level.FAIL), (3600, Level.WARN), (9216, Level.OK)]
+)
+def test_memory_that_docker_lacks_is_said(memory_mib: int, level: Level) -> None:
+    assert doctor.docker_memory(memory_mib << 20).level is level
+
+
+def test_a_compose_that_is_missing_blocks_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise MissingBinary("no Docker Compose on this machine")
+
+    monkeypatch.setattr(doctor, "find_compose", none)
+    assert doctor.compose().level is Level.FAIL
+    assert doctor.compose().needed_for == (Feature.CONTAINERS,)
+
+
+def test_a_compose_that_answers_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_compose", lambda: (["/usr/bin/docker", "compose"], "2.40.3"))
+    assert doctor.compose().found == "2.40.3 (docker compose)"

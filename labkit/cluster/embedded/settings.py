@@ -22,7 +22,8 @@ DEFAULT_PORT_BASE = 21000
 """Below the ports the kernel hands out by itself (32768 and up on Linux)."""
 
 
-def _labkit_version() -> str:
+def labkit_version() -> str:
+    """The version of the package that is installed."""
     return version("labkit")
 
 
@@ -32,7 +33,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: int = FORMAT
-    labkit: str = Field(default_factory=_labkit_version)
+    labkit: str = Field(default_factory=labkit_version)
     backend: str = "embedded"
     lab_id: str = Field(default_factory=lambda: secrets.token_hex(8))
     topology: Topology = DEFAULT
@@ -58,7 +59,7 @@ class Settings(BaseModel):
             if found.format != FORMAT or found.backend != "embedded":
                 raise LabMismatch(
                     f"the lab in {home} is of labkit {found.labkit} ({found.backend}, state format "
-                    f"{found.format}), this is labkit {_labkit_version()} (state format {FORMAT}): "
+                    f"{found.format}), this is labkit {labkit_version()} (state format {FORMAT}): "
                     "stop it with that version, or set LABKIT_HOME to another folder"
                 )
             return cls.model_validate_json(text)

@@ -1,0 +1,10 @@
+"""What is CockroachDB, whoever runs it: containers today, plain processes some other day.
+
+program     command lines of the `cockroach` program
+haproxy     a region's load balancer in front of the nodes
+statements  every SQL statement the backend itself sends
+database    those statements, sent: database and regions, survival goal, who holds leases
+monitoring  what a node and a balancer say over HTTP
+
+The documentation meant is CockroachDB's for v25.4; each rule names its page.
+"""

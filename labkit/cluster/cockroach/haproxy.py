@@ -1,0 +1,121 @@
+"""A region's load balancer in front of CockroachDB. Pure functions.
+
+After what `cockroach gen haproxy` writes (cockroach-gen.md, v25.4), with what it lacks: nodes of
+the region first, others only while it has none, the nearest first; and a node that is marked down
+loses its sessions, so that clients notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A node as one balancer dials it."""
+
+    name: str
+    host: str
+    sql_port: int
+    health_port: int
+
+
+def configuration(
+    servers: Mapping[str, Sequence[Server]],
+    *,
+    sql_bind: str,
+    statistics_bind: str,
+    resolver: str | None,
+    secure: bool,
+) -> str:
+    """One balancer's configuration file. It holds no secret: the statistics can only be read.
+
+    Args:
+        servers: region -> its nodes, in the order in which regions are used.
+        sql_bind, statistics_bind: what HAProxy's `bind` takes.
+        resolver: host:port of a name server to ask again and again, None where hosts are
+            addresses.
+        secure: health checks speak TLS.
+    """
+    first, *_ = servers
+    options = ["inter 1s fall 2 rise 2 on-marked-down shutdown-sessions"]
+    if secure:
+        options.append("check-ssl verify none")  # a health check carries nothing
+    if resolver is not None:
+        # a container that is down has no name: start without it, and find it when it is back
+        options.append("resolvers names init-addr libc,none")
+    blocks = [
+        _GLOBAL,
+        "" if resolver is None else _RESOLVERS.format(resolver=resolver),
+        _frontend(list(servers), sql_bind),
+        *(_backend(region, nodes, options) for region, nodes in servers.items()),
+        _STATISTICS.format(bind=statistics_bind),
+    ]
+    heading = f"# {first}: nodes of the region, else of the nearest region that has one in service"
+    return "\n".join([heading, *(block for block in blocks if block)])
+
+
+_GLOBAL = """\
+global
+  maxconn 4096
+  nbthread 1
+  hard-stop-after 1s
+
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout check 2s
+  timeout queue 5s
+  timeout client 1h
+  timeout server 1h
+  retries 2
+  option redispatch
+  option clitcpka
+  option srvtcpka
+"""
+
+_RESOLVERS = """\
+resolvers names
+  nameserver docker {resolver}
+  resolve_retries 3
+  timeout resolve 1s
+  timeout retry 1s
+  hold valid 1s
+  hold nx 2s
+"""
+
+_STATISTICS = """\
+frontend statistics
+  bind {bind}
+  mode http
+  timeout client 10s
+  http-request deny unless METH_GET
+  stats enable
+  stats uri /
+"""
+
+
+def _frontend(regions: Sequence[str], bind: str) -> str:
+    rules = [f"  use_backend {region} if {{ nbsrv({region}) gt 0 }}" for region in regions[:-1]]
+    return "\n".join(
+        ["frontend sql", f"  bind {bind}", *rules, f"  default_backend {regions[-1]}", ""]
+    )
+
+
+def _backend(region: str, nodes: Sequence[Server], options: Sequence[str]) -> str:
+    servers = [
+        f"  server {node.name} {node.host}:{node.sql_port} check port {node.health_port}"
+        for node in nodes
+    ]
+    return "\n".join(
+        [
+            f"backend {region}",
+            "  balance roundrobin",
+            # 503 while a node drains, is decommissioned or sees no majority (health-endpoints.md)
+            "  option httpchk GET /health?ready=1",
+            f"  default-server {' '.join(options)}",
+            *servers,
+            "",
+        ]
+    )

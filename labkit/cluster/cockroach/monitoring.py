@@ -1,0 +1,97 @@
+"""What a node and a balancer say over HTTP.
+
+`/health?ready=1`, `/_status/vars`: monitoring-and-alerting.md and metrics.md, v25.4. Both answer
+without a login, in secure clusters too.
+"""
+
+from __future__ import annotations
+
+import csv
+import ssl
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from io import StringIO
+
+HOST = "127.0.0.1"
+TIMEOUT_S = 0.8
+"""For each read: a status takes about a second, whatever is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a node says about itself.
+
+    Attributes:
+        ready: it takes SQL clients.
+        detail: why not, empty when it does.
+    """
+
+    ready: bool
+    detail: str = ""
+
+
+def ready(port: int, tls: ssl.SSLContext | None = None) -> Ready:
+    """Ask a node whether it takes SQL clients."""
+    status, _ = get(port, "/health?ready=1", tls)
+    if status == 200:
+        return Ready(True)
+    if status is None:
+        return Ready(False, "it does not answer")
+    return Ready(False, f"it is not ready (HTTP {status}): no majority in reach, or it drains")
+
+
+def metrics(port: int, tls: ssl.SSLContext | None = None) -> dict[str, float]:
+    """A node's metrics, empty when it does not answer."""
+    status, text = get(port, "/_status/vars", tls)
+    return parse_metrics(text) if status == 200 else {}
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """Prometheus text; samples of one name (a store each) are added up. Labels are dropped."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        name = line.split("{")[0].split(" ")[0]
+        value = line.rpartition("}")[2] if "{" in line else line.partition(" ")[2]
+        try:
+            found[name] = found.get(name, 0.0) + float(value.split()[0])
+        except (ValueError, IndexError):
+            continue
+    return found
+
+
+def servers_up(stats_port: int) -> dict[str, list[str]] | None:
+    """What a balancer may use: for each backend the servers that are up. None: no answer."""
+    status, text = get(stats_port, "/;csv", None)
+    return parse_statistics(text) if status == 200 else None
+
+
+def parse_statistics(text: str) -> dict[str, list[str]]:
+    """HAProxy's statistics as CSV: for each backend the names of its servers that are up."""
+    up: dict[str, list[str]] = {}
+    for row in csv.DictReader(StringIO(text.lstrip("# "))):
+        if row["svname"] == "BACKEND":
+            up.setdefault(row["pxname"], [])
+        elif row["svname"] != "FRONTEND" and row["status"].startswith("UP"):
+            up.setdefault(row["pxname"], []).append(row["svname"])
+    return {name: servers for name, servers in up.items() if name != "statistics"}
+
+
+def get(
+    port: int, path: str, tls: ssl.SSLContext | None, timeout_s: float = TIMEOUT_S
+) -> tuple[int | None, str]:
+    """GET from this machine; the status is None when there was no answer."""
+    connection = (
+        HTTPConnection(HOST, port, timeout=timeout_s)
+        if tls is None
+        else HTTPSConnection(HOST, port, timeout=timeout_s, context=tls)
+    )
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except (OSError, HTTPException):
+        return None, ""
+    finally:
+        connection.close()

@@ -1,0 +1,111 @@
+"""Command lines of the `cockroach` program. Pure functions.
+
+The flags are those of cockroach-start.md, cockroach-init.md and cockroach-cert.md, v25.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from labkit.topology import Node
+
+SQL_PORT = 26257
+"""SQL and node-to-node traffic (cockroach-start.md, --listen-addr)."""
+HTTP_PORT = 8080
+"""DB Console, health and metrics (cockroach-start.md, --http-addr)."""
+CACHE = "64MiB"
+SQL_MEMORY = "128MiB"
+MAX_OFFSET = "250ms"
+"""Advised for multi-region SQL, because a write to a GLOBAL table waits about that long
+(global-tables.md, misc/multiregion-max-offset.md). All nodes must have the same."""
+
+
+def locality(node: Node) -> str:
+    """`region=us-west-2,zone=us-west-2a`. The same keys in the same order on every node."""
+    return f"region={node.region},zone={node.zone}"
+
+
+def start(
+    node: Node,
+    *,
+    advertise: str,
+    elsewhere: Mapping[str, str],
+    join: Sequence[str],
+    store: str,
+    certs: str | None,
+) -> list[str]:
+    """The arguments that start a node.
+
+    Args:
+        advertise: host:port that leads to the node from inside its region.
+        elsewhere: region -> host:port that leads to it from there; empty without a WAN.
+        join: whom it dials first; such addresses are dialled as they stand, so those in other
+            regions must be the WAN's.
+        store: its data directory.
+        certs: the folder with certificates, None for --insecure.
+    """
+    # the first entry whose tier the dialling node has gives the address, --advertise-addr is for
+    # all others (multi-region: NodeDescriptor.AddressForLocality)
+    by_region = ",".join(f"region={region}@{address}" for region, address in elsewhere.items())
+    return [
+        "start",
+        *_security(certs),
+        f"--store={store}",
+        f"--locality={locality(node)}",
+        f"--advertise-addr={advertise}",
+        *([f"--locality-advertise-addr={by_region}"] if by_region else []),
+        f"--join={','.join(join)}",
+        f"--cache={CACHE}",
+        f"--max-sql-memory={SQL_MEMORY}",
+        f"--max-offset={MAX_OFFSET}",
+        "--logtostderr=WARNING",  # so that the last words of a node can be read
+    ]
+
+
+def init(host: str, certs: str | None) -> list[str]:
+    """The arguments that make the nodes one cluster; `host` must be on their --join list."""
+    return ["init", *_security(certs), f"--host={host}"]
+
+
+ALREADY = "cluster has already been initialized"
+"""What `init` says, and fails with, when it is repeated: for us a success."""
+
+
+def _security(certs: str | None) -> list[str]:
+    return ["--insecure"] if certs is None else [f"--certs-dir={certs}"]
+
+
+def init_script(program: str, host: str, certs: str | None, tries: int = 90) -> str:
+    """A shell script around `init`: waits for the node, and may be repeated."""
+    command = " ".join([program, *init(host, certs)])
+    return f"""\
+tries={tries}
+while ! said=$({command} 2>&1); do
+  case "$said" in *"{ALREADY}"*) break ;; esac
+  tries=$((tries - 1))
+  if [ "$tries" -le 0 ]; then echo "$said" >&2; exit 1; fi
+  sleep 1
+done
+echo "$said"
+"""
+
+
+def certificates_script(program: str, certs: str, authority: str, names: Sequence[str]) -> str:
+    """A shell script that makes the certificates once: authority, nodes, the user root.
+
+    One node certificate serves all nodes: it names every address that anybody dials
+    (cockroach-cert.md; a certificate may hold any number of names).
+
+    Args:
+        certs: the folder for what nodes and clients need.
+        authority: the folder for the authority's key, which nobody else mounts.
+        names: host names and addresses of nodes, balancers and the WAN.
+    """
+    common = f"--certs-dir={certs} --ca-key={authority}/ca.key"
+    return f"""\
+set -e
+if [ -f {certs}/client.root.key ]; then echo "the certificates are there"; exit 0; fi
+{program} cert create-ca {common} --allow-ca-key-reuse --overwrite
+{program} cert create-node {" ".join(names)} {common} --overwrite
+{program} cert create-client root {common} --overwrite
+"""

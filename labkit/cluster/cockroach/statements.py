@@ -1,0 +1,96 @@
+"""Every SQL statement that the backend itself sends, in one place.
+
+The trading application's own are in sql/cockroachdb and labkit/trading. `examples` gives each
+with sample names, so that a test can hold all of them against CockroachDB's documented grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from labkit.topology import SurvivalGoal
+
+DATABASE = "trading"
+USER = "trader"
+SUPERUSER = "root"
+
+PING = "SELECT 1"
+VERSION = "SELECT version()"
+CLUSTER_REGIONS = "SHOW REGIONS FROM CLUSTER"
+DATABASES = "SHOW DATABASES"
+CREATE_USER = f"CREATE USER IF NOT EXISTS {USER}"
+OWN_DATABASE = f"ALTER DATABASE {DATABASE} OWNER TO {USER}"
+SURVIVAL_GOAL = f"SHOW SURVIVAL GOAL FROM DATABASE {DATABASE}"
+"""Two columns: the database's name, and `zone` or `region`."""
+RANGES = f"SHOW RANGES FROM DATABASE {DATABASE} WITH DETAILS"
+"""Among others `lease_holder_locality` and `voting_replicas` of each range. Not for free: every
+few seconds at most (show-ranges.md)."""
+
+GOALS = {SurvivalGoal.ZONE: "ZONE", SurvivalGoal.REGION: "REGION"}
+"""There is no weaker goal: a commit always waits for a majority (multiregion-survival-goals.md)."""
+
+NO_WEAKER_GOAL = (
+    "survive: 'none' does not exist in CockroachDB, where a commit always waits for a majority: "
+    "say 'zone' or 'region'"
+)
+
+
+def create_database(regions: Sequence[str], goal: SurvivalGoal) -> str:
+    """The database with its regions and survival goal at once; the first region is the primary.
+
+    In this order of clauses; SURVIVE before there are regions is an error (create-database.md).
+    """
+    first, *others = (identifier(region) for region in regions)
+    more = f" REGIONS {', '.join(others)}" if others else ""
+    return (
+        f"CREATE DATABASE IF NOT EXISTS {DATABASE} PRIMARY REGION {first}{more}"
+        f" SURVIVE {GOALS[goal]} FAILURE"
+    )
+
+
+def survive(goal: SurvivalGoal) -> str:
+    """Change what a commit waits for."""
+    return f"ALTER DATABASE {DATABASE} SURVIVE {GOALS[goal]} FAILURE"
+
+
+def set_password(password: str) -> str:
+    """The application's password, in a secure cluster."""
+    return f"ALTER USER {USER} WITH PASSWORD {literal(password)}"
+
+
+def set_licence(organization: str, key: str) -> tuple[str, str]:
+    """A licence key (licensing-faqs.md). A trial or free key needs telemetry to stay on."""
+    return (
+        f"SET CLUSTER SETTING cluster.organization = {literal(organization)}",
+        f"SET CLUSTER SETTING enterprise.license = {literal(key)}",
+    )
+
+
+def identifier(name: str) -> str:
+    """A name in quotes: region names have dashes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text in quotes. Statements of this kind take no placeholders."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def examples() -> tuple[str, ...]:
+    """Every statement, with sample names."""
+    regions = ("us-west-2", "us-east-1", "eu-west-1")
+    return (
+        PING,
+        VERSION,
+        CLUSTER_REGIONS,
+        DATABASES,
+        CREATE_USER,
+        OWN_DATABASE,
+        SURVIVAL_GOAL,
+        RANGES,
+        create_database(regions, SurvivalGoal.REGION),
+        create_database(regions[:1], SurvivalGoal.ZONE),
+        *(survive(goal) for goal in GOALS),
+        set_password("it's"),
+        *set_licence("an organization", "a key"),
+    )

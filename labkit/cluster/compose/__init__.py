@@ -1,0 +1,11 @@
+"""CockroachDB under Docker Compose: nine nodes, a HAProxy a region, the WAN, in containers.
+
+layout    names and ports, computed from the settings
+render    what Compose and HAProxy are given; pure
+settings  what a lab was made with, and its secrets
+engine    the Docker engine, through its SDK
+project   the Compose project: `docker compose` of this lab, and who owns its name
+starting  the stages between nothing and a lab in service
+status    what it looks like from outside
+cluster   all of it behind labkit.cluster.base
+"""

@@ -1,0 +1,266 @@
+"""The Docker engine, through its SDK: containers of one Compose project, and clear errors.
+
+`docker.from_env` of 7.2 follows DOCKER_HOST, then DOCKER_CONTEXT, then the current context.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+
+from labkit.cluster.base import State
+from labkit.cluster.compose.layout import LAB_LABEL
+from labkit.errors import ClusterError, MissingBinary
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+VOLUME_LABEL = "com.docker.compose.volume"
+TIMEOUT_S = 75
+"""Longer than the longest grace period of a stop."""
+STATES = {"running": State.RUNNING, "paused": State.PAUSED}
+
+
+class NoEngine(MissingBinary):
+    """There is no Docker engine, or this user may not use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of a Compose project, as a list shows it.
+
+    Attributes:
+        raw_state: Docker's own word: created, running, paused, restarting, exited, dead.
+        status: Docker's words for people: "Up 2 minutes (healthy)", "Exited (137) 3 seconds ago".
+        lab: the lab it is labelled with, empty when labkit did not make it.
+    """
+
+    id: str
+    service: str
+    raw_state: str
+    status: str
+    lab: str
+
+    @property
+    def state(self) -> State:
+        """As labkit says it."""
+        return STATES.get(self.raw_state, State.DOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a Docker engine says about itself."""
+
+    version: str
+    memory_bytes: int
+    system: str
+
+
+class Engine:
+    """A Docker engine that answers."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls) -> Self:
+        """The engine that the `docker` program would use.
+
+        Raises:
+            NoEngine: there is none, it does not run, or this user may not use it.
+        """
+        try:
+            client = docker.from_env(timeout=TIMEOUT_S, max_pool_size=32)
+            client.ping()
+        except (DockerException, requests.RequestException, OSError) as error:
+            raise NoEngine(_why_no_engine(error)) from error
+        return cls(client)
+
+    # looking
+
+    def facts(self) -> Facts:
+        """Version, memory and system."""
+        with _clear_errors("the engine"):
+            found = self._client.info()
+        return Facts(
+            version=str(found.get("ServerVersion", "unknown")),
+            memory_bytes=int(found.get("MemTotal", 0)),
+            system=str(found.get("OperatingSystem", "unknown")),
+        )
+
+    def containers(self, project: str) -> dict[str, Container]:
+        """The containers of a Compose project, by service; one request."""
+        with _clear_errors(f"the containers of {project}"):
+            rows = self._client.api.containers(
+                all=True, filters={"label": f"{PROJECT_LABEL}={project}"}
+            )
+        found = {}
+        for row in rows:
+            labels = row.get("Labels") or {}
+            service = labels.get(SERVICE_LABEL, "")
+            found[service] = Container(
+                id=row["Id"],
+                service=service,
+                raw_state=row.get("State", ""),
+                status=row.get("Status", ""),
+                lab=labels.get(LAB_LABEL, ""),
+            )
+        return found
+
+    def pid(self, container: Container) -> int | None:
+        """The process id of a container's first process, as the engine's machine counts them."""
+        try:
+            with _clear_errors(container.service):
+                state = self._client.api.inspect_container(container.id)["State"]
+        except ClusterError:
+            return None
+        return int(state["Pid"]) or None
+
+    def exit_code(self, container: Container) -> int | None:
+        """The exit code of a container that has ended."""
+        with _clear_errors(container.service):
+            state = self._client.api.inspect_container(container.id)["State"]
+        return int(state["ExitCode"]) if state["Status"] == "exited" else None
+
+    def last_words(self, container: Container, lines: int = 3) -> str:
+        """The last log lines of a container, on one line; a word when there are none."""
+        try:
+            with _clear_errors(container.service):
+                text = self._client.api.logs(container.id, tail=lines, stdout=True, stderr=True)
+        except ClusterError as error:
+            return f"(its log cannot be read: {error})"
+        words = " | ".join(line.strip() for line in text.decode(errors="replace").splitlines())
+        return words or "(it said nothing)"
+
+    def has_image(self, name: str) -> bool:
+        """Whether an image is there."""
+        try:
+            with _clear_errors(name):
+                self._client.api.inspect_image(name)
+        except _GoneError:
+            return False
+        return True
+
+    def volumes(self, project: str) -> dict[str, str]:
+        """The volumes of a Compose project, as its file names them, and the lab of each."""
+        with _clear_errors(f"the volumes of {project}"):
+            found = self._client.api.volumes(filters={"label": f"{PROJECT_LABEL}={project}"})
+        labels = [volume.get("Labels") or {} for volume in found.get("Volumes") or []]
+        return {str(one.get(VOLUME_LABEL, "")): str(one.get(LAB_LABEL, "")) for one in labels}
+
+    def read_files(self, container: Container, folder: str) -> dict[str, bytes]:
+        """The files of a folder in a container, by name."""
+        with _clear_errors(container.service):
+            chunks, _ = self._client.api.get_archive(container.id, folder)
+            archive = io.BytesIO(b"".join(chunks))
+        found = {}
+        with tarfile.open(fileobj=archive) as tar:
+            for member in tar.getmembers():
+                file = tar.extractfile(member) if member.isfile() else None
+                if file is not None:
+                    found[member.name.rpartition("/")[2]] = file.read()
+        return found
+
+    # doing, to all of them at once
+
+    def kill(self, containers: Iterable[Container]) -> None:
+        """SIGKILL, to what runs or is paused."""
+        alive = [c for c in containers if c.state is not State.DOWN]
+        self._each(alive, lambda c: self._client.api.kill(c.id, "SIGKILL"))
+
+    def stop(self, containers: Iterable[Container], timeout_s: int) -> None:
+        """SIGTERM, and SIGKILL after `timeout_s`."""
+        alive = [c for c in containers if c.state is not State.DOWN]
+        self._each(alive, lambda c: self._client.api.stop(c.id, timeout=timeout_s))
+
+    def pause(self, containers: Iterable[Container]) -> None:
+        """Freeze what runs."""
+        running = [c for c in containers if c.state is State.RUNNING]
+        self._each(running, lambda c: self._client.api.pause(c.id))
+
+    def unpause(self, containers: Iterable[Container]) -> None:
+        """Thaw what is frozen."""
+        paused = [c for c in containers if c.state is State.PAUSED]
+        self._each(paused, lambda c: self._client.api.unpause(c.id))
+
+    def start(self, containers: Iterable[Container]) -> None:
+        """Start what is down."""
+        down = [c for c in containers if c.state is State.DOWN]
+        self._each(down, lambda c: self._client.api.start(c.id))
+
+    def _each(self, containers: Sequence[Container], act: Callable[[Container], object]) -> None:
+        """Do it to all of them at the same time; the first error after all are done."""
+        if not containers:
+            return
+
+        def one(container: Container) -> None:
+            with _clear_errors(container.service):
+                act(container)
+
+        with ThreadPoolExecutor(len(containers)) as pool:
+            tasks = [pool.submit(one, container) for container in containers]
+        for task in tasks:
+            task.result()
+
+
+class _GoneError(ClusterError):
+    """What was asked about is not there."""
+
+
+@contextmanager
+def _clear_errors(what: str) -> Iterator[None]:
+    """Turn what the SDK raises into one line.
+
+    Raises:
+        ClusterError: the engine refuses, or does not answer.
+    """
+    try:
+        yield
+    except NotFound as error:
+        raise _GoneError(f"Docker does not know {what}: {error.explanation}") from error
+    except APIError as error:
+        raise ClusterError(f"Docker refuses {what}: {error.explanation or error}") from error
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise ClusterError(
+            f"the Docker engine does not answer ({what}): is it still running? `docker info`"
+        ) from error
+
+
+def _why_no_engine(error: BaseException) -> str:
+    """Why the engine cannot be used, and the next step."""
+    causes = list(_causes(error))
+    embedded = "or use the engine that needs no Docker: `labkit up --backend embedded`"
+    if any(isinstance(cause, PermissionError) for cause in causes):
+        return (
+            "this user may not use Docker's socket: `sudo usermod -aG docker $USER`, then log in "
+            f"again; {embedded}"
+        )
+    if any(isinstance(cause, FileNotFoundError) for cause in causes):
+        return f"no Docker engine here: install Docker and start it, {embedded}"
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        start = "start Docker (`sudo systemctl start docker`)"
+        return f"the Docker engine is stopped: {start}, {embedded}"
+    text = " ".join(str(error).split())
+    return f"the Docker engine cannot be reached ({text}): check `docker info`, {embedded}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what is behind it: the SDK wraps urllib3, which wraps the socket's error."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, tuple):
+            waiting += one
+        elif isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__cause__, one.__context__, *one.args, getattr(one, "reason", None)]

@@ -1,0 +1,177 @@
+"""What a lab in containers looks like from outside, at one moment."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from labkit.cluster.base import (
+    ClusterStatus,
+    LinkStatus,
+    NodeStatus,
+    Role,
+    ServiceStatus,
+    State,
+)
+from labkit.cluster.cockroach import monitoring
+from labkit.cluster.cockroach.monitoring import Ready
+from labkit.cluster.cockroach.view import View, Watch
+from labkit.cluster.compose.engine import Container, Engine
+from labkit.cluster.compose.layout import WAN, Layout, balancer_service, node_service
+from labkit.errors import LabError
+from labkit.topology import Node
+from labkit.wan.client import WanClient
+
+Links = tuple[LinkStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Containers, what their nodes say, and who leads.
+
+    Attributes:
+        containers: by service; what was removed is absent.
+        nodes: what each node says about itself; only running ones were asked.
+        view: None when no node could be asked.
+    """
+
+    containers: Mapping[str, Container]
+    nodes: Mapping[Node, Ready]
+    view: View | None
+
+    def state(self, service: str) -> State:
+        """Of a service's container."""
+        container = self.containers.get(service)
+        return State.DOWN if container is None else container.state
+
+    @property
+    def ready(self) -> tuple[Node, ...]:
+        """The nodes that take SQL clients."""
+        return tuple(node for node, said in self.nodes.items() if said.ready)
+
+    def leaders(self) -> dict[Node, int]:
+        """How many leases each ready node holds; before there are tables, who would hold them."""
+        if self.view is None or not self.ready:
+            return {}
+        if not self.view.leases.held:
+            return {self.ready[0]: 0}
+        return {n: count for n, count in self.view.leases.held.items() if n in self.ready}
+
+    def leader(self, region: str | None, home: str) -> Node | None:
+        """The node with most leases of a region, else of the home region, else of all."""
+        leaders = self.leaders()
+        for place in (region or home, home, None):
+            held = {n: count for n, count in leaders.items() if place in (None, n.region)}
+            if held:
+                return max(held, key=lambda node: held[node])
+        return None
+
+
+def look(
+    engine: Engine, project: str, layout: Layout, watch: Watch, tls: ssl.SSLContext | None
+) -> Seen:
+    """Ask Docker, then every running node, then one node who leads. A second at most."""
+    containers = engine.containers(project)
+    running = [
+        node
+        for node in layout.topology.nodes
+        if (c := containers.get(node_service(node))) and c.state is State.RUNNING
+    ]
+    nodes: dict[Node, Ready] = {}
+    if running:
+        with ThreadPoolExecutor(len(running)) as pool:
+            said = pool.map(lambda node: monitoring.ready(layout.console(node), tls), running)
+            nodes = dict(zip(running, said, strict=True))
+    ready = [node for node, answer in nodes.items() if answer.ready]
+    view = watch.look(frozenset(ready), ready[0] if ready else None)
+    return Seen(containers, nodes, view)
+
+
+def cluster_status(
+    seen: Seen, engine: Engine, layout: Layout, wan: WanClient | None
+) -> ClusterStatus:
+    """The rest: process ids, balancers, links; all at the same time."""
+    regions = layout.topology.region_names
+    with ThreadPoolExecutor(8) as pool:
+        links = pool.submit(_links, wan, seen.state(WAN))
+        pids = dict(
+            zip(seen.containers, pool.map(engine.pid, seen.containers.values()), strict=True)
+        )
+        balancers = tuple(pool.map(lambda r: _balancer(seen, layout, r, pids.get), regions))
+    found = links.result()
+    leaders = seen.leaders()
+    coordinators: tuple[ServiceStatus, ...] = ()
+    if wan is not None:
+        state = seen.state(WAN)
+        answers = found is not None
+        detail = "" if answers else ("it does not answer" if state is State.RUNNING else state)
+        ports = {"control": layout.wan_control}
+        coordinators = (ServiceStatus(WAN, "", state, answers, pids.get(WAN), ports, detail),)
+    return ClusterStatus(
+        backend="cockroachdb",
+        survival_goal=seen.view.goal if seen.view else None,
+        wan=wan is not None,
+        nodes=tuple(
+            _node(seen, node, pids.get(node_service(node)), leaders)
+            for node in layout.topology.nodes
+        ),
+        balancers=balancers,
+        coordinators=coordinators,
+        links=found or (),
+    )
+
+
+def _node(seen: Seen, node: Node, pid: int | None, leaders: Mapping[Node, int]) -> NodeStatus:
+    state = seen.state(node_service(node))
+    said = seen.nodes.get(node, Ready(False, state.value))
+    role = Role.UNKNOWN
+    if said.ready and seen.view is not None:
+        role = Role.PRIMARY if node in leaders else Role.REPLICA
+    return NodeStatus(
+        name=node.name,
+        region=node.region,
+        role=role,
+        state=state,
+        healthy=said.ready and state is State.RUNNING,
+        pid=pid,
+        detail=said.detail,
+    )
+
+
+def _balancer(
+    seen: Seen, layout: Layout, region: str, pid: Callable[[str], int | None]
+) -> ServiceStatus:
+    service = balancer_service(region)
+    state = seen.state(service)
+    detail = state.value
+    if state is State.RUNNING:
+        up = monitoring.servers_up(layout.statistics(region))
+        if up is None:
+            detail = "it does not answer"
+        else:
+            detail = "" if any(up.values()) else "it sees no node in service"
+    return ServiceStatus(
+        name=f"lb:{region}",
+        region=region,
+        state=state,
+        healthy=not detail,
+        pid=pid(service),
+        ports={"sql": layout.balancer(region), "statistics": layout.statistics(region)},
+        detail=detail,
+    )
+
+
+def _links(wan: WanClient | None, state: State) -> Links | None:
+    """The WAN's links as it says; None without a WAN, or when it does not answer."""
+    if wan is None or state is not State.RUNNING:
+        return None
+    try:
+        links = wan.links()
+    except LabError:
+        return None
+    return tuple(
+        LinkStatus(link.source, link.target, link.delay_ms, link.jitter_ms, link.cut)
+        for link in links
+    )

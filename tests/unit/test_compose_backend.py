@@ -1,0 +1,440 @@
+"""The CockroachDB backend without Docker: settings, parsing, and what it says when things fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+from docker.errors import APIError, DockerException
+
+import labkit.cluster
+from labkit.cluster.base import State
+from labkit.cluster.cockroach import database, monitoring, program
+from labkit.cluster.cockroach.database import Leases
+from labkit.cluster.cockroach.monitoring import Ready
+from labkit.cluster.cockroach.view import View, Watch
+from labkit.cluster.compose import project
+from labkit.cluster.compose.cluster import ComposeCluster
+from labkit.cluster.compose.engine import Container, Engine, NoEngine
+from labkit.cluster.compose.layout import node_service
+from labkit.cluster.compose.settings import Settings
+from labkit.cluster.compose.status import Seen
+from labkit.errors import (
+    BadInput,
+    ClusterError,
+    LabError,
+    LabMismatch,
+    MissingBinary,
+    NotReady,
+    PortInUse,
+    TopologyError,
+)
+from labkit.topology import DEFAULT, Node, SurvivalGoal
+
+WEST, EAST, EU = (DEFAULT.nodes_of(region)[0] for region in DEFAULT.region_names)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "lab"))
+    monkeypatch.delenv("COCKROACH_VERSION", raising=False)
+    return tmp_path / "lab"
+
+
+# settings
+
+
+def test_a_lab_is_found_again_as_it_was_made(home: Path) -> None:
+    made = labkit.cluster.create("cockroachdb", wan=False, port_base=30000)
+    found = labkit.cluster.attach()
+    assert isinstance(made, ComposeCluster)
+    assert isinstance(found, ComposeCluster)
+    assert found.settings == made.settings
+    assert json.loads((home / "lab.json").read_text())["backend"] == "cockroachdb"
+    assert not found.settings.wan
+
+
+@pytest.mark.parametrize("other", [{"wan": False}, {"port_base": 30000}, {"secure": True}])
+def test_another_setting_than_the_labs_is_refused(home: Path, other: dict[str, Any]) -> None:
+    labkit.cluster.create("cockroachdb")
+    with pytest.raises(LabMismatch, match="down --purge"):
+        labkit.cluster.create("cockroachdb", **other)
+
+
+def test_another_version_than_the_labs_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labkit.cluster.create("cockroachdb")
+    monkeypatch.setenv("COCKROACH_VERSION", "v26.2.0")
+    with pytest.raises(LabMismatch, match="another version"):
+        labkit.cluster.create()
+
+
+def test_another_backend_than_the_labs_is_refused(home: Path) -> None:
+    labkit.cluster.create("cockroachdb")
+    with pytest.raises(LabMismatch, match="cockroachdb backend"):
+        labkit.cluster.create("embedded")
+    assert isinstance(labkit.cluster.create(), ComposeCluster)
+
+
+def test_a_goal_weaker_than_a_majority_does_not_exist(home: Path) -> None:
+    with pytest.raises(TopologyError, match="always waits for a majority"):
+        labkit.cluster.create("cockroachdb", survive=SurvivalGoal.NONE)
+
+
+def test_the_embedded_backend_cannot_be_secured(home: Path) -> None:
+    with pytest.raises(BadInput, match="--secure"):
+        labkit.cluster.create("embedded", secure=True)
+    assert not home.exists()
+
+
+def test_a_second_lab_has_a_project_of_its_own(home: Path, tmp_path: Path) -> None:
+    first = ComposeCluster.create(tmp_path / "one").settings
+    second = ComposeCluster.create(tmp_path / "two").settings
+    assert len({first.project, second.project, "labkit"}) == 3
+
+
+def test_dsns_differ_and_hold_no_password(home: Path) -> None:
+    for lab in (
+        ComposeCluster.create(home / "insecure"),
+        ComposeCluster.create(home / "secure", secure=True),
+    ):
+        assert lab.secrets.trader not in lab.dsn("us-west-2")
+        assert "follower_reads" in lab.dsn("us-west-2", read_only=True)
+        assert "follower_reads" not in lab.dsn("us-west-2")
+    assert "passfile=" in lab.dsn("us-west-2")
+
+
+# parsing
+
+
+METRICS = """\
+# HELP replicas_leaseholders Number of lease holders
+# TYPE replicas_leaseholders gauge
+replicas_leaseholders{store="1",node_id="1"} 21
+replicas_leaseholders{store="2",node_id="1"} 2
+liveness_livenodes{node_id="1"} 9
+ranges_unavailable 0
+sql_service_latency_bucket{le="1e+06"} 1.5e+3
+"""
+
+
+def test_metrics_of_all_stores_are_added_up() -> None:
+    found = monitoring.parse_metrics(METRICS)
+    assert found["replicas_leaseholders"] == 23
+    assert found["liveness_livenodes"] == 9
+    assert found["ranges_unavailable"] == 0
+    assert found["sql_service_latency_bucket"] == 1500
+
+
+def test_servers_that_are_up_are_named_by_backend() -> None:
+    text = (
+        "# pxname,svname,status\nsql,FRONTEND,OPEN\nus-west-2,a,UP\nus-west-2,b,DOWN\n"
+        "us-west-2,BACKEND,UP\neu-west-1,c,MAINT (resolution)\neu-west-1,BACKEND,DOWN\n"
+        "statistics,BACKEND,UP\n"
+    )
+    assert monitoring.parse_statistics(text) == {"us-west-2": ["a"], "eu-west-1": []}
+
+
+def ranges(*rows: tuple[Node, int]) -> Leases:
+    return database.parse_leases(
+        [
+            {
+                "lease_holder_locality": program.locality(node),
+                "voting_replicas": list(range(voters)),
+            }
+            for node, voters in rows
+        ],
+        DEFAULT,
+    )
+
+
+def test_leases_are_counted_by_the_node_whose_locality_holds_them() -> None:
+    found = ranges((WEST, 5), (WEST, 5), (EU, 5))
+    assert found.held == {WEST: 2, EU: 1}
+    assert found.most() == WEST
+    assert found.most(EU.region) == EU
+    assert found.most(EAST.region) is None
+
+
+@pytest.mark.parametrize(
+    ("goal", "voters", "obeyed"),
+    [
+        (SurvivalGoal.REGION, 3, False),
+        (SurvivalGoal.REGION, 5, True),
+        (SurvivalGoal.ZONE, 5, False),
+        (SurvivalGoal.ZONE, 3, True),
+    ],
+)
+def test_a_goal_is_obeyed_when_all_voters_are_moved(
+    goal: SurvivalGoal, voters: int, obeyed: bool
+) -> None:
+    right = 5 if goal is SurvivalGoal.REGION else 3
+    assert database.obeys(ranges((WEST, right), (EU, voters)), goal, DEFAULT) is obeyed
+
+
+# who leads
+
+
+def seen(leases: Leases, *ready: Node) -> Seen:
+    return Seen({}, {node: Ready(True) for node in ready}, View(leases, None))
+
+
+def test_the_leader_is_of_the_region_else_of_the_home_region_else_of_any() -> None:
+    held = Leases({WEST: 2, EAST: 5})
+    home = WEST.region
+    assert seen(held, WEST, EAST, EU).leader(None, home) == WEST
+    assert seen(held, WEST, EAST, EU).leader(EAST.region, home) == EAST
+    assert seen(held, WEST, EAST, EU).leader(EU.region, home) == WEST
+    assert seen(held, EAST, EU).leader(None, home) == EAST
+    assert seen(held, EU).leader(None, home) is None
+
+
+def test_before_there_are_tables_a_ready_node_counts_as_leader() -> None:
+    assert seen(Leases({}), WEST, EAST).leader(None, WEST.region) == WEST
+    assert seen(Leases({})).leader(None, WEST.region) is None
+
+
+def test_leases_are_asked_for_once_until_the_ready_nodes_change() -> None:
+    asked: list[Node] = []
+
+    def ask(node: Node) -> View:
+        asked.append(node)
+        return View(Leases({node: 1}), SurvivalGoal.REGION)
+
+    watch = Watch(ask)
+    both, one = frozenset((WEST, EU)), frozenset((EU,))
+    assert watch.look(both, WEST) == watch.look(both, WEST)
+    assert asked == [WEST]
+    after = watch.look(one, EU)
+    assert after is not None
+    assert after.leases.held == {EU: 1}
+    assert asked == [WEST, EU]
+    watch.forget()
+    watch.look(one, EU)
+    assert asked == [WEST, EU, EU]
+    assert watch.look(frozenset(), None) is None
+
+
+def test_an_older_view_is_shown_while_the_database_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("labkit.cluster.cockroach.view.PATIENCE_S", 0.01)
+    released = Event()
+
+    def ask(node: Node) -> View:
+        if node is EU:
+            released.wait(30)
+        return View(Leases({node: 1}), None)
+
+    watch = Watch(ask)
+    first = watch.look(frozenset((WEST, EU)), WEST)
+    assert first is not None
+    assert watch.look(frozenset((EU,)), EU) == first
+    released.set()
+
+
+def test_a_database_that_refuses_has_no_view() -> None:
+    def ask(node: Node) -> View:
+        raise ClusterError("no")
+
+    assert Watch(ask).look(frozenset((WEST,)), WEST) is None
+
+
+# errors
+
+
+def connecting(monkeypatch: pytest.MonkeyPatch, error: Exception) -> str:
+    def from_env(**_: object) -> None:
+        raise DockerException(f"Error while fetching server API version: {error}") from error
+
+    monkeypatch.setattr("docker.from_env", from_env)
+    with pytest.raises(NoEngine) as caught:
+        Engine.connect()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(2, "No such file"), "install Docker"),
+        (PermissionError(13, "Permission denied"), "usermod -aG docker"),
+        (ConnectionRefusedError(111, "refused"), "systemctl start docker"),
+        (TimeoutError("late"), "docker info"),
+    ],
+)
+def test_an_engine_that_cannot_be_used_is_told_with_the_next_step(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    assert words in connecting(monkeypatch, error)
+    # as urllib3 and requests wrap it
+    wrapped = requests.ConnectionError(("Connection aborted.", error))
+    assert words in connecting(monkeypatch, wrapped)
+
+
+class FakeApi:
+    """The SDK's lower half, at the edge to HTTP."""
+
+    def __init__(self, *rows: dict[str, Any], error: Exception | None = None) -> None:
+        self.rows = rows
+        self.error = error
+        self.killed: list[str] = []
+
+    def containers(self, **_: object) -> list[dict[str, Any]]:
+        if self.error:
+            raise self.error
+        return list(self.rows)
+
+    def kill(self, container: str, signal: str) -> None:
+        self.killed.append(container)
+        if self.error:
+            raise self.error
+
+
+def engine(api: FakeApi) -> Engine:
+    return Engine(SimpleNamespace(api=api))
+
+
+def test_containers_are_known_by_service_and_lab() -> None:
+    labels = {"com.docker.compose.service": "wan", "labkit.lab": "mine"}
+    found = engine(
+        FakeApi({"Id": "1", "State": "paused", "Status": "Up (Paused)", "Labels": labels})
+    ).containers("labkit")
+    assert found["wan"].state is State.PAUSED
+    assert found["wan"].lab == "mine"
+
+
+def container(name: str, raw_state: str = "running") -> Container:
+    return Container(name, name, raw_state, "", "")
+
+
+def test_only_what_lives_is_killed() -> None:
+    api = FakeApi()
+    engine(api).kill([container("a"), container("b", "exited"), container("c", "paused")])
+    assert sorted(api.killed) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (APIError("no", explanation="it is not running"), "Docker refuses a: it is not running"),
+        (requests.ConnectionError("gone"), "does not answer"),
+    ],
+)
+def test_what_docker_refuses_names_the_service(error: Exception, words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        engine(FakeApi(error=error)).kill([container("a")])
+
+
+def compose_says(
+    monkeypatch: pytest.MonkeyPatch, code: int, stdout: str = "", stderr: str = ""
+) -> None:
+    done = subprocess.CompletedProcess([], code, stdout, stderr)
+    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: done)
+    monkeypatch.setattr("shutil.which", lambda name, path=None: f"/usr/bin/{name}")
+
+
+def test_a_compose_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose_says(monkeypatch, 0, "1.29.2\n")
+    with pytest.raises(MissingBinary, match=r"1\.29\.2, which is too old.*docs\.docker\.com"):
+        project.find_compose()
+
+
+def test_a_docker_without_compose_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose_says(monkeypatch, 1, "", "docker: 'compose' is not a docker command")
+    with pytest.raises(MissingBinary, match="no Docker Compose on this machine"):
+        project.find_compose()
+
+
+def test_a_compose_that_answers_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose_says(monkeypatch, 0, "v2.40.3\n")
+    assert project.find_compose() == (["/usr/bin/docker", "compose"], "2.40.3")
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        "Error response from daemon: driver failed: Bind for 127.0.0.1:26257 failed: "
+        "port is already allocated"
+    )
+    compose_says(monkeypatch, 1, "", said)
+    compose = project.Compose(["docker", "compose"], "labkit", Path("compose.yml"), {})
+    with pytest.raises(PortInUse, match=r"port 26257 is taken.*--port-base"):
+        compose.up()
+
+
+def test_an_image_that_cannot_be_pulled_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose_says(monkeypatch, 1, "", "Error response from daemon: Get https://registry: timeout")
+    with pytest.raises(
+        ClusterError, match=r"haproxy:3\.2 cannot be pulled .*timeout.*HAPROXY_IMAG"
+    ):
+        project.pull("haproxy:3.2")
+
+
+def starter(lab: ComposeCluster, **engine: object) -> Any:
+    from labkit.cluster.compose.starting import Starter
+
+    facts = SimpleNamespace(memory_bytes=64 << 30, version="28", system="Linux")
+    fake = {
+        "containers": lambda project: {},
+        "volumes": lambda project: {},
+        "facts": lambda: facts,
+        **engine,
+    }
+    return Starter(
+        lab.home, lab.settings, lab.secrets, SimpleNamespace(**fake),  # type: ignore[arg-type]
+        None, None, None, lab.dsn, lambda: None,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_project_of_somebody_else_is_left_alone(home: Path) -> None:
+    lab = ComposeCluster.create(home)
+    for whose in ("another", ""):
+        other = Container("1", "web", "running", "Up", whose)
+        with pytest.raises(LabMismatch, match=r"down --volumes.*LABKIT_HOME"):
+            starter(lab, containers=lambda project, other=other: {"web": other}).check(False)
+
+
+def test_data_that_is_half_gone_is_refused(home: Path) -> None:
+    lab = ComposeCluster.create(home)
+    there = {node_service(node): lab.settings.lab_id for node in DEFAULT.nodes[1:]}
+    with pytest.raises(ClusterError, match="data of crdb1-us-west-2 is gone"):
+        starter(lab, volumes=lambda project: there).check(True)
+
+
+def test_too_little_memory_is_said_before_anything_is_started(home: Path) -> None:
+    lab = ComposeCluster.create(home)
+    facts = SimpleNamespace(memory_bytes=2 << 30)
+    with pytest.raises(ClusterError, match=r"Docker has 2048 MiB.*--backend embedded"):
+        starter(lab, facts=lambda: facts).check(False)
+
+
+def test_a_stage_that_takes_too_long_is_named_with_simpler_forms(home: Path) -> None:
+    lab = ComposeCluster.create(home)
+    waiting = starter(lab)
+    with pytest.raises(NotReady, match=r"init: not ready.*--wan off.*COCKROACH_VERSION"):
+        waiting._await("init", lambda: False, 0, parts=[])
+
+
+def test_a_container_that_ended_is_named_with_its_last_words(home: Path) -> None:
+    lab = ComposeCluster.create(home)
+    dead = container("crdb1-us-west-2", "exited")
+    waiting = starter(
+        lab,
+        containers=lambda project: {dead.service: dead},
+        last_words=lambda container: "flag provided but not defined",
+    )
+    with pytest.raises(LabError, match="quorum: crdb1-us-west-2 ended: flag provided"):
+        waiting._await("quorum", lambda: False, 30, parts=[dead.service])
+
+
+def test_settings_of_another_format_are_refused(home: Path) -> None:
+    home.mkdir()
+    Settings(project="labkit", format=99).save(home)
+    with pytest.raises(LabMismatch, match="state format 99"):
+        Settings.load(home)
