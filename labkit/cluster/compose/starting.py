@@ -315,17 +315,20 @@ def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> No
     starter.check(served)
     starter.render()
     starter.images(on_stage)
-    missing = set(starter.layout.services) - starter.running()
+    running = starter.running()
+    missing = set(starter.layout.services) - running
+    # repeated at every cold start: it changes nothing, and mends a first start that was cut short
+    cold = not running & {node_service(node) for node in topology.nodes}
     balancers = {balancer_service(region) for region in topology.region_names}
     if missing - balancers:
         on_stage("containers")
         starter.nodes()
-    if not served:
+    if cold or not served:
         on_stage("init")
         starter.init()
     on_stage("quorum: every node ready")
     starter.await_nodes(topology.nodes)
-    if not served:
+    if cold or not served:
         on_stage("regions and database")
         starter.database()
     if missing & balancers:
