@@ -1,4 +1,4 @@
-"""The one real cluster of a test session: started when first needed, healed after each test."""
+"""The clusters of a test session: each started when first needed, healed after each test."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from engine.compose import override
+from engine.daemon import Engine
+from engine.fixtures import docker_engine, grammar_folder  # noqa: F401 - one is a fixture
 
+from labkit.cluster.compose.cluster import ComposeCluster
+from labkit.cluster.compose.layout import LAB_LABEL, node_service
+from labkit.cluster.compose.project import OVERRIDE_FILE
 from labkit.cluster.embedded.cluster import EmbeddedCluster
+
+AnyLab = TypeVar("AnyLab", EmbeddedCluster, ComposeCluster)
 
 # A job in the background is made to ignore Ctrl-C by its shell, and hang-ups by nohup,
 # and so would every process that the tests start: they could not be ended the way some tests do.
@@ -22,17 +32,44 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
+PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
+"""The embedded lab has the 1000 ports from here, the one in containers the 300 after them."""
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[EmbeddedCluster]:
-    """Nine nodes with the WAN on, ports from LABKIT_TEST_PORT_BASE (22000) up."""
+    """Nine nodes of the embedded engine with the WAN on."""
+    home = Path(tempfile.mkdtemp(prefix="labkit-"))
+    with for_this_session(EmbeddedCluster.create(home, port_base=PORT_BASE)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
+    """Nine CockroachDB nodes in containers with the WAN on; stand-ins in the tests' own engine."""
+    home = Path(tempfile.mkdtemp(prefix="labkit-"))
+    cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
+    if docker_engine.standin:
+        text = override(
+            [node_service(node) for node in cluster.topology.nodes],
+            cluster.topology.region_names,
+            grammar=grammar_folder(),
+            labels={LAB_LABEL: cluster.settings.lab_id},
+        )
+        (home / "compose").mkdir()
+        (home / "compose" / OVERRIDE_FILE).write_text(text)
+    with for_this_session(cluster) as running:
+        yield running
+
+
+@contextmanager
+def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
+    """Started, and in the end removed, also when the session is terminated."""
 
     def terminated(*_: object) -> None:
         pytest.exit("terminated", returncode=128 + signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, terminated)
-    home = Path(tempfile.mkdtemp(prefix="labkit-"))
-    port_base = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
-    cluster = EmbeddedCluster.create(home, port_base=port_base)
     try:
         cluster.start()
         yield cluster
@@ -42,23 +79,27 @@ def lab() -> Iterator[EmbeddedCluster]:
         signal.signal(signal.SIGTERM, before)
 
 
+LABS = ("lab", "containers")
+
+
 @pytest.fixture(autouse=True)
-def _heal_the_lab(request: pytest.FixtureRequest) -> Iterator[None]:
+def _heal_the_labs(request: pytest.FixtureRequest) -> Iterator[None]:
     """No test meets what another one broke."""
     yield
-    if "lab" in request.fixturenames:
-        cluster: EmbeddedCluster = request.getfixturevalue("lab")
-        if not _undisturbed(cluster):
-            cluster.start()
-        if cluster.survival_goal() is not cluster.topology.survive:
-            cluster.set_survival_goal(cluster.topology.survive)
+    for name in LABS:
+        if name in request.fixturenames:
+            heal(request.getfixturevalue(name))
 
 
-def _undisturbed(cluster: EmbeddedCluster) -> bool:
-    """Everything is in service and the WAN is as the topology says: most tests only look."""
+def heal(cluster: EmbeddedCluster | ComposeCluster) -> None:
+    """Undo what a test did. Most only look, so this looks first."""
     status = cluster.status()
     far = cluster.topology.one_way_ms
-    return status.healthy and all(
+    undisturbed = status.healthy and all(
         link.delay_ms == far(link.source, link.target) and link.jitter_ms == 0
         for link in status.links
     )
+    if not undisturbed:
+        cluster.start()
+    if cluster.survival_goal() is not cluster.topology.survive:
+        cluster.set_survival_goal(cluster.topology.survive)

@@ -9,8 +9,16 @@ import pytest
 from labkit.cluster.base import Cluster
 from labkit.testing import FakeCluster
 
+FIXTURES = {"embedded": "lab", "cockroachdb": "containers"}
 
-@pytest.fixture(params=["fake", pytest.param("embedded", marks=pytest.mark.cluster)])
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("embedded", marks=pytest.mark.cluster),
+        pytest.param("cockroachdb", marks=pytest.mark.docker),
+    ]
+)
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster in service, without a fault."""
     if request.param == "fake":
@@ -18,4 +26,4 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         fake.start()
         yield fake
     else:
-        yield request.getfixturevalue("lab")
+        yield request.getfixturevalue(FIXTURES[request.param])

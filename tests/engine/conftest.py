@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from trading.plain_server import Server
 
+from engine.fixtures import grammar_folder
 from engine.local import LocalCluster, free_port, local_cluster
 
 CREATE = (
@@ -23,9 +23,8 @@ CREATE = (
 @pytest.fixture(scope="session")
 def grammar() -> Path:
     """The folder with CockroachDB's documented grammar and lists; not part of this project."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "crdb"
-    folder = Path(os.environ.get("LABKIT_CRDB_GRAMMAR", beside))
-    if not (folder / "check.py").is_file():
+    folder = grammar_folder()
+    if folder is None:
         pytest.skip("no CockroachDB grammar: LABKIT_CRDB_GRAMMAR names no folder with it")
     return folder
 

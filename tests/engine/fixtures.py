@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,17 @@ IMAGE_VARIABLES = {
 }
 
 
+REAL = "LABKIT_TEST_REAL_IMAGES"
+"""Set, the tests run real images on the engine that answers (`make test-cockroachdb`)."""
+
+
+def grammar_folder() -> Path | None:
+    """The folder with CockroachDB's documented grammar, if it is here: no part of this project."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "crdb"
+    folder = Path(os.environ.get("LABKIT_CRDB_GRAMMAR", beside))
+    return folder if (folder / "check.py").is_file() else None
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Engine]:
     """An engine, and this process's environment pointing to it.
@@ -34,6 +46,10 @@ def docker_engine() -> Iterator[Engine]:
     before = dict(os.environ)
     try:
         with engine() as found:
+            if not found.standin and not os.environ.get(REAL):
+                pytest.skip(
+                    "the Docker Engine here would run the real CockroachDB: `make test-cockroachdb`"
+                )
             os.environ.update(found.environment)
             if found.standin:
                 ensure(found, STANDINS)

@@ -10,7 +10,7 @@ import yaml
 
 from engine.compose import STORE, override
 from engine.daemon import Engine
-from engine.fixtures import STANDINS, docker_engine  # noqa: F401
+from engine.fixtures import STANDINS
 
 
 def run(engine: Engine, image: str, *command: str) -> str:
@@ -21,14 +21,14 @@ def run(engine: Engine, image: str, *command: str) -> str:
 
 
 @pytest.fixture
-def standins(docker_engine: Engine) -> Engine:  # noqa: F811
+def standins(docker_engine: Engine) -> Engine:
     if not docker_engine.standin:
         pytest.skip("another engine answers: it is for the real images")
     return docker_engine
 
 
 @pytest.mark.docker
-def test_compose_is_a_plugin_of_docker(docker_engine: Engine) -> None:  # noqa: F811
+def test_compose_is_a_plugin_of_docker(docker_engine: Engine) -> None:
     done = subprocess.run(
         ["docker", "compose", "version", "--short"], capture_output=True, text=True, check=True
     )
