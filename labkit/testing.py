@@ -59,6 +59,8 @@ class FakeCluster:
     """
 
     backend = "fake"
+    single_primary = True
+    survival_goals = (SurvivalGoal.NONE, SurvivalGoal.ZONE, SurvivalGoal.REGION)
 
     def __init__(
         self,

@@ -157,6 +157,14 @@ class Cluster(Protocol):
     def topology(self) -> Topology:
         """Its shape."""
 
+    @property
+    def single_primary(self) -> bool:
+        """Whether one node takes all writes, until it fails or hands over.
+
+        Otherwise every part of the data has its own leaseholder (CockroachDB): several nodes are
+        PRIMARY, none is SYNC, and leases move by themselves, also back to a node that returns.
+        """
+
     def start(self, on_stage: OnStage = quiet) -> None:
         """Bring everything up that is not, and wait until it is in service. Idempotent.
 
@@ -255,6 +263,10 @@ class HasWan(Protocol):
 class HasSurvivalGoal(Protocol):
     """What a commit waits for can be changed while it runs."""
 
+    @property
+    def survival_goals(self) -> tuple[SurvivalGoal, ...]:
+        """The goals that this engine has, the weakest first; the topology may not give them all."""
+
     def survival_goal(self) -> SurvivalGoal:
         """The goal in force."""
 
@@ -262,7 +274,7 @@ class HasSurvivalGoal(Protocol):
         """Change the goal and wait until commits obey it.
 
         Raises:
-            TopologyError: this shape cannot give it.
+            TopologyError: this shape, or this engine, cannot give it.
             NotReady: it did not take effect in time.
         """
 

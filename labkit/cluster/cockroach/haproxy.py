@@ -43,8 +43,10 @@ def configuration(
     if secure:
         options.append("check-ssl verify none")  # a health check carries nothing
     if resolver is not None:
-        # a container that is down has no name: start without it, and find it when it is back
-        options.append("resolvers names init-addr libc,none")
+        # a container that is down has no name: start without it, and find it when it is back.
+        # Nodes of other regions are all the one address of the WAN, which a second server of a
+        # backend may not have by default (HAProxy configuration manual, "resolve-opts")
+        options.append("resolvers names resolve-opts allow-dup-ip init-addr libc,none")
     blocks = [
         _GLOBAL,
         "" if resolver is None else _RESOLVERS.format(resolver=resolver),

@@ -45,6 +45,8 @@ class ComposeCluster:
     """
 
     backend = "cockroachdb"
+    single_primary = False
+    survival_goals = tuple(statements.GOALS)
 
     def __init__(self, home: Path) -> None:
         """The lab in `home`; use `create` or `attach`."""

@@ -52,6 +52,8 @@ class EmbeddedCluster:
     """
 
     backend = "embedded"
+    single_primary = True
+    survival_goals = (SurvivalGoal.NONE, SurvivalGoal.ZONE, SurvivalGoal.REGION)
 
     def __init__(self, home: Path) -> None:
         """The lab in `home`; use `create` or `attach`."""
