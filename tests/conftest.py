@@ -14,6 +14,7 @@ import pytest
 from engine.compose import override
 from engine.daemon import Engine
 from engine.fixtures import docker_engine, grammar_folder  # noqa: F401 - one is a fixture
+from labs import LABS, REAL_CLUSTERS
 
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.compose.layout import LAB_LABEL, node_service
@@ -79,14 +80,18 @@ def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
         signal.signal(signal.SIGTERM, before)
 
 
-LABS = ("lab", "containers")
+@pytest.fixture(params=REAL_CLUSTERS)
+def real_cluster(request: pytest.FixtureRequest) -> EmbeddedCluster | ComposeCluster:
+    """Each lab in turn, in service and without a fault."""
+    cluster: EmbeddedCluster | ComposeCluster = request.getfixturevalue(LABS[request.param])
+    return cluster
 
 
 @pytest.fixture(autouse=True)
 def _heal_the_labs(request: pytest.FixtureRequest) -> Iterator[None]:
     """No test meets what another one broke."""
     yield
-    for name in LABS:
+    for name in LABS.values():
         if name in request.fixturenames:
             heal(request.getfixturevalue(name))
 

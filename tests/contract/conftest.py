@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from labs import LABS, REAL_CLUSTERS
 
 from labkit.cluster.base import Cluster
 from labkit.testing import FakeCluster
 
-FIXTURES = {"embedded": "lab", "cockroachdb": "containers"}
 
-
-@pytest.fixture(
-    params=[
-        "fake",
-        pytest.param("embedded", marks=pytest.mark.cluster),
-        pytest.param("cockroachdb", marks=pytest.mark.docker),
-    ]
-)
+@pytest.fixture(params=["fake", *REAL_CLUSTERS])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster in service, without a fault."""
     if request.param == "fake":
@@ -26,4 +19,4 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         fake.start()
         yield fake
     else:
-        yield request.getfixturevalue(FIXTURES[request.param])
+        yield request.getfixturevalue(LABS[request.param])

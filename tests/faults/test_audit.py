@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from labkit.cluster.base import resolve
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.base import Cluster, resolve
 from labkit.experiment import Experiment
 from labkit.faults.base import Fault
 from labkit.faults.kill import Kill
@@ -23,17 +20,15 @@ from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload
 
-pytestmark = pytest.mark.cluster
-
 # generous: these tests are about what is lost, not about how long it takes
 STEADY = SteadyState(p99_ms=3000, success_ratio=0.95)
 AUDIT = ("fault_bit", "lost_acks", "duplicates", "phantoms", "money", "prices")
 
 
-def under_load(lab: EmbeddedCluster, fault: Fault, folder: Path) -> Result:
-    bring_up(lab)
+def under_load(cluster: Cluster, fault: Fault, folder: Path) -> Result:
+    bring_up(cluster)
     return Experiment(
-        lab,
+        cluster,
         TradingWorkload(rate_per_s=30),
         steady=STEADY,
         fault=fault,
@@ -50,20 +45,22 @@ def assert_nothing_was_lost(result: Result) -> None:
         assert finding.verdict is Verdict.PASS, finding.summary
 
 
-def test_a_frozen_primary_loses_no_acknowledged_order_when_it_wakes_up(lab, tmp_path):
-    result = under_load(lab, Pause(lab.leader()), tmp_path)
+def test_a_frozen_primary_loses_no_acknowledged_order_when_it_wakes_up(real_cluster, tmp_path):
+    result = under_load(real_cluster, Pause(real_cluster.leader()), tmp_path)
     assert_nothing_was_lost(result)
 
 
-def test_a_primary_whose_region_is_cut_off_acknowledges_nothing_that_is_lost(lab, tmp_path):
-    region = resolve(lab, "leader-region")
-    result = under_load(lab, Partition(region), tmp_path)
+def test_a_primary_whose_region_is_cut_off_acknowledges_nothing_that_is_lost(
+    real_cluster, tmp_path
+):
+    region = resolve(real_cluster, "leader-region")
+    result = under_load(real_cluster, Partition(region), tmp_path)
     assert_nothing_was_lost(result)
 
 
-def test_a_dead_balancer_stops_its_own_region_and_no_other(lab, tmp_path):
-    home = lab.leader().region
-    result = under_load(lab, Kill(Balancer(region=home)), tmp_path)
+def test_a_dead_balancer_stops_its_own_region_and_no_other(real_cluster, tmp_path):
+    home = real_cluster.leader().region
+    result = under_load(real_cluster, Kill(Balancer(region=home)), tmp_path)
     assert_nothing_was_lost(result)
     gaps_s = {row.region: row.write_gap_s for row in result.summary.recovery}
     elsewhere = [gap_s for region, gap_s in gaps_s.items() if region not in (home, "all regions")]

@@ -18,6 +18,7 @@ import pytest
 
 from labkit.assets import asset
 from labkit.clock import wait_until
+from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.runs import NOTEBOOK_FILE, notebooks
 from labkit.verdict.result import Summary
@@ -34,6 +35,10 @@ NBVAL += ["--nbval-lax", "--nbval-cell-timeout=300"]
 
 @pytest.fixture
 def environment(lab: EmbeddedCluster, tmp_path: Path) -> dict[str, str]:
+    return on(lab, tmp_path)
+
+
+def on(lab: EmbeddedCluster | ComposeCluster, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "LABKIT_HOME": str(lab.home), "LABKIT_RUNS": str(tmp_path / "runs")}
 
 
@@ -65,9 +70,8 @@ def test_a_notebook_says_what_the_reader_will_do_learn_and_need(name):
         assert heading in first
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("name", notebooks())
-def test_a_notebook_runs_step_by_step(name, environment, tmp_path):
+def test_a_notebook_runs_step_by_step(name, real_cluster, tmp_path):
     prepared = tmp_path / f"{name}.ipynb"
     papermill.execute_notebook(
         notebooks()[name], prepared, SHORT[name], prepare_only=True, progress_bar=False
@@ -76,7 +80,7 @@ def test_a_notebook_runs_step_by_step(name, environment, tmp_path):
     done = subprocess.run(
         [*NBVAL, "--rootdir", str(tmp_path), str(prepared)],
         cwd=tmp_path,
-        env=environment,
+        env=on(real_cluster, tmp_path),
         capture_output=True,
         text=True,
         check=False,

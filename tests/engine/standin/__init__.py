@@ -12,7 +12,7 @@ Modelled:
 - a node without a majority of nodes in reach is not ready, and SQL on it waits;
 - with REGION survival a write is acknowledged after a node in another region has answered; when
   none does within TXN_EXPIRY_S, the transaction is rolled back, and the statement waits on;
-- every transaction is SERIALIZABLE; implicit ones are retried on 40001;
+- transactions are SERIALIZABLE; statements outside one are REPEATABLE READ, and repeated on 40001;
 - multi-region statements, their rules and errors; drain, decommissioning; TLS and certificates.
 
 Not modelled:

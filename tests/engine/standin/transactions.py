@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .node import Node
 
 RETRIED = frozenset({"40001", "40P01"})
+BEGIN_IMPLICIT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+"""A write conflict makes a statement start anew, as in CockroachDB. Not SERIALIZABLE: PostgreSQL
+would also hold reads against each other, by the page, for as long as another region takes to
+answer; CockroachDB does it by the key (architecture/transaction-layer.md)."""
 """PostgreSQL's deadlocks are conflicts like others in CockroachDB."""
 RETRY_TEXT = "restart transaction: TransactionRetryWithProtoRefreshError: "
 ABORTED_TEXT = f"{RETRY_TEXT}TransactionAbortedError(ABORT_REASON_ABORTED_RECORD_FOUND)"
@@ -83,7 +87,7 @@ class Transactions:
     ) -> list[Message] | None:
         """Once. None: no other region took part, and all is rolled back."""
         if wrap:
-            await self.backend.send(wire.query("BEGIN ISOLATION LEVEL SERIALIZABLE"))
+            await self.backend.send(wire.query(BEGIN_IMPLICIT))
         answer: list[Message] = []
         for number, group in enumerate(groups):
             first = number == 0

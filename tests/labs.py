@@ -1,0 +1,13 @@
+"""Which real clusters there are, for tests that hold for each."""
+
+from __future__ import annotations
+
+import pytest
+
+LABS = {"embedded": "lab", "cockroachdb": "containers"}
+"""Backends, and the session fixtures of tests/conftest.py that run them."""
+
+REAL_CLUSTERS = [
+    pytest.param("embedded", marks=pytest.mark.cluster),
+    pytest.param("cockroachdb", marks=pytest.mark.docker),
+]
