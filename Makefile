@@ -34,10 +34,12 @@ test: check
 # by itself: playwright leaves an event loop running in its thread
 	$(BIN)/pytest tests/browser
 
-# the contract with real images on the Docker Engine that answers; ends with a summary to paste
+# the contract suite, the audit and the notebooks on real images, on the Docker Engine that answers;
+# ends with a summary to paste into an issue
 test-cockroachdb: env
 	@$(BIN)/labkit doctor || true
-	$(BIN)/pytest -q -rA --tb=short tests/contract -k cockroachdb
+	LABKIT_TEST_REAL_IMAGES=1 $(BIN)/pytest -q -rA --tb=short -k cockroachdb \
+	  tests/contract tests/faults tests/notebooks
 
 bench: env
 	$(BIN)/python -m bench

@@ -23,6 +23,7 @@ import psutil
 from docker.errors import DockerException
 
 from labkit.clock import wait_until
+from labkit.errors import NotReady
 
 FOLDER_VARIABLE = "LABKIT_TEST_ENGINE"
 """Where the tests' own engine keeps its images, socket and log; images stay between sessions."""
@@ -179,7 +180,11 @@ def _start(folder: Path) -> None:
             raise NoEngine(f"dockerd ended with {daemon.returncode}: {_last_line(log)}")
         return answers(_socket(folder))
 
-    wait_until(ready, what=f"the tests' Docker Engine ({log})", timeout_s=60)
+    try:
+        wait_until(ready, what=f"the tests' Docker Engine ({log})", timeout_s=60)
+    except NotReady as error:
+        daemon.kill()
+        raise NoEngine(f"{error}: {_last_line(log)}") from error
 
 
 def _mount_cgroups() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from engine.daemon import Engine, NoEngine, engine
 from engine.images import ensure
+from engine.rootfs import NoPackages
 
 STANDINS = {
     "cockroach": "cockroachdb/cockroach:standin",
@@ -55,7 +56,7 @@ def docker_engine() -> Iterator[Engine]:
                 ensure(found, STANDINS)
                 os.environ.update(IMAGE_VARIABLES)
             yield found
-    except NoEngine as error:
+    except (NoEngine, NoPackages) as error:
         pytest.skip(str(error))
     finally:
         os.environ.clear()

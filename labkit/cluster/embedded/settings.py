@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from labkit.errors import ClusterError, LabMismatch, NotRunning
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 
-FORMAT = 1
+FORMAT = 2
 """The layout of the state folder. Raised when an older labkit could not use it any more."""
 
 DEFAULT_PORT_BASE = 21000
