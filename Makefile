@@ -30,7 +30,9 @@ check: env
 	$(BIN)/pytest -q tests/unit
 
 test: check
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser
+	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -m "not docker"
+# by themselves: two cores are enough for one lab at a time
+	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -m docker
 # by itself: playwright leaves an event loop running in its thread
 	$(BIN)/pytest tests/browser
 
