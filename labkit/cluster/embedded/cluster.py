@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +12,7 @@ from typing import Unpack
 from urllib.parse import quote
 
 from labkit.clock import wait_until
+from labkit.cluster import folder
 from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, quiet
 from labkit.cluster.embedded import config, patroni, programs
 from labkit.cluster.embedded.layout import (
@@ -164,7 +162,7 @@ class EmbeddedCluster:
             ClusterError: a part cannot be started; names it and its last log lines.
             NotReady: it was not in service in time.
         """
-        with self._locked(), self._all_or_nothing(on_stage):
+        with folder.locked(self.home), self._all_or_nothing(on_stage):
             self._undo_faults()
             start_everything(self._starter, on_stage, SERVICE_TIMEOUT_S)
 
@@ -181,7 +179,7 @@ class EmbeddedCluster:
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
-        with self._locked(), uninterrupted():
+        with folder.locked(self.home), uninterrupted():
             if self.layout.processes.exists():
                 self._services.stop(on_stage)
 
@@ -193,13 +191,7 @@ class EmbeddedCluster:
         """
         if self._services.running():
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
-        # lab.json goes last: while it is there, an interrupted purge can be repeated
-        for path in sorted(self.home.iterdir(), key=lambda path: path.name == "lab.json"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        self.home.rmdir()
+        folder.remove(self.home)
 
     @contextmanager
     def _all_or_nothing(self, on_stage: OnStage) -> Iterator[None]:
@@ -218,21 +210,6 @@ class EmbeddedCluster:
                     on_stage("stopping what was started")
                 self._services.kill_all_but(before)
             raise
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One command at a time changes a lab."""
-        descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise LabBusy(
-                    f"another labkit command is changing the lab in {self.home}: wait for it"
-                ) from None
-            yield
-        finally:
-            os.close(descriptor)
 
     # questions
 
@@ -338,7 +315,7 @@ class EmbeddedCluster:
             NotReady: it did not come back in time.
         """
         services = self._services.of(target)
-        with self._locked(), self._all_or_nothing(on_stage):
+        with folder.locked(self.home), self._all_or_nothing(on_stage):
             starter = self._starter
             starter.prepare()
             nodes = [node for node in self.topology.nodes if member_name(node) in services]
