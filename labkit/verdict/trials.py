@@ -113,10 +113,10 @@ def spread(trials: Sequence[Trial]) -> tuple[Spread, ...]:
 
 
 def _completed(done: int, planned: int, ended: str) -> Finding:
-    if done == planned:
+    if done == planned and not ended:
         return Finding("trials", Verdict.PASS, f"all {planned} trials were done")
     because = f": {ended}" if ended else ""
-    return Finding("trials", Verdict.UNKNOWN, f"{done} of {planned} trials were done{because}")
+    return Finding("trials", Verdict.UNKNOWN, f"{done} of {planned} trials were begun{because}")
 
 
 def _worst_finding(checker: str, trials: Sequence[Trial]) -> Finding | None:

@@ -187,9 +187,20 @@ def test_without_a_steady_state_no_further_trial_is_begun(experiment, cluster, m
     result = Trials(4, replace(experiment, patience_s=0.5), jitter_s=0).run()
     assert len(result.trials) == 2
     assert result.verdict is Verdict.FAIL
-    assert "2 of 4 trials were done: trial 2 was not steady before" in (
+    assert "2 of 4 trials were begun: trial 2 was not steady before" in (
         result.summary.finding("trials").summary
     )
+
+
+def test_a_last_trial_without_a_steady_state_is_told_too(experiment, cluster, monkeypatch):
+    def collapse() -> None:
+        if len(Market.database.orders) == 2:
+            cluster.pause(cluster.topology.regions[0])
+            cluster.pause(cluster.topology.regions[1])
+
+    monkeypatch.setattr(Market, "on_poll", staticmethod(collapse))
+    result = Trials(2, replace(experiment, patience_s=0.5), jitter_s=0).run()
+    assert result.summary.finding("trials").verdict is Verdict.UNKNOWN
 
 
 def test_what_a_trial_leaves_broken_is_healed_before_the_next(experiment, cluster, monkeypatch):
@@ -217,7 +228,7 @@ def test_trials_before_one_that_breaks_down_are_kept(experiment, tmp_path, monke
     result = Result.load(tmp_path / "run")
     assert len(result.trials) == 2
     assert result.verdict is Verdict.UNKNOWN
-    with pytest.raises(VerdictUnknown, match="2 of 5 trials were done"):
+    with pytest.raises(VerdictUnknown, match="2 of 5 trials were begun"):
         result.report.require(rto_s=10)
 
 
