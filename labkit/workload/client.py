@@ -112,8 +112,8 @@ class TradingClient:
                 symbol=order.symbol,
                 side=order.side.value,
                 session=session,
-                move_nbr=None,
-                price_cents=None if receipt is None else int(receipt.unit_price * 100),
+                move_nbr=receipt and receipt.move_nbr,
+                price_cents=receipt and receipt.price_cents,
                 attempts=attempts,
                 sqlstate=sqlstate,
             )
