@@ -112,8 +112,8 @@ class TradingClient:
                 symbol=order.symbol,
                 side=order.side.value,
                 session=session,
-                move_nbr=receipt and receipt.move_nbr,
-                price_cents=receipt and receipt.price_cents,
+                move_nbr=receipt.move_nbr if receipt else None,
+                price_cents=receipt.price_cents if receipt else None,
                 attempts=attempts,
                 sqlstate=sqlstate,
             )
