@@ -7,7 +7,7 @@ last trial: an order acknowledged in the first trial must have survived the faul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import pandas as pd
@@ -152,4 +152,4 @@ def _history(runs: Sequence[TrialRun]) -> History:
 def _final(reads: Sequence[FinalRead]) -> FinalRead:
     """The last read, with the orders of every run."""
     orders = pd.concat([read.orders for read in reads], ignore_index=True)
-    return FinalRead(orders, reads[-1].instruments, reads[-1].accounts)
+    return replace(reads[-1], orders=orders)
