@@ -20,8 +20,9 @@ from time import monotonic
 import psycopg
 
 from labkit.errors import LabError
+from labkit.trading.attempts import Reply, reply_of, sqlstate_of
 from labkit.trading.connection import hang_up
-from labkit.trading.orders import Order, Receipt, Reply, place_order_async, reply_of, sqlstate_of
+from labkit.trading.orders import Order, Receipt, place_order_async
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import FinishedOp, OutcomeName
 from labkit.workload.pool import Connection, Pool

@@ -57,6 +57,7 @@ class TradingWorkload:
             its orders a second times the latency in seconds.
         symbols: traded by all regions; None for each region's share of the generated ones.
         accounts: likewise.
+        process: whether each region also processes orders, those that are sent and those it finds.
 
     Raises:
         BadInput: a number that is not positive, or nothing to trade.
@@ -69,6 +70,7 @@ class TradingWorkload:
     connections: int = 20
     symbols: tuple[str, ...] | None = None
     accounts: tuple[str, ...] | None = None
+    process: bool = True
 
     def __post_init__(self) -> None:
         for name in ("rate_per_s", "deadline_s", "attempt_timeout_s", "connections"):
@@ -125,6 +127,7 @@ class TradingWorkload:
             connections=self.connections,
             accounts=self.accounts or GENERATED_ACCOUNTS[share],
             symbols=self.symbols or GENERATED_SYMBOLS[share],
+            process=self.process,
         )
 
 

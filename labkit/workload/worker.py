@@ -16,17 +16,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
 from labkit.trading.ids import RunId
+from labkit.trading.processing import Queue
 from labkit.workload.client import Patience, TradingClient
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
+from labkit.workload.processor import Processor
 from labkit.workload.schedule import plan
 
 WARM_UP_S = 5.0
@@ -44,6 +47,7 @@ class WorkerConfig:
         dsn: of the region's balancer, without a password.
         folder: the run folder.
         rate_per_s: of this worker alone.
+        process: whether it processes orders beside sending some.
     """
 
     region: str
@@ -58,6 +62,7 @@ class WorkerConfig:
     connections: int
     accounts: tuple[str, ...]
     symbols: tuple[str, ...]
+    process: bool
 
     def to_line(self) -> bytes:
         """The first line of the worker's stdin."""
@@ -80,17 +85,32 @@ async def work(config: WorkerConfig) -> None:
     pool = Pool(config.dsn, config.connections, application_name=f"labkit-workload-{config.region}")
     async with asyncio.TaskGroup() as background:
         keep_open = background.create_task(pool.keep_open())
+        processing = _processing(config) if config.process else nullcontext()
         await _first_of(pool.filled(), stop.wait(), timeout_s=WARM_UP_S)
         folder = Path(config.folder)
         with Ledger(folder, config.region) as ledger, OpLog(folder, config.region) as log:
             patience = Patience(config.deadline_s, config.attempt_timeout_s)
             client = TradingClient(config.region, pool, patience, ledger, log.append)
             keep_flushing = background.create_task(log.keep_flushing())
-            async with asyncio.TaskGroup() as orders:
+            async with processing, asyncio.TaskGroup() as orders:
                 sending = orders.create_task(_send(config, client, orders))
                 await stop.wait()
                 sending.cancel()
             keep_flushing.cancel()
+        keep_open.cancel()
+
+
+@asynccontextmanager
+async def _processing(config: WorkerConfig) -> AsyncIterator[None]:
+    """An order processor during the block; in the end it processes what is left of the orders."""
+    pool = Pool(config.dsn, 1, application_name=f"labkit-processor-{config.region}")
+    processor = Processor(pool, Queue(config.region))
+    async with asyncio.TaskGroup() as tasks:
+        keep_open = tasks.create_task(pool.keep_open())
+        working = tasks.create_task(processor.work())
+        yield
+        processor.end()
+        await working
         keep_open.cancel()
 
 
