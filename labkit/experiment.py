@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
@@ -21,7 +20,7 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import JsonValue
 
-from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions, OnStage
+from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVersions, OnStage
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
@@ -34,6 +33,7 @@ from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result
 from labkit.verdict.steady import SteadyState
+from labkit.watchdog import Watchdog
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OPS_FOLDER
 from labkit.workload.trading import RunningWorkload, TradingWorkload
@@ -43,12 +43,16 @@ T = TypeVar("T")
 RUN_FOLDER = "LABKIT_RUN_FOLDER"
 """The environment variable that names the folder of the run going on."""
 
+WATCHDOG_LOG = "watchdog.log"
+"""In a run folder: what the watchdog did, where it had to."""
 MORE_FOLDER = "more"
 """Inside a run folder: those of a notebook's second and further experiments."""
 
 WATCH_EVERY_S = 0.25
 JUDGED_FRAMES = 200
 """The steady state is judged on the last 50 s of polls, however long the run is."""
+OVERDUE_S = 30.0
+"""How long after its time a fault may still hold: an orderly stop takes that long at most."""
 SETTLE_S = 1.0
 """Operations scheduled less than this ago are not judged yet: they may still be under way."""
 
@@ -119,8 +123,11 @@ class Experiment:
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
-            with self.workload.start(self.cluster, folder) as running:
-                course = _Course(self, running, watch)
+            with (
+                Watchdog(self._guarded, folder / WATCHDOG_LOG) as watchdog,
+                self.workload.start(self.cluster, folder) as running,
+            ):
+                course = _Course(self, running, watch, watchdog)
                 course.go()
                 history = running.stop().with_faults(course.faults)
             # judged once more: orders that hung while the steady state was watched have ended now
@@ -147,6 +154,13 @@ class Experiment:
         ).save(folder)
         shutil.rmtree(folder / OPS_FOLDER)  # samples.parquet has it all
         return result
+
+    @property
+    def _guarded(self) -> Path | None:
+        """The state folder that a watchdog finds the lab by; None when there is nothing to heal."""
+        if self.fault is None or not isinstance(self.cluster, HasStateFolder):
+            return None
+        return self.cluster.home
 
     @property
     def title(self) -> str:
@@ -182,8 +196,11 @@ def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
 class _Course:
     """The phases of one run. Blocking actions run beside the pump that keeps `watch` informed."""
 
-    def __init__(self, experiment: Experiment, running: RunningWorkload, watch: Watch) -> None:
+    def __init__(
+        self, experiment: Experiment, running: RunningWorkload, watch: Watch, watchdog: Watchdog
+    ) -> None:
         self.experiment, self.running, self.watch = experiment, running, watch
+        self.watchdog = watchdog
         self.regions = experiment.cluster.topology.region_names
         self.tail = LiveTail(self.regions)
         self.begun_s = monotonic()
@@ -229,6 +246,8 @@ class _Course:
         window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
         self._record(window)
         self._say(f"injecting: {fault.label}")
+        for_s = self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
+        self.watchdog.holding(fault.label, for_s=for_s)
         self._beside(lambda: fault.inject(cluster))
         probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))
         bit_s = monotonic() if probe.bit else None
@@ -237,7 +256,11 @@ class _Course:
 
     @contextmanager
     def _healed_at_the_end(self, fault: Fault) -> Iterator[None]:
-        heal = partial(fault.heal, self.experiment.cluster)
+        def heal() -> None:
+            self.watchdog.healing()
+            fault.heal(self.experiment.cluster)
+            self.watchdog.healed()
+
         try:
             yield
         except BaseException:

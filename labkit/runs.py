@@ -32,6 +32,7 @@ from labkit.figures.page import write_report
 from labkit.trials import parse_trial_heading
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.watchdog import heal_lab
 
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
@@ -181,7 +182,7 @@ def run_notebook(
             f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
         ) from error
     finally:
-        _leave_no_fault()
+        heal_lab()  # an experiment heals its own fault; a kernel that died could not
     summary = _summary(folder)
     if summary is not None:  # with what the notebook required in it
         write_report(Result.load(folder), folder)
@@ -211,16 +212,6 @@ def _backend() -> str:
         return attach().backend
     except NotRunning:
         return "embedded"
-
-
-def _leave_no_fault() -> None:
-    """The last line of defence: an experiment heals its own fault; a kernel that died cannot."""
-    try:
-        cluster = attach()
-        if not cluster.status().healthy:
-            cluster.heal()
-    except NotRunning:
-        return
 
 
 @contextmanager
