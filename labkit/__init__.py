@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from labkit.trading.orders import Order as Order
     from labkit.trading.orders import Side as Side
     from labkit.trading.orders import place_order as place_order
+    from labkit.ui.cluster_map import ClusterMap as ClusterMap
     from labkit.ui.live_board import LiveBoard as LiveBoard
     from labkit.verdict.checkers import Verdict as Verdict
     from labkit.verdict.result import Result as Result
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from labkit.workload.trading import TradingWorkload as TradingWorkload
 
 _HOME = {
+    "ClusterMap": "labkit.ui.cluster_map",
     "Experiment": "labkit.experiment",
     "Kill": "labkit.faults.kill",
     "LiveBoard": "labkit.ui.live_board",
