@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from labkit.trading.orders import place_order as place_order
     from labkit.ui.cluster_map import ClusterMap as ClusterMap
     from labkit.ui.live_board import LiveBoard as LiveBoard
+    from labkit.ui.trading_desk import TradingDesk as TradingDesk
     from labkit.verdict.checkers import Verdict as Verdict
     from labkit.verdict.result import Result as Result
     from labkit.verdict.steady import SteadyState as SteadyState
@@ -63,6 +64,7 @@ _HOME = {
     "Stop": "labkit.faults.stop",
     "SurvivalGoal": "labkit.topology",
     "Topology": "labkit.topology",
+    "TradingDesk": "labkit.ui.trading_desk",
     "TradingWorkload": "labkit.workload.trading",
     "Verdict": "labkit.verdict.checkers",
     "cluster_map": "labkit.figures.map",

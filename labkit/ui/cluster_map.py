@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
 from labkit.cluster.base import Cluster, ClusterStatus
+from labkit.history import FaultWindow
 from labkit.ui import map_view
 from labkit.ui.fault_runner import EVERYTHING, KINDS, FaultRunner, reasons
 from labkit.ui.pane import Pane, script, style
@@ -26,15 +27,22 @@ class ClusterMap(Pane):
     _esm = script("cluster_map")
     _css = style("cluster_map")
 
-    def __init__(self, cluster: Cluster, *, faults: bool = True) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        faults: bool = True,
+        on_fault: Callable[[FaultWindow], None] = lambda window: None,
+    ) -> None:
         """A map of a cluster.
 
         Args:
             faults: whether the map has the buttons.
+            on_fault: called from any thread when one of them injected, bit or healed.
         """
         self._cluster = cluster
         self._why_not: dict[str, str] | None = None
-        self._runner = FaultRunner(cluster, self._log_changed)
+        self._runner = FaultRunner(cluster, self._log_changed, on_fault)
         self._showing = Lock()
         self._seen: Seen[ClusterStatus] = Seen()
         super().__init__(

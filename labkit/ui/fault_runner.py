@@ -17,6 +17,7 @@ from labkit.faults.partition import Partition
 from labkit.faults.pause import Pause
 from labkit.faults.slow import Slow
 from labkit.faults.stop import Stop
+from labkit.history import FaultWindow
 from labkit.topology import Region
 from labkit.ui.polling import first_line
 
@@ -64,9 +65,22 @@ class FaultRunner:
     nothing, because others may be looking at the fault.
     """
 
-    def __init__(self, cluster: Cluster, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        on_change: Callable[[], None],
+        on_fault: Callable[[FaultWindow], None] = lambda window: None,
+    ) -> None:
+        """A runner that has done nothing yet.
+
+        Args:
+            on_change: called from any thread when the log changed.
+            on_fault: called likewise with the window of a fault: injected, bit, healed.
+        """
         self._cluster = cluster
         self._on_change = on_change
+        self._on_fault = on_fault
+        self._open: dict[str, list[FaultWindow]] = {}
         self._numbers = count(1)
         self._lock = Lock()
         self._healing = Lock()
@@ -117,12 +131,20 @@ class FaultRunner:
     def _inject(self, kind: str, target: str, delay_ms: float | None) -> tuple[str, str]:
         fault = parse(kind, target, self._cluster, delay_ms=delay_ms if kind == "slow" else None)
         require_absent(fault, self._cluster)
+        window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
+        self._on_fault(window)
         try:
             fault.inject(self._cluster)
         except BaseException:
             fault.heal(self._cluster)
+            self._on_fault(window.healed(monotonic()))
             raise
         after = await_bite(fault, self._cluster)
+        if after.bit:
+            window = replace(window, bit_s=monotonic(), detail=after.detail)
+            self._on_fault(window)
+        with self._lock:
+            self._open.setdefault(target, []).append(window)
         return ("bit" if after.bit else "void"), after.detail
 
     def _heal(self, target: str) -> tuple[str, str]:
@@ -131,6 +153,11 @@ class FaultRunner:
                 self._cluster.heal()
             else:
                 heal_target(self._cluster, target)
+        with self._lock:
+            healed = list(self._open) if target == EVERYTHING else [target]
+            windows = [window for one in healed for window in self._open.pop(one, ())]
+        for window in windows:
+            self._on_fault(window.healed(monotonic()))
         return "healed", "in service again"
 
 

@@ -46,7 +46,13 @@ class LiveBoard(anywidget.AnyWidget):
     snapshot = traitlets.Any(None).tag(sync=True, to_json=lambda _, board: board.take_snapshot())
     """Never assigned: made afresh whenever a page asks for the state (a reload, a second view)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_itself: bool = True) -> None:
+        """A board that waits for a run.
+
+        Args:
+            shows_itself: whether it appears when a run begins; not where it is part of a page.
+        """
+        self._shows_itself = shows_itself
         self._lock = threading.RLock()
         self._displays: list[DisplayHandle] = []
         self._runs = 0
@@ -77,7 +83,7 @@ class LiveBoard(anywidget.AnyWidget):
                 "keep": _KEPT_ROWS,
                 **plotly,
             }
-            if not self._displays and get_ipython() is not None:
+            if self._shows_itself and not self._displays and get_ipython() is not None:
                 self._ipython_display_()
 
     def phase(self, name: str) -> None:

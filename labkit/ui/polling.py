@@ -58,7 +58,8 @@ class Poller(Generic[T]):
             every_s: from the end of one question to the next.
             name: of the thread.
         """
-        self._ask, self._tell, self._every_s = ask, tell, every_s
+        self.every_s = every_s
+        self._ask, self._tell = ask, tell
         self._due = Event()
         self._ended = False
         self.seen: Seen[T] = Seen()
@@ -84,7 +85,7 @@ class Poller(Generic[T]):
                 self.seen = replace(self.seen, problem=first_line(error))
             if not self._ended:
                 self._tell(self.seen)
-            self._due.wait(self._every_s)
+            self._due.wait(self.every_s)
 
 
 def first_line(error: BaseException) -> str:
