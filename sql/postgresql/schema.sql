@@ -1,7 +1,7 @@
 -- The trading application's tables. Run again, it changes nothing.
 --
 -- Money is DECIMAL(20,2). `initial_price` and `opening_balance` never change: with them an
--- auditor can compute what every price and balance must be now from the orders alone.
+-- auditor can compute what every price and balance must be now from the orders and deposits alone.
 --
 -- The trading demo that this lab is built around has seven tables: its instruments hold
 -- their current price. Here the price has a table of its own, because every order writes it and nothing
@@ -10,7 +10,7 @@
 
 -- First: whatever a load leaves behind says which version it is of (labkit/trading/schema.py).
 CREATE TABLE IF NOT EXISTS trading_schema (version BIGINT PRIMARY KEY);
-INSERT INTO trading_schema (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO trading_schema (version) VALUES (4) ON CONFLICT DO NOTHING;
 
 CREATE TABLE IF NOT EXISTS users (
     user_id    UUID PRIMARY KEY,
@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS users (
     created_ts TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
+-- `may_short`: whether it may sell shares that it does not hold.
 -- fillfactor: every order rewrites its account's row and its instrument's in `prices`; room on the
 -- page keeps the new version there, and no index has to be touched.
 CREATE TABLE IF NOT EXISTS accounts (
@@ -25,10 +26,22 @@ CREATE TABLE IF NOT EXISTS accounts (
     user_id         UUID NOT NULL REFERENCES users,
     account_id      UUID NOT NULL UNIQUE,
     opening_balance DECIMAL(20,2) NOT NULL CHECK (opening_balance >= 0),
-    balance         DECIMAL(20,2) NOT NULL CHECK (balance >= 0)
+    balance         DECIMAL(20,2) NOT NULL CHECK (balance >= 0),
+    may_short       BOOLEAN NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 
 CREATE INDEX IF NOT EXISTS accounts_user_id ON accounts (user_id);
+
+-- `deposit_id` and `retries` as in orders.
+CREATE TABLE IF NOT EXISTS deposits (
+    deposit_id   UUID PRIMARY KEY,
+    account_nbr  TEXT NOT NULL REFERENCES accounts,
+    amount       DECIMAL(20,2) NOT NULL CHECK (amount > 0),
+    deposited_ts TIMESTAMPTZ NOT NULL DEFAULT now(),
+    retries      INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE INDEX IF NOT EXISTS deposits_account_nbr ON deposits (account_nbr, deposited_ts);
 
 CREATE TABLE IF NOT EXISTS instruments (
     symbol        TEXT PRIMARY KEY,
@@ -42,6 +55,15 @@ CREATE TABLE IF NOT EXISTS prices (
     symbol        TEXT PRIMARY KEY REFERENCES instruments,
     current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
     moves         BIGINT NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+-- What an account holds: bought less sold, and less than nothing when it sold short. Written by the
+-- account's orders alone, under the account's lock.
+CREATE TABLE IF NOT EXISTS positions (
+    account_nbr TEXT NOT NULL REFERENCES accounts,
+    symbol      TEXT NOT NULL REFERENCES instruments,
+    quantity    BIGINT NOT NULL,
+    PRIMARY KEY (account_nbr, symbol)
 ) WITH (fillfactor = 50);
 
 -- `order_id` is made by the client before the first attempt; `retries` counts the attempts after

@@ -49,9 +49,9 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 def place_some(conn: psycopg.Connection, run: RunId, count: int) -> list[UUID]:
-    """Orders of one region, alternately buys of 1 and sells of 2, the oldest first."""
+    """Orders of one region, alternately buys of 2 and sells of 1, the oldest first."""
     orders = [
-        Order(run.order_id(0, n), DEMO_ACCOUNT, "AAPL", (Side.BUY, Side.SELL)[n % 2], 1 + n % 2)
+        Order(run.order_id(0, n), DEMO_ACCOUNT, "AAPL", (Side.BUY, Side.SELL)[n % 2], 2 - n % 2)
         for n in range(count)
     ]
     for order in orders:
