@@ -36,7 +36,8 @@ from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OPS_FOLDER
-from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.running import RunningWorkload
+from labkit.workload.trading import TradingWorkload
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Experiment:
         watch = watch or Silent()
         watch.begin(self.cluster.topology.region_names, self._title)
         try:
-            self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
+            self.say(f"{self.workload.load}, run folder {folder}")
             with self.workload.start(self.cluster, folder) as running:
                 course = _Course(self, running, watch)
                 course.go()
