@@ -65,6 +65,11 @@ class RunningWorkload:
         return all(ops_path(self.folder, region).exists() for region in self._workers)
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """Those that are driven."""
+        return tuple(self._workers)
+
+    @property
     def ended(self) -> bool:
         """Whether all workers are gone: they were stopped, or sent all they had to."""
         return all(worker.poll() is not None for worker in self._workers.values())
