@@ -25,6 +25,7 @@ from labkit.verdict.result import Summary
 
 SHORT: dict[str, dict[str, object]] = {
     "00_setup": {"samples": 3},
+    "01_trading_desk": {},
     "03_node_loss": {"hold_s": 12, "steady_s": 3, "rate_per_s": 30, "max_rto_s": 60},
 }
 """Every notebook, with what makes it short."""
