@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from labkit.events import Event, load_events, save_events
+
 
 class Outcome(StrEnum):
     """How an operation ended for its client."""
@@ -106,12 +108,14 @@ class History:
         ops: one row an operation, columns as `OP_COLUMNS`, ordered by `scheduled_s`.
         faults: in the order of their injection.
         anchor_s: wall clock minus monotonic clock, seconds since the epoch.
+        events: what clients and cluster noticed of outages, in order of time.
     """
 
     ops: pd.DataFrame
     faults: tuple[FaultWindow, ...] = ()
     anchor_s: float = 0.0
     regions: tuple[str, ...] = field(default=())
+    events: tuple[Event, ...] = ()
 
     @classmethod
     def of(
@@ -147,13 +151,19 @@ class History:
         """The same operations under other faults."""
         return replace(self, faults=tuple(faults))
 
+    def with_events(self, events: Iterable[Event]) -> History:
+        """The same operations with further events."""
+        every = sorted((*self.events, *events), key=lambda event: event.at_s)
+        return replace(self, events=tuple(every))
+
     def save(self, folder: Path) -> None:
-        """Write `samples.parquet` and `faults.jsonl` into a run folder."""
+        """Write `samples.parquet`, `faults.jsonl` and `events.jsonl` into a run folder."""
         frame = self.ops.copy()
         frame.attrs = {"anchor_s": self.anchor_s, "regions": list(self.regions)}
         frame.to_parquet(folder / "samples.parquet", index=False)
         lines = [json.dumps(asdict(fault)) for fault in self.faults]
         (folder / "faults.jsonl").write_text("".join(line + "\n" for line in lines))
+        save_events(self.events, folder)
 
     @classmethod
     def load(cls, folder: Path) -> History:
@@ -166,4 +176,4 @@ class History:
             faults,
             anchor_s=float(frame.attrs.get("anchor_s", 0.0)),
             regions=frame.attrs.get("regions", ()),
-        )
+        ).with_events(load_events(folder))

@@ -19,6 +19,7 @@ from labkit.history import OP_COLUMNS, History
 from labkit.topology import Topology
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.ids import RunId
+from labkit.workload.connections import connections
 from labkit.workload.ledger import LEDGER_FOLDER
 from labkit.workload.oplog import OPS_FOLDER, OpTail, ops_path
 from labkit.workload.worker import STOP, WARM_UP_S, WorkerConfig
@@ -202,7 +203,7 @@ class RunningWorkload:
             _frame(OpTail(self.folder, self._workers).read()),
             anchor_s=time.time() - time.monotonic(),
             regions=self._workers,
-        )
+        ).with_events(connections(self.folder, self._workers))
 
     def close(self) -> None:
         """End the workers; what does not end in time is killed. Idempotent."""

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from labkit.trading.ids import RunId
 from labkit.workload.client import Patience, TradingClient
+from labkit.workload.connections import ConnectionLog
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
@@ -77,11 +78,21 @@ async def work(config: WorkerConfig) -> None:
     stop = asyncio.Event()
     _watch_lifeline(stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    pool = Pool(config.dsn, config.connections, application_name=f"labkit-workload-{config.region}")
+    with ConnectionLog(Path(config.folder), config.region) as connections:
+        pool = Pool(
+            config.dsn,
+            config.connections,
+            application_name=f"labkit-workload-{config.region}",
+            on_open=connections.opened,
+        )
+        await _drive(config, pool, stop)
+
+
+async def _drive(config: WorkerConfig, pool: Pool, stop: asyncio.Event) -> None:
+    folder = Path(config.folder)
     async with asyncio.TaskGroup() as background:
         keep_open = background.create_task(pool.keep_open())
         await _first_of(pool.filled(), stop.wait(), timeout_s=WARM_UP_S)
-        folder = Path(config.folder)
         with Ledger(folder, config.region) as ledger, OpLog(folder, config.region) as log:
             patience = Patience(config.deadline_s, config.attempt_timeout_s)
             client = TradingClient(config.region, pool, patience, ledger, log.append)
