@@ -27,7 +27,7 @@ check: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
 
 test: check
 	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -m "not docker"

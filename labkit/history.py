@@ -11,11 +11,18 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from labkit.errors import BadInput
 from labkit.events import Event, load_events, save_events
+
+SAMPLES_FILE = "samples.parquet"
+FAULTS_FILE = "faults.jsonl"
+FORMAT = 2
+"""Of `SAMPLES_FILE`; raised when its columns change."""
 
 
 class Outcome(StrEnum):
@@ -29,6 +36,17 @@ class Outcome(StrEnum):
     """Unknown: the link died after it was sent. It may be there or not, but not twice."""
 
 
+class OpKind(StrEnum):
+    """What an operation does."""
+
+    ORDER = "order"
+    """Places an order."""
+    FRESH_READ = "fresh_read"
+    """Reads a price where it is written: every order acknowledged before must show."""
+    REPLICA_READ = "replica_read"
+    """Reads a price from a copy in the client's region, which may be a little behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One operation of one client, retries included.
@@ -38,10 +56,17 @@ class Op:
         sent_s: when it was first sent, or NaN when it never was.
         finished_s: when its outcome was known.
         region: the client's region.
-        kind: what it did, such as "order".
-        outcome: how it ended.
-        order_id: the order's id, made by the client before the first attempt.
-        attempts: how often it was sent under that id.
+        kind: what it did, an `OpKind`.
+        outcome: how it ended. A read that was not answered is FAIL: it changed nothing.
+        order_id: the order's id, made by the client before the first attempt; empty for a read.
+        symbol: the instrument.
+        side: of an order, "buy" or "sell"; empty for a read.
+        session: the customer, a number that no two customers of a run share.
+        move_nbr: of an order, its place among those that moved the symbol's price, the first is 1;
+            of a read, how many had moved it. None when the client was not told.
+        price_cents: of an order, the unit price; of a read, the price. None as above.
+        attempts: how often it was sent under that id: one more than its retries, 0 when it never
+            was.
         sqlstate: of the last error, empty when there was none or the link died.
     """
 
@@ -52,6 +77,11 @@ class Op:
     kind: str
     outcome: Outcome
     order_id: str
+    symbol: str = ""
+    side: str = ""
+    session: int = 0
+    move_nbr: int | None = None
+    price_cents: int | None = None
     attempts: int = 1
     sqlstate: str = ""
 
@@ -94,10 +124,21 @@ OP_COLUMNS: dict[str, str] = {
     "kind": "category",
     "outcome": "category",
     "order_id": "str",
+    "symbol": "category",
+    "side": "category",
+    "session": "int64",
+    "move_nbr": "Int64",
+    "price_cents": "Int64",
     "attempts": "int32",
     "sqlstate": "category",
 }
 """The columns of `History.ops` and their dtypes: the fields of `Op`, one row an operation."""
+
+
+def only_orders(ops: pd.DataFrame) -> pd.DataFrame:
+    """The rows that place orders; columns as `OP_COLUMNS`."""
+    chosen = ops["kind"] == str(OpKind.ORDER)
+    return ops if chosen.all() else ops[chosen]  # millions of rows are not copied for nothing
 
 
 @dataclass(frozen=True)
@@ -147,6 +188,11 @@ class History:
         order = tuple(regions) or tuple(dict.fromkeys(ops["region"].astype(str)))
         return cls(ops, tuple(faults), anchor_s, order)
 
+    @cached_property
+    def orders(self) -> History:
+        """The same run without its reads: what RTO and the write gap are measured on."""
+        return replace(self, ops=only_orders(self.ops).reset_index(drop=True))
+
     def with_faults(self, faults: Iterable[FaultWindow]) -> History:
         """The same operations under other faults."""
         return replace(self, faults=tuple(faults))
@@ -158,22 +204,38 @@ class History:
 
     def save(self, folder: Path) -> None:
         """Write `samples.parquet`, `faults.jsonl` and `events.jsonl` into a run folder."""
-        frame = self.ops.copy()
-        frame.attrs = {"anchor_s": self.anchor_s, "regions": list(self.regions)}
-        frame.to_parquet(folder / "samples.parquet", index=False)
+        frame = self.ops.copy(deep=False)
+        frame.attrs = {
+            "format": FORMAT,
+            "anchor_s": self.anchor_s,
+            "regions": list(self.regions),
+        }
+        frame.to_parquet(folder / SAMPLES_FILE, index=False)
         lines = [json.dumps(asdict(fault)) for fault in self.faults]
-        (folder / "faults.jsonl").write_text("".join(line + "\n" for line in lines))
+        (folder / FAULTS_FILE).write_text("".join(line + "\n" for line in lines))
         save_events(self.events, folder)
 
     @classmethod
     def load(cls, folder: Path) -> History:
-        """Read back what `save` wrote."""
-        frame = pd.read_parquet(folder / "samples.parquet")
-        lines = (folder / "faults.jsonl").read_text().splitlines()
+        """Read back what `save` wrote.
+
+        Raises:
+            BadInput: another version of labkit wrote it.
+            OSError: it is not there.
+        """
+        path = folder / SAMPLES_FILE
+        frame = pd.read_parquet(path)
+        found = frame.attrs.get("format", 1)
+        if found != FORMAT:
+            raise BadInput(
+                f"{path}: format {found}, this labkit reads {FORMAT}; "
+                "run the scenario again, or read it with the labkit that wrote it"
+            )
+        lines = (folder / FAULTS_FILE).read_text().splitlines()
         faults = [FaultWindow(**json.loads(line)) for line in lines]
         return cls.from_frame(
             frame,
             faults,
-            anchor_s=float(frame.attrs.get("anchor_s", 0.0)),
-            regions=frame.attrs.get("regions", ()),
+            anchor_s=float(frame.attrs["anchor_s"]),
+            regions=frame.attrs["regions"],
         ).with_events(load_events(folder))

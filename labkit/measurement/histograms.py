@@ -56,12 +56,13 @@ def histogram(latencies_s: np.ndarray) -> HdrHistogram:
 
 
 def latency_table(history: History) -> tuple[Latency, ...]:
-    """Latency of each region in each phase, and of all regions together.
+    """Latency of orders: each region in each phase, and all regions together.
 
     Returns:
         Rows region by region in the history's order, then `ALL_REGIONS`; phases in order. A phase
         in which a region did nothing has a row of zeros.
     """
+    history = history.orders
     phase = phases(history)
     region = region_codes(history)
     ok = is_ok(history.ops)

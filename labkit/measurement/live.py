@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow
+from labkit.history import FaultWindow, only_orders
 from labkit.measurement.windows import is_ok, latency_s
 
 
@@ -102,7 +102,11 @@ class LiveTail:
         self._chunks: deque[np.ndarray] = deque()
 
     def feed(self, ops: pd.DataFrame) -> None:
-        """Add operations that finished, columns as `history.OP_COLUMNS`, in any order."""
+        """Add operations that finished, columns as `history.OP_COLUMNS`, in any order.
+
+        Only orders are looked at.
+        """
+        ops = only_orders(ops)
         if ops.empty:
             return
         codes = pd.Categorical(ops["region"].astype(str), categories=list(self._regions)).codes

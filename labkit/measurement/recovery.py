@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow, History
+from labkit.history import FaultWindow, History, only_orders
 from labkit.measurement.histograms import ALL_REGIONS
 from labkit.measurement.windows import is_ok, latency_s, run_end_s
 
@@ -103,7 +103,11 @@ class Recovery:
 
 
 def recovery(history: History, healthy: Healthy | None = None) -> tuple[Recovery, ...]:
-    """What each fault did: a row a fault and region, then one for `ALL_REGIONS`."""
+    """What each fault did to orders: a row a fault and region, then one for `ALL_REGIONS`.
+
+    Reads do not count: a replica goes on answering them while nobody can order.
+    """
+    history = history.orders
     healthy = healthy or Healthy()
     end_s = run_end_s(history.ops)
     of_region = {name: history.ops[history.ops["region"] == name] for name in history.regions}
@@ -169,7 +173,7 @@ def outages(
 
 
 def write_gap(ops: pd.DataFrame, fault: FaultWindow) -> tuple[float, float] | None:
-    """The longest time between two acknowledgements whose interval overlaps the fault.
+    """The longest time between two acknowledged orders whose interval overlaps the fault.
 
     The first scheduled moment and the last known one stand as the outer ends, so a gap that never
     closed counts up to the end of the run. Idle time counts too: with one operation a second a
@@ -178,6 +182,7 @@ def write_gap(ops: pd.DataFrame, fault: FaultWindow) -> tuple[float, float] | No
     Returns:
         When it began and ended, or None when the fault lies wholly outside the run.
     """
+    ops = only_orders(ops)
     if ops.empty:
         return None
     acks_s = np.sort(ops["finished_s"].to_numpy()[is_ok(ops)])

@@ -79,10 +79,10 @@ def run_end_s(ops: pd.DataFrame) -> float:
 
 
 def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataFrame:
-    """Latency and throughput of each region over time.
+    """Latency and throughput of each region's orders over time.
 
-    Latency is that of acknowledged operations, at the time they were scheduled; rates count
-    operations at the time they finished.
+    Latency is that of acknowledged orders, at the time they were scheduled; rates count orders at
+    the time they finished.
 
     Args:
         origin_s: the moment that becomes 0; a window starts there.
@@ -99,6 +99,7 @@ def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataF
     if not width_s > 0:
         raise BadInput(f"width_s must be more than 0, not {width_s:g}")
     columns = ["region", "at_s", "p50_ms", "p99_ms", "acked_per_s", "failed_per_s"]
+    history = history.orders
     ops = history.ops
     if ops.empty:
         return pd.DataFrame(columns=columns)

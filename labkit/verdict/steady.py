@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from labkit.errors import BadInput
+from labkit.history import only_orders
 from labkit.measurement.windows import is_ok, latency_s
 from labkit.verdict.checkers import Finding, Verdict
 
@@ -22,9 +23,9 @@ class SteadyState:
     """Service is well in every region.
 
     Attributes:
-        p99_ms: no region's 99th percentile of acknowledged operations is above it; from the
+        p99_ms: no region's 99th percentile of acknowledged orders is above it; from the
             scheduled moment.
-        success_ratio: at least this share of each region's operations was acknowledged.
+        success_ratio: at least this share of each region's orders was acknowledged.
 
     Raises:
         BadInput: a value that cannot be.
@@ -50,23 +51,24 @@ class SteadyState:
         until_s: float,
         when: str = "before",
     ) -> Finding:
-        """Judge the operations scheduled in [since_s, until_s).
+        """Judge the orders scheduled in [since_s, until_s).
 
-        Operations still under way are not in `ops`: while a run goes on, choose an `until_s` that
+        Orders still under way are not in `ops`: while a run goes on, choose an `until_s` that
         lies far enough back for everything before it to have ended.
 
         Args:
             ops: columns as `history.OP_COLUMNS`.
-            regions: where it must hold; a region without operations is UNKNOWN.
+            regions: where it must hold; a region without orders is UNKNOWN.
             when: names the finding, "before" or "after" the fault.
         """
+        ops = only_orders(ops)
         window = ops[(ops["scheduled_s"] >= since_s) & (ops["scheduled_s"] < until_s)]
         broken: list[str] = []
         silent: list[str] = []
         for region in regions:
             here = window[window["region"] == region]
             if here.empty:
-                silent.append(f"{region}: no operation")
+                silent.append(f"{region}: no order")
             else:
                 broken += self._broken(region, here)
         if broken:

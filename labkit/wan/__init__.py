@@ -14,7 +14,8 @@ sends each direction of the connection through a delay line of that link:
 A link is one direction between two regions. It has a delay, a jitter (uniform, added to the
 delay), a bandwidth shared by all connections on it, and it can be cut. What holds:
 
-- Bytes of a connection never arrive early, out of order or changed.
+- Bytes of a connection never arrive out of order or changed, nor more than half a millisecond
+  early: `labkit.wan.line.TIMER_STEP_S`.
 - A new connection pays its TCP handshake: its first bytes arrive 1.5 round trips after it dialled.
 - A cut is a black hole, not a reset: bytes are held, new connections hang. It takes one
   direction; a partition is both. A new connection needs both, as a handshake does.

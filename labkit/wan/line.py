@@ -26,6 +26,11 @@ WRITE_BUFFER_BYTES = 1 << 18
 PIECE_BYTES = 1 << 14
 """On a link with a bandwidth, lines take turns with pieces of this size."""
 
+TIMER_STEP_S = 1e-3
+"""How finely epoll waits: asyncio rounds every wait up to whole milliseconds (CPython,
+Lib/selectors.py, EpollSelector.select). A line aims half a step early, so that what it adds of its
+own is spread around zero, not up to a millisecond late on each trip."""
+
 _NO_LINGERING = pack("ii", 1, 0)  # closing such a socket sends a reset
 
 
@@ -127,13 +132,13 @@ class DelayLine:
     def _release(self) -> None:
         """Pass on everything that is due; come back when the next item is."""
         self._stop_timer()
-        now_s = self._loop.time()
+        now_s = self._loop.time() + TIMER_STEP_S / 2
         while self._queue and self._sink.writable and not self._link.settings.cut:
             due_s, item = self._queue[0]
             if due_s <= now_s and isinstance(item, bytes):
                 due_s = self._turn(len(item), due_s, now_s)
             if due_s > now_s:
-                self._timer = self._loop.call_at(due_s, self._release)
+                self._timer = self._loop.call_at(due_s - TIMER_STEP_S / 2, self._release)
                 break
             self._queue.popleft()
             self._turn_s = None

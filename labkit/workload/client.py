@@ -21,7 +21,7 @@ import psycopg
 
 from labkit.errors import LabError
 from labkit.trading.connection import hang_up
-from labkit.trading.orders import Order, Reply, place_order_async, reply_of, sqlstate_of
+from labkit.trading.orders import Order, Receipt, Reply, place_order_async, reply_of, sqlstate_of
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import FinishedOp, OutcomeName
 from labkit.workload.pool import Connection, Pool
@@ -65,18 +65,23 @@ class TradingClient:
         self._ledger = ledger
         self._record = record
 
-    async def place(self, scheduled_s: float, order: Order) -> None:
-        """Place one order, whatever it takes until its deadline, and record how it ended."""
+    async def place(self, scheduled_s: float, order: Order, *, session: int) -> None:
+        """Place one order, whatever it takes until its deadline, and record how it ended.
+
+        Args:
+            session: the customer's number.
+        """
         deadline_s = scheduled_s + self._patience.deadline_s
         outcome: OutcomeName = "fail"
         sent_s: float | None = None
         attempts = 0
         sqlstate = ""
+        receipt: Receipt | None = None
         while conn := await self._pool.lease(deadline_s - monotonic()):
             attempts += 1
             sent_s = sent_s or monotonic()
             try:
-                await self._attempt(conn, order)
+                receipt = await self._attempt(conn, order)
             except (psycopg.Error, LabError) as error:
                 reply, sqlstate = reply_of(error), sqlstate_of(error)
                 if conn.closed or reply is Reply.UNKNOWN or sqlstate == READ_ONLY:
@@ -104,19 +109,24 @@ class TradingClient:
                 kind="order",
                 outcome=outcome,
                 order_id=str(order.order_id),
+                symbol=order.symbol,
+                side=order.side.value,
+                session=session,
+                move_nbr=None,
+                price_cents=None if receipt is None else int(receipt.unit_price * 100),
                 attempts=attempts,
                 sqlstate=sqlstate,
             )
         )
 
-    async def _attempt(self, conn: Connection, order: Order) -> None:
+    async def _attempt(self, conn: Connection, order: Order) -> Receipt:
         # not asyncio.timeout: on cancellation psycopg cancels the statement, and a cancelled
         # commit reports success
         timer = asyncio.get_running_loop().call_later(
             self._patience.attempt_timeout_s, hang_up, conn
         )
         try:
-            await place_order_async(conn, order)
+            return await place_order_async(conn, order)
         finally:
             timer.cancel()
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Self
 
 from labkit.events import Event, Sign
 from labkit.workload.oplog import OPS_FOLDER
@@ -28,7 +29,7 @@ class ConnectionLog:
         """A connection is there now: the server has let the client in."""
         os.write(self._fd, f"{monotonic():.6f}\n".encode())
 
-    def __enter__(self) -> ConnectionLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

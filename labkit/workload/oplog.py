@@ -1,7 +1,7 @@
 """Finished operations on their way from the workers to whoever started them: files of JSON lines.
 
 Workers do not import labkit.history: it brings pandas, which costs each process more than a second
-and 80 MB. Its columns and outcomes are spelt out here; a test holds the two together.
+and 80 MB. Its columns, kinds and outcomes are spelt out here; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ FLUSH_EVERY_S = 0.1
 OPS_FOLDER = "ops"
 
 OutcomeName = Literal["ok", "fail", "info"]
+KindName = Literal["order", "fresh_read", "replica_read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,14 @@ class FinishedOp:
     sent_s: float | None
     finished_s: float
     region: str
-    kind: str
+    kind: KindName
     outcome: OutcomeName
     order_id: str
+    symbol: str
+    side: str
+    session: int
+    move_nbr: int | None
+    price_cents: int | None
     attempts: int
     sqlstate: str
 

@@ -18,6 +18,8 @@ from labkit.trading.orders import Order, Side
 
 LARGEST_ORDER = 10
 """Shares of an order are drawn from 1 to this."""
+CUSTOMER_BITS = 20
+"""A session's number is the worker's, shifted by this, and the customer's place in the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,12 @@ class Planned:
 
     Attributes:
         at_s: seconds after the schedule's start.
+        session: the customer. One account ordered from in two regions is two customers.
     """
 
     at_s: float
     order: Order
+    session: int
 
 
 def arrivals(rate_per_s: float, seed: str) -> Iterator[float]:
@@ -57,18 +61,20 @@ def plan(
     quantities are drawn.
     """
     random = Random(f"orders {seed} {worker}")
-    next_account = cycle(random.sample(accounts, len(accounts)))
+    next_customer = cycle(random.sample(range(len(accounts)), len(accounts)))
     next_symbol = cycle(random.sample(symbols, len(symbols)))
     sides = tuple(Side)
     times_s = arrivals(rate_per_s, f"arrivals {seed} {worker}")
     for sequence, at_s in zip(count(), times_s, strict=False):
+        customer = next(next_customer)
         yield Planned(
             at_s,
             Order(
                 run.order_id(worker, sequence),
-                next(next_account),
+                accounts[customer],
                 next(next_symbol),
                 random.choice(sides),
                 random.randint(1, LARGEST_ORDER),
             ),
+            session=worker << CUSTOMER_BITS | customer,
         )

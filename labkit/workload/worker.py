@@ -117,7 +117,7 @@ async def _send(config: WorkerConfig, client: TradingClient, orders: asyncio.Tas
     ):
         scheduled_s = begun_s + planned.at_s
         await asyncio.sleep(max(0.0, scheduled_s - monotonic()))
-        orders.create_task(client.place(scheduled_s, planned.order))
+        orders.create_task(client.place(scheduled_s, planned.order, session=planned.session))
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float) -> None:

@@ -42,7 +42,7 @@ class Bench:
     ops: list[FinishedOp] = field(default_factory=list)
 
     async def place(self, order: Order) -> FinishedOp:
-        await self.client.place(monotonic(), order)
+        await self.client.place(monotonic(), order, session=7)
         return self.ops[-1]
 
 
@@ -97,6 +97,9 @@ def test_an_acknowledged_order_is_ok_and_in_the_ledger(
     op = asyncio.run(scenario())
     assert (op.outcome, op.attempts, op.sqlstate) == ("ok", 1, "")
     assert (op.order_id, op.region, op.kind) == (str(order.order_id), "us-west-2", "order")
+    assert (op.symbol, op.side, op.session) == ("AAPL", "buy", 7)
+    assert op.price_cents is not None
+    assert op.price_cents > 0
     assert op.sent_s is not None
     assert op.scheduled_s <= op.sent_s <= op.finished_s
     assert read_ledger(tmp_path) == (str(order.order_id),)
@@ -110,7 +113,7 @@ def test_the_ledger_has_an_order_before_it_is_counted(
     async def scenario() -> None:
         async with a_client(dsn, tmp_path) as bench:
             bench.client._record = lambda _op: ledger_when_recorded.append(read_ledger(tmp_path))
-            await bench.client.place(monotonic(), order)
+            await bench.client.place(monotonic(), order, session=7)
 
     asyncio.run(scenario())
     assert ledger_when_recorded == [(str(order.order_id),)]

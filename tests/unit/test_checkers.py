@@ -256,9 +256,9 @@ def test_where_nothing_was_acked_nothing_is_proven():
 
 
 def test_operations_without_an_order_are_not_orders():
-    """A price quote is acknowledged too."""
-    quote = replace(order("west", 0, 1), kind="quote", order_id="")
-    history = History.of([quote, order("west", 1, 2, order_id="o1")])
+    """A price that was read is acknowledged too."""
+    read = replace(order("west", 0, 1), kind="fresh_read", order_id="")
+    history = History.of([read, order("west", 1, 2, order_id="o1")])
     seen = Evidence.of(["o1"], history, final_of([Trade("o1")]))
     assert {f.verdict for f in findings(seen).values()} == {Verdict.PASS}
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from labkit.errors import BadInput
 from labkit.history import OP_COLUMNS, FaultWindow, History, Op, Outcome
 
 OPS = [
-    Op(2.0, 2.0, 2.5, "us-west-2", "order", Outcome.OK, "o2"),
+    Op(2.0, 2.0, 2.5, "us-west-2", "order", Outcome.OK, "o2", "XYZ", "buy", 7, 3, 12_340),
     Op(1.0, 1.1, 1.5, "us-east-1", "order", Outcome.FAIL, "o1", attempts=3, sqlstate="40001"),
-    Op(3.0, nan, 3.0, "us-west-2", "quote", Outcome.INFO, "o3"),
+    Op(3.0, nan, 3.0, "us-west-2", "fresh_read", Outcome.FAIL, ""),
 ]
 FAULTS = [
     FaultWindow("kill", "us-west-2/1", 1.5, 1.7, 4.0, "down and out of service"),
@@ -25,7 +26,7 @@ FAULTS = [
 
 def test_operations_are_ordered_by_schedule() -> None:
     history = History.of(OPS)
-    assert list(history.ops["order_id"]) == ["o1", "o2", "o3"]
+    assert list(history.ops["order_id"]) == ["o1", "o2", ""]
     assert list(history.ops.index) == [0, 1, 2]
 
 
@@ -44,6 +45,22 @@ def test_a_saved_history_is_loaded_equal(tmp_path: Path) -> None:
     assert loaded.anchor_s == history.anchor_s
     assert loaded.regions == history.regions
     assert isnan(loaded.ops["sent_s"].iloc[2])
+    assert loaded.ops["move_nbr"].isna().tolist() == [True, False, True]
+
+
+def test_samples_of_another_format_are_refused_with_one_line(tmp_path: Path) -> None:
+    History.of(OPS).ops.drop(columns="session").to_parquet(tmp_path / "samples.parquet")
+    with pytest.raises(BadInput, match=r"samples\.parquet: format 1, this labkit reads 2; [^\n]*$"):
+        History.load(tmp_path)
+
+
+def test_the_orders_of_a_history_are_the_history_without_its_reads() -> None:
+    history = History.of(OPS, FAULTS, anchor_s=1.7e9)
+    orders = history.orders
+    assert list(orders.ops["order_id"]) == ["o1", "o2"]
+    assert list(orders.ops.index) == [0, 1]
+    assert (orders.faults, orders.anchor_s) == (history.faults, history.anchor_s)
+    assert orders.regions == history.regions
 
 
 def test_an_empty_history_is_loaded_equal(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,14 @@ def test_percentiles_count_acknowledged_operations_only():
     assert (row.ok, row.fail, row.info) == (3, 1, 1)
     assert row.p50_ms == pytest.approx(20, rel=1e-3)
     assert row.max_ms == pytest.approx(30)
+
+
+def test_reads_do_not_count_as_orders():
+    reads = [replace(op, kind="fresh_read") for op in ms("west", 1, 1, 1, 1)]
+    assert latency_table(History.of([*ms("west", 20), *reads]))[0].ok == 1
+    tail = LiveTail(["west"])
+    tail.feed(History.of([*ms("west", 20), *reads]).ops)
+    assert tail.sample(0.5).regions[0].acked_per_s == 1
 
 
 def test_no_percentile_lies_above_the_slowest_operation():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from histories import order, orders, outage
 from hypothesis import given, settings
@@ -273,6 +275,18 @@ def test_a_gap_that_began_before_the_healing_counts_whole():
 def test_a_gap_that_never_closed_counts_to_the_end_of_the_run():
     ops = [*orders("west", 100, 110), *orders("west", 110, 140, ends_s=141, outcome=Outcome.INFO)]
     assert gap(ops, UNHEALED) == pytest.approx(141 - 110, abs=0.01)
+
+
+def test_a_read_closes_neither_a_gap_nor_an_outage():
+    """A replica answers reads while nobody can order."""
+    reads = [
+        replace(op, kind=kind, order_id="")
+        for kind in ("fresh_read", "replica_read")
+        for op in orders("west", 100, 160)
+    ]
+    ops = failover("west")
+    assert gap([*ops, *reads]) == pytest.approx(6.0)
+    assert recovery(History.of([*ops, *reads], [KILL])) == recovery(History.of(ops, [KILL]))
 
 
 def test_failures_do_not_close_a_gap():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from histories import orders
 
@@ -39,10 +41,17 @@ def test_a_region_where_nothing_is_acked_is_not_steady():
     assert check(orders("west", 100, 110, outcome=Outcome.FAIL)).verdict is Verdict.FAIL
 
 
-def test_a_region_without_operations_is_unknown():
+def test_fast_reads_do_not_make_slow_orders_steady():
+    reads = [replace(op, kind="replica_read") for op in orders("west", 100, 110, per_s=5_000)]
+    assert check(orders("west", 100, 110, latency_s=0.5)).verdict is Verdict.FAIL
+    assert check([*orders("west", 100, 110, latency_s=0.5), *reads]).verdict is Verdict.FAIL
+    assert check(reads).verdict is Verdict.UNKNOWN
+
+
+def test_a_region_without_orders_is_unknown():
     finding = check(orders("west", 100, 110), regions=("west", "east"))
     assert finding.verdict is Verdict.UNKNOWN
-    assert finding.offenders == ("east: no operation",)
+    assert finding.offenders == ("east: no order",)
 
 
 def test_one_bad_region_outweighs_a_silent_one():

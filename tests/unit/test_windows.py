@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from histories import order, orders
@@ -90,6 +92,12 @@ def test_operations_of_a_region_that_is_not_shown_are_left_out():
     rows = per_window(History.from_frame(frame, regions=["east"]), origin_s=100, width_s=1)
     assert set(rows["region"]) == {"east"}
     assert rows["acked_per_s"].sum() == 20
+
+
+def test_reads_are_no_throughput():
+    reads = [replace(op, kind="fresh_read") for op in orders("west", 100, 101)]
+    history = History.of([*orders("west", 100, 101), *reads])
+    assert per_window(history, origin_s=100, width_s=1)["acked_per_s"].sum() == 20
 
 
 def test_no_operations_give_no_windows():

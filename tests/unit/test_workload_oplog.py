@@ -5,12 +5,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
+import pandas as pd
 import pytest
 
 from labkit.errors import BadInput
-from labkit.history import OP_COLUMNS, Outcome
+from labkit.history import OP_COLUMNS, OpKind, Outcome
 from labkit.trading.ids import RunId
-from labkit.workload.oplog import FinishedOp, OpLog, OpTail, OutcomeName, ops_path
+from labkit.workload.oplog import FinishedOp, KindName, OpLog, OpTail, OutcomeName, ops_path
 from labkit.workload.trading import RunningWorkload, TradingWorkload
 from labkit.workload.worker import WorkerConfig
 
@@ -22,14 +23,20 @@ OP = FinishedOp(
     kind="order",
     outcome="ok",
     order_id="00000000-0000-8000-8000-000000000001",
+    symbol="AAPL",
+    side="buy",
+    session=7,
+    move_nbr=3,
+    price_cents=12_340,
     attempts=1,
     sqlstate="",
 )
 
 
-def test_a_finished_op_has_the_columns_and_outcomes_of_a_history() -> None:
+def test_a_finished_op_has_the_columns_kinds_and_outcomes_of_a_history() -> None:
     assert [field.name for field in fields(FinishedOp)] == list(OP_COLUMNS)
     assert get_args(OutcomeName) == tuple(str(outcome) for outcome in Outcome)
+    assert get_args(KindName) == tuple(str(kind) for kind in OpKind)
 
 
 def test_a_tail_returns_each_operation_once(tmp_path: Path) -> None:
@@ -63,6 +70,7 @@ def test_a_line_that_is_not_whole_waits_for_its_rest(tmp_path: Path) -> None:
 def ended(tmp_path: Path) -> RunningWorkload:
     """A workload of two regions whose workers are gone."""
     never_sent = replace(OP, sent_s=None, outcome="fail", attempts=0, region="eu-west-1")
+    never_sent = replace(never_sent, move_nbr=None, price_cents=None)
     with OpLog(tmp_path, "us-west-2") as west, OpLog(tmp_path, "eu-west-1") as eu:
         west.append(replace(OP, scheduled_s=2.0))
         eu.append(never_sent)
@@ -74,6 +82,7 @@ def test_poll_has_the_types_of_a_history_and_nan_for_never_sent(ended: RunningWo
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == OP_COLUMNS
     assert frame["sent_s"].tolist()[0] == 1.25
     assert math.isnan(frame["sent_s"].tolist()[1])
+    assert frame["move_nbr"].tolist() == [3, pd.NA]
     empty = ended.poll()
     assert empty.empty
     assert {name: str(dtype) for name, dtype in empty.dtypes.items()} == OP_COLUMNS

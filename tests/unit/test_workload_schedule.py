@@ -97,6 +97,13 @@ def test_a_row_comes_up_again_only_after_all_others(seed: int) -> None:
         assert {o.symbol for o in orders[start : start + 5]} == set(symbols)
 
 
+def test_each_account_of_each_worker_is_a_session_of_its_own() -> None:
+    planned = {worker: some(30, worker=worker) for worker in (0, 1)}
+    pairs = {(w, p.order.account_nbr, p.session) for w, plans in planned.items() for p in plans}
+    assert len(pairs) == 6
+    assert len({session for _, _, session in pairs}) == 6
+
+
 def test_buys_and_sells_of_all_sizes_occur() -> None:
     orders = [p.order for p in some(2_000)]
     sides = Counter(order.side for order in orders)
