@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from labkit.figures.felt import node_table as node_table
     from labkit.figures.map import cluster_map as cluster_map
     from labkit.figures.timeline import timeline as timeline
+    from labkit.figures.waterfall import waterfall as waterfall
+    from labkit.figures.waterfall import waterfall_table as waterfall_table
     from labkit.lab import connect as connect
     from labkit.measurement.felt import felt_latency as felt_latency
     from labkit.topology import SurvivalGoal as SurvivalGoal
@@ -70,6 +72,8 @@ _HOME = {
     "place_order": "labkit.trading.orders",
     "resolve": "labkit.cluster.base",
     "timeline": "labkit.figures.timeline",
+    "waterfall": "labkit.figures.waterfall",
+    "waterfall_table": "labkit.figures.waterfall",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -59,5 +59,9 @@ class Anchor:
         return wall_s - self.offset_s
 
     def drift_s(self) -> float:
-        """How far the wall clock has been set since: what its times may be wrong by."""
-        return abs(_offset_s() - self.offset_s)
+        """How far the wall clock was set since: what its times may be wrong by.
+
+        Less than a millisecond is 0: two clocks cannot be read at once.
+        """
+        drift_s = abs(_offset_s() - self.offset_s)
+        return drift_s if drift_s >= 0.001 else 0.0

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,14 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import JsonValue
 
-from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions, OnStage
+from labkit.cluster.base import (
+    Cluster,
+    Gather,
+    HasFailoverEvidence,
+    HasSurvivalGoal,
+    HasVersions,
+    OnStage,
+)
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
@@ -108,10 +115,13 @@ class Experiment:
         watch.begin(self.cluster.topology.region_names, self._title)
         try:
             self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
-            with self.workload.start(self.cluster, folder) as running:
+            with (
+                _evidence(self.cluster) as gather,
+                self.workload.start(self.cluster, folder) as running,
+            ):
                 course = _Course(self, running, watch)
                 course.go()
-                history = running.stop().with_faults(course.faults)
+                history = running.stop().with_faults(course.faults).with_events(gather())
             # judged once more: orders that hung while the steady state was watched have ended now
             before, after = (course.judge_again(when, history) for when in ("before", "after"))
             self.say("reading every order, balance and price back")
@@ -156,6 +166,13 @@ class Experiment:
             return final_read(self.cluster.dsn(self.cluster.leader().region), run_id)
         except LabError:
             return None
+
+
+def _evidence(cluster: Cluster) -> AbstractContextManager[Gather]:
+    """What the cluster notices of outages; nothing where it cannot tell."""
+    if isinstance(cluster, HasFailoverEvidence):
+        return cluster.failover_evidence()
+    return nullcontext(tuple)
 
 
 class _Course:

@@ -90,6 +90,7 @@ def terminal_report(summary: Summary) -> RenderableType:
         headline,
         Padding(_headlines(summary), (1, 0, 0, 0)),
         *([_recovery(summary)] if summary.recovery else []),
+        *(_waterfall(words.waterfall_cells(one)) for one in summary.waterfalls),
         _latency(summary),
         _findings(summary),
     )
@@ -103,6 +104,7 @@ def context(summary: Summary) -> dict[str, object]:
         "plain_words": words.plain_words(summary),
         "headlines": words.headlines(summary),
         "recovery": [words.recovery_cells(row) for row in summary.recovery],
+        "waterfalls": [words.waterfall_cells(one) for one in summary.waterfalls],
         "latency": words.latency_cells(summary.latency),
         "HEADWORD": words.HEADWORD,
         "check_name": words.check_name,
@@ -129,6 +131,16 @@ def _recovery(summary: Summary) -> Table:
         table.add_column(heading, justify="right")
     for row in summary.recovery:
         table.add_row(*(Text(cell) for cell in words.recovery_cells(row)))
+    return table
+
+
+def _waterfall(cells: words.WaterfallTable) -> Table:
+    table = _table(f"What the outage was made of: {cells.fault}, seconds since the injection")
+    table.add_column("stage")
+    for region in cells.regions:
+        table.add_column(region, justify="right")
+    for stage, row in cells.rows:
+        table.add_row(stage, *(Text(cell) for cell in row))
     return table
 
 

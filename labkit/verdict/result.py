@@ -34,6 +34,7 @@ from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Healthy, Recovery
+from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
 
@@ -71,6 +72,7 @@ class Summary(BaseModel):
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
         latency: a row a region and phase, then those of all regions.
+        waterfalls: what each fault's outage was made of, in the order of injection.
         findings: of the steady state, the faults, the checkers and the requirements.
         versions: of labkit, Python and the servers.
     """
@@ -90,6 +92,7 @@ class Summary(BaseModel):
     recovery: tuple[Recovery, ...]
     rpo_s: float | None
     latency: tuple[Latency, ...]
+    waterfalls: tuple[Waterfall, ...] = ()
     versions: dict[str, str]
     machine: Machine
 
@@ -150,6 +153,11 @@ class Result:
     def findings(self) -> tuple[Finding, ...]:
         """What the steady state, the faults, the checkers and the requirements say."""
         return self.summary.findings
+
+    @property
+    def waterfall(self) -> Waterfall | None:
+        """What the outage of the first fault was made of; None without a fault."""
+        return next(iter(self.summary.waterfalls), None)
 
     @property
     def report(self) -> Report:

@@ -133,13 +133,13 @@ def _balancers(
     engine: Engine, project: str, layout: Layout, anchor: Anchor, since_s: float
 ) -> list[Event]:
     servers = {(node.region, node_service(node)): node.name for node in layout.topology.nodes}
-    containers = engine.containers(project)
     found: list[Event] = []
-    for region in layout.topology.region_names:
-        container = containers.get(balancer_service(region))
-        if container is None:
-            continue
-        with suppress(LabError):
+    with suppress(LabError):  # Docker is gone: no evidence
+        containers = engine.containers(project)
+        for region in layout.topology.region_names:
+            container = containers.get(balancer_service(region))
+            if container is None:
+                continue
             found += balancer_log.transitions(
                 engine.log(container, since_s + anchor.offset_s),
                 region=region,

@@ -1,0 +1,113 @@
+"""What an outage was made of: a bar from stage to stage, a lane a region."""
+
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from labkit.errors import BadInput
+from labkit.figures import theme
+from labkit.measurement.waterfall import RegionWaterfall, Stage, Waterfall
+from labkit.verdict.result import Result
+from labkit.verdict.words import STAGES, sighting_words, waterfall_cells
+
+LANE = 0.26
+"""How high a bar is; the lanes of three regions fill a stage's row to four fifths."""
+PIXELS_A_STAGE = 64
+_SHOWN = tuple(STAGES)[1:]  # the injection is where the axis begins
+
+
+def waterfall(result: Result) -> go.Figure:
+    """Draw the outage of the first fault of a run, in seconds since its injection.
+
+    A bar leads from the latest stage before to its own, and so shows what that step took; a thin
+    line beside its end says how long the stage may have gone unnoticed. What nobody noticed has no
+    bar and says so.
+
+    Raises:
+        BadInput: the run had no fault.
+    """
+    shown = _of(result)
+    names = [region.region for region in shown.regions]
+    figure = go.Figure()
+    for lane, region in enumerate(shown.regions):
+        _draw(figure, names, region, (lane - (len(names) - 1) / 2) * LANE)
+    figure.update_layout(
+        template=theme.TEMPLATE,
+        title=escape(f"{shown.fault}: from the fault to the first acknowledged order"),
+        height=150 + PIXELS_A_STAGE * len(_SHOWN),
+        hovermode="closest",
+        barmode="overlay",
+        legend={"traceorder": "normal"},
+    )
+    figure.update_xaxes(title_text="seconds since the injection", rangemode="tozero")
+    figure.update_yaxes(
+        tickvals=list(range(len(_SHOWN))),
+        ticktext=[STAGES[stage] for stage in _SHOWN],
+        range=[len(_SHOWN) - 0.5, -0.5],  # the first stage stands on top
+    )
+    return figure
+
+
+def waterfall_table(result: Result) -> pd.DataFrame:
+    """The same as a table: a row a stage, a column a region, "not seen" where nobody noticed.
+
+    Raises:
+        BadInput: the run had no fault.
+    """
+    cells = waterfall_cells(_of(result))
+    rows = dict(cells.rows)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(cells.regions))
+
+
+def _of(result: Result) -> Waterfall:
+    if result.waterfall is None:
+        raise BadInput(
+            f"{result.summary.scenario} had no fault, so there is no outage to draw: "
+            "give Experiment a fault"
+        )
+    return result.waterfall
+
+
+def _draw(figure: go.Figure, names: list[str], region: RegionWaterfall, lane: float) -> None:
+    bases, lengths, unsure, labels, hovers = [], [], [], [], []
+    before_s = 0.0
+    for stage in _SHOWN:
+        seen = region.seen(stage)
+        at_s = before_s if seen.at_s is None else seen.at_s
+        bases.append(min(before_s, at_s))
+        lengths.append(at_s - bases[-1])
+        unsure.append(min(seen.within_s, at_s))
+        labels.append(f" {sighting_words(region, seen)}")
+        said = f"{seen.source}: {seen.detail}" if seen.detail else seen.source
+        hovers.append(escape(said or "no evidence"))
+        # the probe of a fault is slow to look: what comes after it need not have waited for it
+        if stage is not Stage.BIT:
+            before_s = max(before_s, at_s)
+    color = theme.region_color(names, region.region)
+    figure.add_bar(
+        orientation="h",
+        name=region.region,
+        y=[row + lane for row in range(len(_SHOWN))],
+        x=lengths,
+        base=bases,
+        width=LANE * 0.9,
+        marker={"color": color},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [0.0] * len(_SHOWN),
+            "arrayminus": unsure,
+            "thickness": 1.5,
+            "width": 0,
+            "color": theme.STATUS_COLORS["neutral"],
+        },
+        text=labels,
+        textposition="outside",
+        textfont={"size": theme.SIZE_PX["small"]},
+        cliponaxis=False,
+        customdata=[[STAGES[stage], hover] for stage, hover in zip(_SHOWN, hovers, strict=True)],
+        hovertemplate="%{customdata[0]}:%{text}<br>%{customdata[1]}",
+    )
