@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.cluster.base import resolve as resolve
+    from labkit.cluster.rolling import rolling_restart as rolling_restart
     from labkit.experiment import Experiment as Experiment
     from labkit.faults.kill import Kill as Kill
     from labkit.faults.partition import Partition as Partition
@@ -71,6 +72,7 @@ _HOME = {
     "node_table": "labkit.figures.felt",
     "place_order": "labkit.trading.orders",
     "resolve": "labkit.cluster.base",
+    "rolling_restart": "labkit.cluster.rolling",
     "timeline": "labkit.figures.timeline",
     "waterfall": "labkit.figures.waterfall",
     "waterfall_table": "labkit.figures.waterfall",

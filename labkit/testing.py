@@ -111,8 +111,7 @@ class FakeCluster:
         Raises:
             NotRunning: it is stopped.
         """
-        if not self._running():
-            raise NotRunning("the lab is stopped: `labkit up` starts it")
+        self._require_running()
         self._record("heal")
         self._all_well(on_stage)
 
@@ -227,6 +226,59 @@ class FakeCluster:
         parts = self._target("resume", target)
         self._set(State.RUNNING, (part for part in parts if self._states[part] is State.PAUSED))
 
+    def hand_over(self, node: Node) -> Node:
+        """Let another node lead at once. Idempotent.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: there is no other node that could.
+        """
+        self._target("hand_over", node)
+        if self.leader() == node:
+            self._elect(without=node)
+            if self._primary == node:
+                raise NotReady(f"no other node than {node} can lead: see `labkit status`")
+        return self.leader()
+
+    # shape
+
+    def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
+        """One more node, in service at once.
+
+        Raises:
+            UnknownTarget: no such region.
+            TopologyError: the region is full.
+            NotRunning: it is stopped.
+        """
+        topology, node = self.topology.with_node(region)
+        self._require_running()
+        self._record("add_node", region)
+        on_stage(f"starting {node}")
+        self.topology = topology
+        self._set(State.RUNNING, [node.name])
+        return node
+
+    def remove_node(self, node: Node, on_stage: OnStage = quiet) -> None:
+        """The node hands over and is gone.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            TopologyError: what is left could not keep the survival goal.
+            NotRunning: it is stopped.
+            NotReady: no other node can lead.
+        """
+        topology = self.topology.without_node(node)
+        topology.check_survives(self._goal)
+        self._require_running()
+        self._record("remove_node", node.name)
+        on_stage(f"removing {node}")
+        if self._primary == node:
+            self._elect(without=node)
+            if self._primary == node:
+                raise NotReady(f"no other node than {node} can lead: see `labkit status`")
+        self.topology = topology
+        del self._states[node.name]
+
     # links
 
     def set_link(self, source: str, target: str, **change: Unpack[LinkChange]) -> None:
@@ -308,6 +360,10 @@ class FakeCluster:
     def _running(self) -> bool:
         return any(state is not State.DOWN for state in self._states.values())
 
+    def _require_running(self) -> None:
+        if not self._running():
+            raise NotRunning("the lab is stopped: `labkit up` starts it")
+
     def _all_well(self, on_stage: OnStage) -> None:
         on_stage("starting")
         self._links = self._calm_links()
@@ -354,13 +410,15 @@ class FakeCluster:
         if now_s - self._lost_at_s >= self._election_s:
             self._elect()
 
-    def _elect(self) -> None:
+    def _elect(self, without: Node | None = None) -> None:
         """Let the first node that may take over do so: one of the same region where possible."""
         old = self._primary
         home = old.region if old else self.topology.region_names[0]
         same_region_only = old is not None and self._goal is SurvivalGoal.ZONE
         for node in sorted(self.topology.nodes, key=lambda node: node.region != home):
-            if self._serves(node) and (node.region == home or not same_region_only):
+            if node == without or not self._serves(node):
+                continue
+            if node.region == home or not same_region_only:
                 self._primary, self._lost_at_s = node, None
                 self._notice_election(old, node)
                 return

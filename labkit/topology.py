@@ -76,11 +76,35 @@ class Balancer(_Frozen):
         return self.name
 
 
+MAX_NODES = 9
+"""Of a region: its nodes are numbered from 1 to 9."""
+
+
 class Region(_Frozen):
-    """A region and how many nodes it has."""
+    """A region and how many nodes it has.
+
+    Attributes:
+        gaps: indexes below the last one that no node has, because it was removed.
+    """
 
     name: RegionName
-    nodes: int = Field(default=3, ge=1, le=9)
+    nodes: int = Field(default=3, ge=1, le=MAX_NODES)
+    gaps: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        last = self.nodes + len(self.gaps)
+        if last > MAX_NODES or len(set(self.gaps)) < len(self.gaps):
+            raise ValueError(f"gaps: {self.gaps} leave no {self.nodes} indexes up to {MAX_NODES}")
+        if any(not 1 <= gap < last for gap in self.gaps):
+            raise ValueError(f"gaps: {self.gaps} are not all below the last index {last}")
+        return self
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """The numbers of its nodes, ascending: 1, 2, 3 as long as none was removed."""
+        last = self.nodes + len(self.gaps)
+        return tuple(i for i in range(1, last + 1) if i not in self.gaps)
 
     def __str__(self) -> str:
         return self.name
@@ -185,8 +209,7 @@ class Topology(_Frozen):
         Raises:
             UnknownTarget: no such region.
         """
-        count = self.region(region).nodes
-        return tuple(Node(region=region, index=i) for i in range(1, count + 1))
+        return tuple(Node(region=region, index=i) for i in self.region(region).indexes)
 
     def region(self, name: str) -> Region:
         """The region of that name.
@@ -209,6 +232,39 @@ class Topology(_Frozen):
             if node.name == name:
                 return node
         raise UnknownTarget(f"no node {name!r}: there are {', '.join(n.name for n in self.nodes)}")
+
+    def with_node(self, region: str) -> tuple[Topology, Node]:
+        """This shape with one more node in a region, and that node; the lowest free index is its.
+
+        Raises:
+            UnknownTarget: no such region.
+            TopologyError: the region has 9 nodes already.
+        """
+        indexes = self.region(region).indexes
+        free = [i for i in range(1, MAX_NODES + 1) if i not in indexes]
+        if not free:
+            raise TopologyError(f"region {region!r} has {MAX_NODES} nodes, more cannot be added")
+        return self._with_indexes(region, {*indexes, free[0]}), Node(region=region, index=free[0])
+
+    def without_node(self, node: Node) -> Topology:
+        """This shape without one of its nodes; the others keep their names.
+
+        Raises:
+            UnknownTarget: no such node.
+            TopologyError: it is the last of its region, or the rest could not give `survive`.
+        """
+        indexes = set(self.region(self.node(node.name).region).indexes)
+        if len(indexes) == 1:
+            raise TopologyError(f"{node} is the last node of its region, it cannot be removed")
+        rest = self._with_indexes(node.region, indexes - {node.index})
+        rest.check_survives(self.survive)
+        return rest
+
+    def _with_indexes(self, region: str, indexes: set[int]) -> Topology:
+        gaps = tuple(i for i in range(1, max(indexes)) if i not in indexes)
+        changed = Region(name=region, nodes=len(indexes), gaps=gaps)
+        regions = tuple(changed if one.name == region else one for one in self.regions)
+        return self.model_copy(update={"regions": regions})
 
     def rtt_ms(self, a: str, b: str) -> float:
         """The round-trip time between two regions in milliseconds, 0 within one.

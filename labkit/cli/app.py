@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli import compose, doctor, faults, lab, runs
+from labkit.cli import compose, doctor, faults, lab, nodes, runs
 from labkit.cli.outcome import Commands
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(nodes.node_commands, name="node", rich_help_panel="The lab")
 app.add_typer(faults.fault_commands, name="fault", rich_help_panel="Faults")
 app.add_typer(compose.compose_commands, name="compose", rich_help_panel="The lab")
 

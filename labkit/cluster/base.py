@@ -236,6 +236,52 @@ class CanPause(Protocol):
         """SIGCONT every process of the target. Idempotent."""
 
 
+@runtime_checkable
+class CanHandOver(Protocol):
+    """Its one primary can be told to let another node lead, while both are well.
+
+    Engines with leaseholders have no such thing: a node that is shut down hands its leases over.
+    """
+
+    def hand_over(self, node: Node) -> Node:
+        """Let another node lead, one of the same region where possible. Idempotent.
+
+        Returns:
+            The node that leads now; nothing was done when `node` did not.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: there is no other node that could, or it did not in time.
+        """
+
+
+@runtime_checkable
+class CanScale(Protocol):
+    """Its regions can get and lose nodes while clients go on. `topology` says what there is."""
+
+    def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
+        """Start one more node; it is in service and behind its region's balancer on return.
+
+        When it fails or is interrupted the node is removed again.
+
+        Raises:
+            UnknownTarget: no such region.
+            TopologyError: the region is full.
+            NotRunning: the cluster is stopped.
+            NotReady: it was not in service in time.
+        """
+
+    def remove_node(self, node: Node, on_stage: OnStage = quiet) -> None:
+        """Let a node hand over and leave the cluster for good; its data is gone on return.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            TopologyError: what is left could not keep the survival goal; nothing was changed.
+            NotRunning: the cluster is stopped.
+            NotReady: it could not leave in time; it is still part of the cluster.
+        """
+
+
 class LinkChange(TypedDict, total=False):
     """What to change of a link; what is absent stays."""
 

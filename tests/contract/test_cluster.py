@@ -9,8 +9,10 @@ import pytest
 
 from labkit.clock import wait_until
 from labkit.cluster.base import (
+    CanHandOver,
     CanKill,
     CanPause,
+    CanScale,
     CanStop,
     Cluster,
     HasSurvivalGoal,
@@ -19,6 +21,7 @@ from labkit.cluster.base import (
     Role,
     State,
 )
+from labkit.cluster.rolling import rolling_restart
 from labkit.errors import BadInput, NotReady, NotRunning, TopologyError, UnknownTarget
 from labkit.topology import Balancer, Node, Region, SurvivalGoal, Target
 
@@ -300,6 +303,79 @@ def test_roles_fit_the_survival_goal(cluster: Cluster, goal: SurvivalGoal) -> No
     wait_until(fits, what=f"roles of {goal}", timeout_s=FAILOVER_S)
 
 
+# maintenance and shape
+
+
+def test_a_leader_hands_over_to_another_node_and_a_replica_has_nothing_to_hand_over(
+    cluster: Cluster,
+) -> None:
+    if not isinstance(cluster, CanHandOver):
+        assert not cluster.single_primary
+        return
+    old = cluster.leader()
+    new = cluster.hand_over(old)
+    assert new == cluster.leader() != old
+    assert cluster.hand_over(old) == new
+    await_health(cluster)
+    with pytest.raises(UnknownTarget, match="us-west-2"):
+        cluster.hand_over(Node(region="nowhere", index=1))
+
+
+def test_a_rolling_restart_leaves_every_node_in_service_and_restarts_the_leader_last(
+    cluster: Cluster,
+) -> None:
+    before = cluster.status()
+    first = cluster.leader()
+    region = cluster.topology.nodes_of(first.region)
+    done = rolling_restart(cluster, region)
+    assert {step.node for step in done} == set(region)
+    after = cluster.status()
+    assert after.healthy
+    if cluster.single_primary:
+        assert done[-1].node == first != cluster.leader()
+    for node in cluster.topology.nodes:
+        pids = before.node(node.name).pid, after.node(node.name).pid
+        assert (pids[0] != pids[1]) == (node in region and pids[0] is not None)
+
+
+def test_a_node_is_added_serves_behind_its_balancer_and_is_removed_again(cluster: Cluster) -> None:
+    if not isinstance(cluster, CanScale):
+        pytest.skip("its nodes are what they are")
+    before = cluster.topology
+    node = cluster.add_node("us-east-1")
+    assert node == Node(region="us-east-1", index=4)
+    assert cluster.topology.nodes_of("us-east-1")[-1] == node
+    status = cluster.status()
+    assert status.healthy
+    assert status.node(node.name).healthy
+    cluster.remove_node(node)
+    assert cluster.topology == before
+    assert cluster.status().healthy
+    assert node.name not in [part.name for part in cluster.status().nodes]
+
+
+def test_a_leader_that_is_removed_hands_over_and_its_name_is_free_again(cluster: Cluster) -> None:
+    if not isinstance(cluster, CanScale):
+        pytest.skip("its nodes are what they are")
+    before, old = cluster.topology, cluster.leader()
+    cluster.remove_node(old)
+    assert old not in cluster.topology.nodes
+    assert cluster.leader() != old
+    assert cluster.status().healthy
+    assert cluster.add_node(old.region) == old
+    assert cluster.topology == before
+    assert cluster.status().healthy
+
+
+def test_nodes_of_nowhere_cannot_be_added_or_removed(cluster: Cluster) -> None:
+    if not isinstance(cluster, CanScale):
+        pytest.skip("its nodes are what they are")
+    with pytest.raises(UnknownTarget, match="us-west-2"):
+        cluster.add_node("nowhere")
+    with pytest.raises(UnknownTarget, match="us-west-2"):
+        cluster.remove_node(Node(region="nowhere", index=1))
+
+
 # stopped
 
 
@@ -314,6 +390,11 @@ def test_a_stopped_cluster_is_all_down_and_has_no_leader_until_started(cluster: 
         cluster.leader()
     with pytest.raises(NotRunning, match="labkit up"):
         cluster.heal()
+    if isinstance(cluster, CanScale):
+        with pytest.raises(NotRunning, match="labkit up"):
+            cluster.add_node("us-west-2")
+        with pytest.raises(NotRunning, match="labkit up"):
+            cluster.remove_node(cluster.topology.nodes[-1])
     cluster.start()
     assert cluster.status().healthy
     assert cluster.leader() in cluster.topology.nodes

@@ -6,9 +6,11 @@ import psycopg
 import pytest
 
 from labkit.cluster.base import (
+    CanHandOver,
     CanKill,
     CanPause,
     CanPurge,
+    CanScale,
     CanStop,
     Cluster,
     HasSurvivalGoal,
@@ -39,6 +41,8 @@ def test_it_has_every_capability() -> None:
         CanStop,
         CanPause,
         CanPurge,
+        CanHandOver,
+        CanScale,
         HasWan,
         HasSurvivalGoal,
         HasVersions,

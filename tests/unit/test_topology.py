@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from labkit.errors import TopologyError, UnknownTarget
 from labkit.topology import DEFAULT, Node, Region, SurvivalGoal, Topology
@@ -164,3 +165,39 @@ def test_what_is_not_there_is_refused_with_what_there_is() -> None:
             distance("mars", "us-west-2")
     with pytest.raises(UnknownTarget):
         DEFAULT.nodes_of("mars")
+
+
+def test_a_node_that_is_removed_leaves_the_names_of_the_others_and_frees_its_own() -> None:
+    second = DEFAULT.node("us-west-2/2")
+    rest = DEFAULT.without_node(second)
+    assert [node.name for node in rest.nodes_of("us-west-2")] == ["us-west-2/1", "us-west-2/3"]
+    assert rest.region("us-west-2").nodes == 2
+    assert Topology.model_validate_json(rest.model_dump_json(by_alias=True)) == rest
+    assert rest.with_node("us-west-2") == (DEFAULT, second)
+    more, fourth = DEFAULT.with_node("us-west-2")
+    assert fourth.name == "us-west-2/4"
+    assert more.without_node(fourth) == DEFAULT
+
+
+def test_a_region_has_one_to_nine_nodes(tmp_path: Path) -> None:
+    shape = DEFAULT
+    for _ in range(6):
+        shape, _node = shape.with_node("us-east-1")
+    with pytest.raises(TopologyError, match="9 nodes"):
+        shape.with_node("us-east-1")
+    with pytest.raises(TopologyError, match="last node"):
+        load(tmp_path, THREE).without_node(Node(region="west-1", index=1))
+    with pytest.raises(UnknownTarget, match="us-west-2/3"):
+        DEFAULT.without_node(Node(region="us-west-2", index=4))
+
+
+def test_a_removal_that_breaks_the_survival_goal_is_refused(tmp_path: Path) -> None:
+    text = THREE.replace('"region"', '"zone"', 1).replace("nodes = 1", "nodes = 2")
+    with pytest.raises(TopologyError, match="zone"):
+        load(tmp_path, text).without_node(Node(region="west-1", index=1))
+
+
+@pytest.mark.parametrize("gaps", [(4,), (0,), (1, 1), (1, 2, 3, 4, 5, 6, 7)])
+def test_gaps_that_are_none_are_refused(gaps: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match="gaps"):
+        Region(name="us-west-2", gaps=gaps)

@@ -1,0 +1,83 @@
+"""Commands about single nodes: `labkit node add us-east-1`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import labkit.cluster
+from labkit.cli.lab import RegionName
+from labkit.cli.show import AsJson, Stages, console, new_table, print_json
+from labkit.cluster.base import CanScale, Cluster
+from labkit.errors import BadInput
+
+node_commands = typer.Typer(
+    no_args_is_help=True,
+    help="Add and remove nodes, and restart them in turn, while clients go on.",
+)
+
+
+@node_commands.callback()
+def node() -> None:
+    """Add and remove nodes, and restart them in turn, while clients go on."""
+
+
+@node_commands.command()
+def add(region: RegionName) -> None:
+    """Start one more node in a region; returns when it is behind the region's balancer."""
+    cluster = _scalable(labkit.cluster.attach())
+    with Stages() as on_stage:
+        added = cluster.add_node(region, on_stage)
+    typer.echo(f"{added} is in service")
+
+
+@node_commands.command()
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NODE", help="Such as us-west-2/4.")],
+) -> None:
+    """Let a node hand over and leave for good. Its data on this machine is removed."""
+    cluster = labkit.cluster.attach()
+    target = cluster.topology.node(name)
+    with Stages() as on_stage:
+        _scalable(cluster).remove_node(target, on_stage)
+    typer.echo(f"{target} is gone")
+
+
+@node_commands.command()
+def restart(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NODE]...", help="Such as us-west-2/1 (default: every node)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Restart nodes in turn, the leader last: each hands over, stops, and is in service again."""
+    from labkit.cluster.rolling import rolling_restart
+
+    cluster = labkit.cluster.attach()
+    chosen = [cluster.topology.node(name) for name in names] if names else None
+    with Stages() as on_stage:
+        done = rolling_restart(cluster, chosen, on_stage)
+    if as_json:
+        print_json(
+            [
+                {
+                    "node": step.node.name,
+                    "stop_s": round(step.stop_s, 3),
+                    "start_s": round(step.start_s, 3),
+                }
+                for step in done
+            ]
+        )
+        return
+    table = new_table("node", "stopped in", "back after")
+    for step in done:
+        table.add_row(step.node.name, f"{step.stop_s:.1f} s", f"{step.start_s:.1f} s")
+    console().print(table)
+
+
+def _scalable(cluster: Cluster) -> CanScale:
+    if not isinstance(cluster, CanScale):
+        raise BadInput(f"nodes of the {cluster.backend} backend cannot be added or removed")
+    return cluster
