@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from labkit.figures.felt import node_table as node_table
     from labkit.figures.map import cluster_map as cluster_map
     from labkit.figures.timeline import timeline as timeline
+    from labkit.figures.trials import trials_figure as trials_figure
     from labkit.figures.waterfall import waterfall as waterfall
     from labkit.figures.waterfall import waterfall_table as waterfall_table
     from labkit.lab import connect as connect
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from labkit.trading.orders import Order as Order
     from labkit.trading.orders import Side as Side
     from labkit.trading.orders import place_order as place_order
+    from labkit.trials import Trials as Trials
     from labkit.ui.live_board import LiveBoard as LiveBoard
     from labkit.verdict.checkers import Verdict as Verdict
     from labkit.verdict.result import Result as Result
@@ -64,6 +66,7 @@ _HOME = {
     "SurvivalGoal": "labkit.topology",
     "Topology": "labkit.topology",
     "TradingWorkload": "labkit.workload.trading",
+    "Trials": "labkit.trials",
     "Verdict": "labkit.verdict.checkers",
     "cluster_map": "labkit.figures.map",
     "connect": "labkit.lab",
@@ -74,6 +77,7 @@ _HOME = {
     "resolve": "labkit.cluster.base",
     "rolling_restart": "labkit.cluster.rolling",
     "timeline": "labkit.figures.timeline",
+    "trials_figure": "labkit.figures.trials",
     "waterfall": "labkit.figures.waterfall",
     "waterfall_table": "labkit.figures.waterfall",
 }

@@ -39,7 +39,7 @@ from labkit.trading.audit import FinalRead, final_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
-from labkit.verdict.result import Result
+from labkit.verdict.result import RESULT_FILE, Result
 from labkit.verdict.steady import SteadyState
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OPS_FOLDER
@@ -49,6 +49,9 @@ T = TypeVar("T")
 
 RUN_FOLDER = "LABKIT_RUN_FOLDER"
 """The environment variable that names the folder of the run going on."""
+
+MORE_FOLDER = "more"
+"""Inside a run folder: those of a notebook's second and further experiments."""
 
 WATCH_EVERY_S = 0.25
 JUDGED_FRAMES = 200
@@ -65,12 +68,13 @@ class Experiment:
         steady: what must hold before the fault and again after it is healed.
         fault: what is injected; None measures a healthy system for `hold_s`.
         hold_s: seconds from the injection to the healing.
+        inject_after_s: how much longer to wait when the steady state was seen.
         steady_s: seconds for which the steady state must hold, before and after.
         patience_s: how long to wait for it each time before that counts as failed.
         bite_s: how long the fault may take to show an effect before it counts as void.
         scenario: names the run folder.
         say: told in one line what happens when; by default printed.
-        folder: the run folder; by default LABKIT_RUN_FOLDER, or a new one under `runs_folder()`.
+        folder: the run folder; by default that of `run_folder`.
     """
 
     cluster: Cluster
@@ -81,6 +85,7 @@ class Experiment:
     steady_s: float = 6.0
     patience_s: float = 45.0
     bite_s: float = 10.0
+    inject_after_s: float = 0.0
     scenario: str = "experiment"
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     folder: Path | None = None
@@ -100,6 +105,14 @@ class Experiment:
             ClusterError: the cluster is not in service before anything was done.
             RunError: the workload broke down.
         """
+        folder = self.folder or run_folder(self.scenario, self.cluster.backend)
+        watch = watch or Silent()
+        result = self.measure(folder, watch)
+        write_report(result, folder)
+        return result
+
+    def measure(self, folder: Path, watch: Watch) -> Result:
+        """`run` without the report. Raises what `run` does."""
         if self.fault is not None:
             self.fault.require_available(self.cluster)
         status = self.cluster.status()
@@ -108,11 +121,9 @@ class Experiment:
                 "the cluster is not in service, so an experiment would show nothing: "
                 "`labkit status` says what is missing, `labkit heal` brings it back"
             )
-        folder = self.folder or run_folder(self.scenario, self.cluster.backend)
         folder.mkdir(parents=True, exist_ok=True)
         started_at = datetime.now(UTC)
-        watch = watch or Silent()
-        watch.begin(self.cluster.topology.region_names, self._title)
+        watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
             with (
@@ -126,13 +137,13 @@ class Experiment:
             before, after = (course.judge_again(when, history) for when in ("before", "after"))
             self.say("reading every order, balance and price back")
             watch.phase("final read")
-            final = self._final_read(running.run_id)
+            final = read_back(self.cluster, running.run_id)
         finally:
             watch.end()
         result = judge(
             scenario=self.scenario,
             backend=self.cluster.backend,
-            topology=self._topology(),
+            topology=topology_of(self.cluster),
             history=history,
             ledger=read_ledger(folder),
             final=final,
@@ -142,30 +153,40 @@ class Experiment:
             steady_after=after,
             parameters=self.parameters,
             workload=asdict(self.workload),
-            versions=self.cluster.versions() if isinstance(self.cluster, HasVersions) else {},
-        )
-        result = result.save(folder)
-        write_report(result, folder)
+            versions=versions_of(self.cluster),
+        ).save(folder)
         shutil.rmtree(folder / OPS_FOLDER)  # samples.parquet has it all
         return result
 
-    def _topology(self) -> Topology:
-        """The shape of the cluster, with the survival goal that was in force."""
-        topology = self.cluster.topology
-        if not isinstance(self.cluster, HasSurvivalGoal):
-            return topology
-        return topology.model_copy(update={"survive": self.cluster.survival_goal()})
-
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
+        """What is done, in a word or two."""
         return f"{self.fault.label}" if self.fault else "no fault"
 
-    def _final_read(self, run_id: RunId) -> FinalRead | None:
-        """None when the database cannot be read: the verdict is UNKNOWN then, never PASS."""
-        try:
-            return final_read(self.cluster.dsn(self.cluster.leader().region), run_id)
-        except LabError:
-            return None
+
+def topology_of(cluster: Cluster) -> Topology:
+    """The shape of a cluster, with the survival goal that is in force."""
+    if not isinstance(cluster, HasSurvivalGoal):
+        return cluster.topology
+    return cluster.topology.model_copy(update={"survive": cluster.survival_goal()})
+
+
+def versions_of(cluster: Cluster) -> Mapping[str, str]:
+    """Name and version of each server program, as far as the cluster knows."""
+    return cluster.versions() if isinstance(cluster, HasVersions) else {}
+
+
+def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
+    """The final read; None when the database cannot be read: the verdict is UNKNOWN then.
+
+    Also None for no run: nothing was ordered.
+    """
+    if run_id is None:
+        return None
+    try:
+        return final_read(cluster.dsn(cluster.leader().region), run_id)
+    except LabError:
+        return None
 
 
 def _evidence(cluster: Cluster) -> AbstractContextManager[Gather]:
@@ -196,6 +217,7 @@ class _Course:
             return
         if not steady:
             return  # a fault says nothing about a system that was not well before it
+        self._pump(self.experiment.inject_after_s)
         with self._healed_at_the_end(fault):
             self._inject(fault)
             self._phase("holding the fault")
@@ -304,8 +326,15 @@ def runs_folder() -> Path:
 
 
 def run_folder(scenario: str, backend: str) -> Path:
-    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time."""
+    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time.
+
+    A notebook's second experiment finds the first one's result there, and gets a folder inside it.
+    """
     chosen = os.environ.get(RUN_FOLDER)
     if chosen:
-        return Path(chosen)
+        folder = Path(chosen)
+        if not (folder / RESULT_FILE).exists():
+            return folder
+        number = 2 + sum(path.is_dir() for path in (folder / MORE_FOLDER).glob("*"))
+        return folder / MORE_FOLDER / f"{number}-{scenario}"
     return runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"

@@ -18,7 +18,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from labkit.cluster import attach
 from labkit.errors import BadInput, LabError, NotRunning, RunError, UnknownParameter
 from labkit.experiment import RUN_FOLDER, runs_folder
 from labkit.figures.page import write_report
+from labkit.trials import parse_trial_heading
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import RESULT_FILE, Result, Summary
 
@@ -45,11 +46,15 @@ class Progress:
         cell: the cell being executed, from 1.
         cells: how many there are.
         line: the last line the notebook printed.
+        trial: the trial that the cell is in, from 1; 0 when it is in none.
+        trials: how many of them the cell does.
     """
 
     cell: int
     cells: int
     line: str
+    trial: int = 0
+    trials: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +258,16 @@ def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
         """Papermill writes a cell's standard output here as it comes."""
 
         def __init__(self) -> None:
-            self.cell, self.cells = 0, 0
+            self.now = Progress(0, 0, "")
+
+        def tell(self, **changes: Any) -> None:
+            self.now = replace(self.now, **changes)
+            on_progress(self.now)
 
         def write(self, text: str) -> None:
-            for line in text.splitlines():
-                if line.strip():
-                    on_progress(Progress(self.cell, self.cells, line.strip()))
+            for line in filter(None, map(str.strip, text.splitlines())):
+                trial, trials = parse_trial_heading(line) or (self.now.trial, self.now.trials)
+                self.tell(line=line, trial=trial, trials=trials)
 
         def flush(self) -> None:
             pass
@@ -267,12 +276,11 @@ def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
             lines = _Lines()
-            lines.cells = len(nb_man.nb.cells)
+            cells = len(nb_man.nb.cells)
             cell_start = nb_man.cell_start
 
             def start(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
-                lines.cell = (cell_index or 0) + 1
-                on_progress(Progress(lines.cell, lines.cells, ""))
+                lines.tell(cell=(cell_index or 0) + 1, cells=cells, line="", trial=0, trials=0)
                 return cell_start(cell, cell_index, **more)
 
             nb_man.cell_start = start

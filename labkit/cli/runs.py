@@ -12,6 +12,7 @@ import typer
 from rich.text import Text
 
 from labkit.assets import asset
+from labkit.cli.bars import Bars, where
 from labkit.cli.outcome import Exit, complain
 from labkit.cli.show import AsJson, Stages, console, new_table, print_json
 from labkit.errors import BadInput, LabError, RunError
@@ -44,11 +45,8 @@ def run(
     from labkit.runs import run_notebook
 
     try:
-        with Stages() as stages:
-            stages(f"notebook {notebook}")
-            found = run_notebook(
-                notebook, _parameters(parameter or []), lambda progress: _tell(stages, progress)
-            )
+        with Bars(notebook) as bars:
+            found = run_notebook(notebook, _parameters(parameter or []), bars)
     except LabError as error:  # not 2, which BadInput is elsewhere: that is a verdict here
         complain(error)
         raise typer.Exit(Exit.COULD_NOT) from error
@@ -125,7 +123,7 @@ def _parameters(given: Iterable[str]) -> dict[str, str]:
 
 
 def _tell(stages: Stages, progress: Progress) -> None:
-    stages.detail(f"[{progress.cell}/{progress.cells}]", progress.line)
+    stages.detail(where(progress), progress.line)
 
 
 def _finish(found: Run, as_json: bool) -> None:

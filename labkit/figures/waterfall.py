@@ -16,15 +16,20 @@ from labkit.verdict.words import STAGES, sighting_words, waterfall_cells
 LANE = 0.26
 """How high a bar is; the lanes of three regions fill a stage's row to four fifths."""
 PIXELS_A_STAGE = 64
+ROOM = 1.15
+"""How much longer than the outage the axis is: the last label stands there."""
+_AT_ONCE = (Stage.BIT, Stage.DETECTED, Stage.ELECTED)
+"""What begins with the fault itself, side by side."""
 _SHOWN = tuple(STAGES)[1:]  # the injection is where the axis begins
 
 
 def waterfall(result: Result) -> go.Figure:
-    """Draw the outage of the first fault of a run, in seconds since its injection.
+    """Draw the outage of the first fault of a run (of its worst trial), since the injection.
 
-    A bar leads from the latest stage before to its own, and so shows what that step took; a thin
-    line beside its end says how long the stage may have gone unnoticed. What nobody noticed has no
-    bar and says so.
+    A bar leads to its stage from what it waited for, and so shows what that step took: the probe,
+    the balancer and the election wait for nothing but the fault, what comes after them for the
+    latest stage above. A thin line before its end says how long the stage may have gone unnoticed.
+    What nobody noticed has no bar and says so.
 
     Raises:
         BadInput: the run had no fault.
@@ -40,9 +45,10 @@ def waterfall(result: Result) -> go.Figure:
         height=150 + PIXELS_A_STAGE * len(_SHOWN),
         hovermode="closest",
         barmode="overlay",
-        legend={"traceorder": "normal"},
+        margin={"t": 104},
     )
-    figure.update_xaxes(title_text="seconds since the injection", rangemode="tozero")
+    last_s = max(s.at_s or 0.0 for region in shown.regions for s in region.stages)
+    figure.update_xaxes(title_text="seconds since the injection", range=[0, ROOM * (last_s or 1.0)])
     figure.update_yaxes(
         tickvals=list(range(len(_SHOWN))),
         ticktext=[STAGES[stage] for stage in _SHOWN],
@@ -76,10 +82,11 @@ def _draw(figure: go.Figure, names: list[str], region: RegionWaterfall, lane: fl
     before_s = 0.0
     for stage in _SHOWN:
         seen = region.seen(stage)
-        at_s = before_s if seen.at_s is None else seen.at_s
-        bases.append(min(before_s, at_s))
+        from_s = 0.0 if stage in _AT_ONCE else before_s
+        at_s = from_s if seen.at_s is None else seen.at_s
+        bases.append(min(from_s, at_s))
         lengths.append(at_s - bases[-1])
-        unsure.append(min(seen.within_s, at_s))
+        unsure.append(seen.within_s if seen.not_before_s else 0.0)  # else the bar says it
         labels.append(f" {sighting_words(region, seen)}")
         said = f"{seen.source}: {seen.detail}" if seen.detail else seen.source
         hovers.append(escape(said or "no evidence"))

@@ -112,8 +112,8 @@ class TradingClient:
                 symbol=order.symbol,
                 side=order.side.value,
                 session=session,
-                move_nbr=None,
-                price_cents=None if receipt is None else int(receipt.unit_price * 100),
+                move_nbr=receipt.move_nbr if receipt else None,
+                price_cents=receipt.price_cents if receipt else None,
                 attempts=attempts,
                 sqlstate=sqlstate,
             )
