@@ -79,20 +79,20 @@ def _of(result: Result) -> Waterfall:
 
 def _draw(figure: go.Figure, names: list[str], region: RegionWaterfall, lane: float) -> None:
     bases, lengths, unsure, labels, hovers = [], [], [], [], []
-    before_s = 0.0
+    before_s = [0.0]
     for stage in _SHOWN:
         seen = region.seen(stage)
-        from_s = 0.0 if stage in _AT_ONCE else before_s
-        at_s = from_s if seen.at_s is None else seen.at_s
-        bases.append(min(from_s, at_s))
-        lengths.append(at_s - bases[-1])
+        at_s = max(before_s) if seen.at_s is None else seen.at_s
+        from_s = 0.0 if stage in _AT_ONCE else max(s for s in before_s if s <= at_s)
+        bases.append(from_s)
+        lengths.append(0.0 if seen.at_s is None else at_s - from_s)
         unsure.append(seen.within_s if seen.not_before_s else 0.0)  # else the bar says it
         labels.append(f" {sighting_words(region, seen)}")
         said = f"{seen.source}: {seen.detail}" if seen.detail else seen.source
         hovers.append(escape(said or "no evidence"))
         # the probe of a fault is slow to look: what comes after it need not have waited for it
         if stage is not Stage.BIT:
-            before_s = max(before_s, at_s)
+            before_s.append(at_s)
     color = theme.region_color(names, region.region)
     figure.add_bar(
         orientation="h",

@@ -3,9 +3,10 @@
 Every stage is the moment of a piece of evidence (`labkit.events`), of the fault's probe, or of an
 acknowledgement in the history. A stage that nobody noticed is not seen: nothing is filled in.
 
-Stages are caused one by the other, but are noticed by different observers. So they are in order
-only as far as their evidence goes (`Sighting.not_before_s`), and the probe of a fault, which takes
-up to a second, often comes after the balancer's.
+Stages are noticed by different observers, so they are in order only as far as their evidence goes
+(`Sighting.not_before_s`). The probe of a fault takes up to a second and often comes after the
+balancer. And where clients find another node by themselves (CockroachDB), the first acknowledgement
+may come before the balancer lets go of the lost one, and before all of its leases have moved.
 """
 
 from __future__ import annotations
@@ -156,12 +157,13 @@ def _region(
     gap = outage(orders, fault)
     acked_s = gap.end_s if gap else None
     end_s = until_s if acked_s is None else acked_s
-    # what happened only after the first acknowledgement did not bring it about
+    # who was elected only after the first acknowledgement did not bring it about
     known = [event for event in events if event.not_before_s <= end_s]
     here = [event for event in known if event.region == name]
 
-    detected = _detected(here, fault)
-    elected = _elected(known, fault)
+    aimed_at = [event for event in events if _aimed_at(fault, event.node)]
+    detected = _detected([event for event in aimed_at if event.region == name], here)
+    elected = _elected(known) or _moved(aimed_at)
     rerouted = _rerouted(here, detected, elected)
     connected = None
     if gap:
@@ -232,30 +234,33 @@ def outage(orders: pd.DataFrame, fault: FaultWindow) -> Gap | None:
     return Gap(start_s, end_s if end_s in acks_s else None)
 
 
-def _detected(here: Sequence[Event], fault: FaultWindow) -> Event | None:
-    """The first server that the balancer took out: of the target, else any.
+def _detected(aimed_at: Sequence[Event], here: Sequence[Event]) -> Event | None:
+    """The first server that the balancer took out: of the target, at any time, else any other.
 
-    A balancer in the region that is cut off, or far from it, may lose other servers than those the
-    fault was aimed at.
+    Where clients need no balancer to find another node, it may notice after they did. A balancer
+    in the region that is cut off, or far from it, loses other servers than those aimed at.
     """
-    downs = [event for event in here if event.sign is Sign.SERVER_DOWN]
-    hit = [event for event in downs if _aimed_at(fault, event.node)]
-    return next(iter(hit or downs), None)
+    downs = [event for event in (*aimed_at, *here) if event.sign is Sign.SERVER_DOWN]
+    return next(iter(downs), None)
 
 
-def _elected(known: Sequence[Event], fault: FaultWindow) -> Event | None:
+def _elected(known: Sequence[Event]) -> Event | None:
     """Who led when service came back: the last one that was elected until then.
 
-    Where the leader key's change went unnoticed, the promotion that followed stands for it. Where
-    leases move, the last node of the target to lose its leases.
+    Where the leader key's change went unnoticed, the promotion that followed stands for it.
     """
     for sign in (Sign.LEADER, Sign.PROMOTED):
         found = [event for event in known if event.sign is sign]
         if found:
             return found[-1]
+    return None
+
+
+def _moved(aimed_at: Sequence[Event]) -> Event | None:
+    """When the last node of the target lost its leases; at any time: some are in nobody's way."""
     first: dict[str, Event] = {}
-    for event in known:
-        if event.sign is Sign.LEASES_MOVED and _aimed_at(fault, event.node):
+    for event in aimed_at:
+        if event.sign is Sign.LEASES_MOVED:
             first.setdefault(event.node, event)
     return max(first.values(), key=lambda event: event.at_s, default=None)
 
