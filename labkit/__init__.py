@@ -45,13 +45,16 @@ if TYPE_CHECKING:
     from labkit.trading.orders import Side as Side
     from labkit.trading.orders import place_order as place_order
     from labkit.trials import Trials as Trials
+    from labkit.ui.cluster_map import ClusterMap as ClusterMap
     from labkit.ui.live_board import LiveBoard as LiveBoard
+    from labkit.ui.trading_desk import TradingDesk as TradingDesk
     from labkit.verdict.checkers import Verdict as Verdict
     from labkit.verdict.result import Result as Result
     from labkit.verdict.steady import SteadyState as SteadyState
     from labkit.workload.trading import TradingWorkload as TradingWorkload
 
 _HOME = {
+    "ClusterMap": "labkit.ui.cluster_map",
     "Experiment": "labkit.experiment",
     "Kill": "labkit.faults.kill",
     "LiveBoard": "labkit.ui.live_board",
@@ -65,6 +68,7 @@ _HOME = {
     "Stop": "labkit.faults.stop",
     "SurvivalGoal": "labkit.topology",
     "Topology": "labkit.topology",
+    "TradingDesk": "labkit.ui.trading_desk",
     "TradingWorkload": "labkit.workload.trading",
     "Trials": "labkit.trials",
     "Verdict": "labkit.verdict.checkers",

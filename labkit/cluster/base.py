@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 from labkit.errors import UnknownTarget
@@ -325,6 +326,15 @@ class HasSurvivalGoal(Protocol):
             TopologyError: this shape, or this engine, cannot give it.
             NotReady: it did not take effect in time.
         """
+
+
+@runtime_checkable
+class HasStateFolder(Protocol):
+    """It outlives this process: another one finds it by its state folder."""
+
+    @property
+    def home(self) -> Path:
+        """The state folder."""
 
 
 @runtime_checkable
