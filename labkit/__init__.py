@@ -51,9 +51,13 @@ if TYPE_CHECKING:
     from labkit.verdict.checkers import Verdict as Verdict
     from labkit.verdict.result import Result as Result
     from labkit.verdict.steady import SteadyState as SteadyState
+    from labkit.workload.classes import ClassWorkload as ClassWorkload
+    from labkit.workload.shape import Ramp as Ramp
+    from labkit.workload.shape import Steps as Steps
     from labkit.workload.trading import TradingWorkload as TradingWorkload
 
 _HOME = {
+    "ClassWorkload": "labkit.workload.classes",
     "ClusterMap": "labkit.ui.cluster_map",
     "Experiment": "labkit.experiment",
     "Kill": "labkit.faults.kill",
@@ -61,10 +65,12 @@ _HOME = {
     "Order": "labkit.trading.orders",
     "Partition": "labkit.faults.partition",
     "Pause": "labkit.faults.pause",
+    "Ramp": "labkit.workload.shape",
     "Result": "labkit.verdict.result",
     "Slow": "labkit.faults.slow",
     "Side": "labkit.trading.orders",
     "SteadyState": "labkit.verdict.steady",
+    "Steps": "labkit.workload.shape",
     "Stop": "labkit.faults.stop",
     "SurvivalGoal": "labkit.topology",
     "Topology": "labkit.topology",

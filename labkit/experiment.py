@@ -43,7 +43,8 @@ from labkit.verdict.result import RESULT_FILE, Result
 from labkit.verdict.steady import SteadyState
 from labkit.watchdog import Watchdog
 from labkit.workload.ledger import read_ledger
-from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.running import RunningWorkload
+from labkit.workload.trading import TradingWorkload
 
 T = TypeVar("T")
 
@@ -130,7 +131,7 @@ class Experiment:
         draft.begin(folder, **about)
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
-            self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
+            self.say(f"{self.workload.load}, run folder {folder}")
             course, final = self._go(folder, watch)
         finally:
             watch.end()
