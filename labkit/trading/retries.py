@@ -22,6 +22,21 @@ READ_ONLY: Final = "25006"
 """The SQLSTATE of a node that is not the primary, or not any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the client waits.
+
+    Attributes:
+        deadline_s: from a write's scheduled moment until no further attempt is begun.
+        attempt_timeout_s: for the answer to one attempt, the last one too. An attempt cut short
+            by the deadline would end as INFO and cost its connection; after an outage, a queue of
+            such writes would keep a healthy service down.
+    """
+
+    deadline_s: float
+    attempt_timeout_s: float
+
+
 @dataclass(slots=True)
 class Fate:
     """What became of one write so far: its attempts under one id, and what they prove.
