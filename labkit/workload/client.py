@@ -20,11 +20,13 @@ from time import monotonic
 import psycopg
 
 from labkit.errors import LabError
+from labkit.trading.asking import TYPES, OrderTalk, Placed
 from labkit.trading.connection import hang_up
-from labkit.trading.orders import Order, Receipt, Reply, place_order_async, reply_of, sqlstate_of
+from labkit.trading.orders import Order, Reply, reply_of, sqlstate_of
+from labkit.workload.connection import Connection
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import FinishedOp, OutcomeName
-from labkit.workload.pool import Connection, Pool
+from labkit.workload.pool import Pool
 
 FIRST_BACKOFF_S = 0.02
 LONGEST_BACKOFF_S = 0.5
@@ -116,11 +118,11 @@ class TradingClient:
         """
         deadline_s = scheduled_s + self._patience.deadline_s
         fate = Fate()
-        receipt: Receipt | None = None
+        placed: Placed | None = None
         while conn := await self._pool.lease(deadline_s - monotonic()):
             fate.attempt()
             try:
-                receipt = await self._attempt(conn, order)
+                placed = await self._attempt(conn, order)
             except (psycopg.Error, LabError) as error:
                 reply = fate.failed(error)
                 if conn.closed or fate.leaves_the_connection(reply):
@@ -149,20 +151,24 @@ class TradingClient:
                 symbol=order.symbol,
                 side=order.side.value,
                 session=session,
-                move_nbr=receipt.move_nbr if receipt else None,
-                price_cents=receipt.price_cents if receipt else None,
+                move_nbr=placed.move_nbr if placed else None,
+                price_cents=placed.price_cents if placed else None,
                 attempts=fate.attempts,
                 sqlstate=fate.sqlstate,
             )
         )
 
-    async def _attempt(self, conn: Connection, order: Order) -> Receipt:
+    async def _attempt(self, conn: Connection, order: Order) -> Placed:
         # not asyncio.timeout: on cancellation psycopg cancels the statement, and a cancelled
         # commit reports success
         timer = asyncio.get_running_loop().call_later(
             self._patience.attempt_timeout_s, hang_up, conn
         )
+        talk = conn.order_talk
+        if talk is None:
+            talk = conn.order_talk = OrderTalk(conn)
         try:
-            return await place_order_async(conn, order)
+            result = await conn.ask(talk.statement, talk.values(order), TYPES)
         finally:
             timer.cancel()
+        return talk.placed(result)

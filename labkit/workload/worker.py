@@ -23,6 +23,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+import uvloop
+
 from labkit.trading.ids import RunId
 from labkit.workload.adapter import ClassClient, load_class
 from labkit.workload.client import Patience, TradingClient
@@ -30,7 +32,7 @@ from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
 from labkit.workload.schedule import due_times, plan
-from labkit.workload.sending import Job, send
+from labkit.workload.sending import send
 from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
@@ -128,7 +130,7 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event) -> None:
                 skew=config.skew,
             )
             jobs = (
-                Job(p.at_s, partial(client.place, order=p.order, session=p.session)) for p in orders
+                (p.at_s, partial(client.place, order=p.order, session=p.session)) for p in orders
             )
             keep_flushing = background.create_task(log.keep_flushing())
             await send(islice(jobs, config.iterations), config.concurrency, stop)
@@ -150,7 +152,7 @@ async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> No
         with OpLog(Path(config.folder), config.region) as log:
             keep_flushing = asyncio.create_task(log.keep_flushing())
             times_s = due_times(config.rate_per_s, config.seed, config.worker)
-            jobs = (Job(at_s, partial(client.run, record=log.append)) for at_s in times_s)
+            jobs = ((at_s, partial(client.run, record=log.append)) for at_s in times_s)
             await send(islice(jobs, config.iterations), config.concurrency, stop)
             keep_flushing.cancel()
 
@@ -184,7 +186,7 @@ def main() -> None:
     # unbuffered: what follows the first line must stay in the pipe for the event loop to see
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
         line = stdin.readline()
-    asyncio.run(work(WorkerConfig.from_line(line)))
+    uvloop.run(work(WorkerConfig.from_line(line)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from labkit.topology import DEFAULT
-from labkit.trading import engines, orders, schema
+from labkit.trading import asking, engines, orders, schema
 from labkit.trading.connection import AnyConnection
 
 PREFIX = "crdb_"
@@ -63,7 +63,7 @@ def speak(patch: pytest.MonkeyPatch) -> None:
     def cockroachdb_statements(regions: Sequence[str]) -> tuple[str, ...]:
         return tuple(translated(statement) for statement in statements(regions))
 
-    for module in (orders, schema):
+    for module in (asking, orders, schema):
         patch.setattr(module, "dialect_of", dialect_of)
     patch.setattr(schema, "cockroachdb_statements", cockroachdb_statements)
 
