@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from labkit.figures.map import cluster_map as cluster_map
     from labkit.figures.timeline import timeline as timeline
     from labkit.figures.trials import trials_figure as trials_figure
+    from labkit.figures.waterfall import waterfall as waterfall
+    from labkit.figures.waterfall import waterfall_table as waterfall_table
     from labkit.lab import connect as connect
     from labkit.measurement.felt import felt_latency as felt_latency
     from labkit.topology import SurvivalGoal as SurvivalGoal
@@ -86,6 +88,8 @@ _HOME = {
     "rolling_restart": "labkit.cluster.rolling",
     "timeline": "labkit.figures.timeline",
     "trials_figure": "labkit.figures.trials",
+    "waterfall": "labkit.figures.waterfall",
+    "waterfall_table": "labkit.figures.waterfall",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -16,6 +16,7 @@ from labkit.clock import wait_until
 from labkit.errors import RunError
 from labkit.history import OP_COLUMNS, History
 from labkit.trading.ids import RunId
+from labkit.workload.connections import connections
 from labkit.workload.oplog import OPS_FOLDER, OpTail, ops_path
 from labkit.workload.worker import STOP, WARM_UP_S, WorkerConfig
 
@@ -176,7 +177,7 @@ def recorded(folder: Path, regions: Iterable[str]) -> History:
         _frame(OpTail(folder, regions).read()),
         anchor_s=time.time() - time.monotonic(),
         regions=regions,
-    )
+    ).with_events(connections(folder, regions))
 
 
 def _frame(ops: Sequence[Mapping[str, object]]) -> pd.DataFrame:

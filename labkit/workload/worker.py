@@ -28,6 +28,7 @@ import uvloop
 from labkit.trading.ids import RunId
 from labkit.workload.adapter import ClassClient, load_class
 from labkit.workload.client import Patience, TradingClient
+from labkit.workload.connections import ConnectionLog
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
@@ -107,13 +108,16 @@ async def work(config: WorkerConfig) -> None:
     _watch_lifeline(stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     if config.class_file is None:
-        await _trade(config, stop)
+        with ConnectionLog(Path(config.folder), config.region) as connections:
+            await _trade(config, stop, connections.opened)
     else:
         await _run_class(config, config.class_file, stop)
 
 
-async def _trade(config: WorkerConfig, stop: asyncio.Event) -> None:
-    pool = Pool(config.dsn, config.connections, application_name=config.application_name)
+async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[], None]) -> None:
+    pool = Pool(
+        config.dsn, config.connections, application_name=config.application_name, on_open=on_open
+    )
     async with asyncio.TaskGroup() as background:
         keep_open = background.create_task(pool.keep_open())
         await _first_of(pool.filled(), stop.wait(), timeout_s=WARM_UP_S)
