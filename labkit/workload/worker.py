@@ -23,8 +23,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-import uvloop
-
 from labkit.trading.ids import RunId
 from labkit.workload.adapter import ClassClient, load_class
 from labkit.workload.client import Patience, TradingClient
@@ -190,7 +188,7 @@ def main() -> None:
     # unbuffered: what follows the first line must stay in the pipe for the event loop to see
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
         line = stdin.readline()
-    uvloop.run(work(WorkerConfig.from_line(line)))
+    asyncio.run(work(WorkerConfig.from_line(line)))
 
 
 if __name__ == "__main__":
