@@ -15,9 +15,10 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
+from labkit.trading.attempts import REFUSALS, SyncWait
 from labkit.trading.connection import AnyConnection
 from labkit.trading.engines import ORDER_COLUMNS, dialect_of
-from labkit.trading.orders import REFUSALS, Order, SyncWait
+from labkit.trading.orders import Order
 
 PARAMETERS: Final = ("order_id", "account_nbr", "symbol", "side", "quantity")
 UUID_OID, BIGINT_OID, FIND_OUT = 2950, 20, 0
