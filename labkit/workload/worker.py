@@ -163,7 +163,12 @@ async def _processing(config: WorkerConfig) -> AsyncIterator[None]:
 
 async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> None:
     make = load_class(Path(file))
-    args = {"region_index": config.worker, "regions": config.regions, "seed": config.seed}
+    args = {
+        "region": config.region,
+        "region_index": config.worker,
+        "regions": config.regions,
+        "seed": config.seed,
+    }
     with ClassClient(
         config.region,
         [make(args) for _ in range(config.connections)],
