@@ -355,20 +355,21 @@ def stopped_before(dsn: str, conn: psycopg.Connection, step: str, table: str) ->
     conn.execute("DROP FUNCTION stop_here CASCADE")
 
 
-def stopped_backend(conn: psycopg.Connection) -> int:
+def stopped_backend(conn: psycopg.Connection, *, other_than: int = 0) -> int:
     """The pid of the backend that waits there."""
-    query = (
-        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
-        " AND datname = current_database()"
-    )
-    wait_until(
-        lambda: conn.execute(query).fetchall(),
-        what="a stopped processor",
-        timeout_s=10,
-        poll_s=0.02,
-    )
-    [(pid,)] = conn.execute(query).fetchall()
-    return int(pid)
+    found: list[tuple[int]] = []
+
+    def stopped() -> bool:
+        query = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
+            " AND datname = current_database() AND pid <> %s"
+        )
+        found[:] = conn.execute(query, (other_than,)).fetchall()
+        return bool(found)
+
+    wait_until(stopped, what="a backend that was stopped", timeout_s=20, poll_s=0.02)
+    [(pid,)] = found
+    return pid
 
 
 @pytest.mark.parametrize(("step", "table"), STEPS)
