@@ -7,7 +7,7 @@ export default {
     const made = makePane(model, el, { name: "instrument", title: "—", id });
     const price = h("span", { class: "lk-big-price lk-num" });
     const change = h("span", { class: "lk-num" });
-    const chart = h("div", { class: "lk-price-chart lk-figures", role: "img", "aria-label": "Price, order by order" });
+    const chart = h("div", { class: "lk-price-chart", role: "img", "aria-label": "Price, order by order" });
     const none = h("p", { class: "lk-muted lk-no-points" }, "No order has moved this price yet.");
     const about = h("dl", { class: "lk-facts" });
     const statistics = h("dl", { class: "lk-facts" });
@@ -15,7 +15,7 @@ export default {
     const asOf = h("p", { class: "lk-muted" });
     made.body.append(
       h("p", { class: "lk-quote" }, price, change),
-      chart,
+      h("div", { class: "lk-figures" }, chart),
       none,
       h(
         "div",
