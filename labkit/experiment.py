@@ -7,13 +7,11 @@ orders became is read from the database only after that.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
@@ -21,11 +19,12 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import JsonValue
 
-from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions, OnStage
+from labkit import draft
+from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVersions, OnStage
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
-from labkit.history import FaultWindow, History
+from labkit.history import FaultWindow, History, save_faults
 from labkit.measurement.live import LiveTail, Silent, Watch
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead, final_read
@@ -34,8 +33,8 @@ from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result
 from labkit.verdict.steady import SteadyState
+from labkit.watchdog import Watchdog
 from labkit.workload.ledger import read_ledger
-from labkit.workload.oplog import OPS_FOLDER
 from labkit.workload.trading import RunningWorkload, TradingWorkload
 
 T = TypeVar("T")
@@ -43,12 +42,16 @@ T = TypeVar("T")
 RUN_FOLDER = "LABKIT_RUN_FOLDER"
 """The environment variable that names the folder of the run going on."""
 
+WATCHDOG_LOG = "watchdog.log"
+"""In a run folder: what the watchdog did, where it had to."""
 MORE_FOLDER = "more"
 """Inside a run folder: those of a notebook's second and further experiments."""
 
 WATCH_EVERY_S = 0.25
 JUDGED_FRAMES = 200
 """The steady state is judged on the last 50 s of polls, however long the run is."""
+OVERDUE_S = 30.0
+"""How long after its time a fault may still hold: an orderly stop takes that long at most."""
 SETTLE_S = 1.0
 """Operations scheduled less than this ago are not judged yet: they may still be under way."""
 
@@ -114,39 +117,66 @@ class Experiment:
                 "the cluster is not in service, so an experiment would show nothing: "
                 "`labkit status` says what is missing, `labkit heal` brings it back"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        about = self.about()
         started_at = datetime.now(UTC)
+        draft.begin(folder, **about)
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
-            with self.workload.start(self.cluster, folder) as running:
-                course = _Course(self, running, watch)
-                course.go()
-                history = running.stop().with_faults(course.faults)
-            # judged once more: orders that hung while the steady state was watched have ended now
-            before, after = (course.judge_again(when, history) for when in ("before", "after"))
-            self.say("reading every order, balance and price back")
-            watch.phase("final read")
-            final = read_back(self.cluster, running.run_id)
+            course, final = self._go(folder, watch)
         finally:
             watch.end()
+        history = course.history()
         result = judge(
-            scenario=self.scenario,
-            backend=self.cluster.backend,
-            topology=topology_of(self.cluster),
+            **about,
             history=history,
             ledger=read_ledger(folder),
             final=final,
             started_at=started_at,
             finished_at=datetime.now(UTC),
-            steady_before=before,
-            steady_after=after,
-            parameters=self.parameters,
-            workload=asdict(self.workload),
-            versions=versions_of(self.cluster),
+            # judged once more: orders that hung while it was watched have ended now
+            steady_before=course.judge_again("before", history),
+            steady_after=course.judge_again("after", history),
         ).save(folder)
-        shutil.rmtree(folder / OPS_FOLDER)  # samples.parquet has it all
+        draft.drop_ops(folder)
         return result
+
+    def _go(self, folder: Path, watch: Watch) -> tuple[_Course, FinalRead | None]:
+        """Do everything, and read back what came of it. When it is broken off, keep what is."""
+        course = None
+        try:
+            with (
+                Watchdog(self._guarded, folder / WATCHDOG_LOG) as watchdog,
+                self.workload.start(self.cluster, folder) as running,
+            ):
+                course = _Course(self, running, watch, watchdog, folder)
+                course.go()
+                running.stop()
+            course.enter("final read")
+            return course, read_back(self.cluster, running.run_id)
+        except BaseException as error:
+            phase = course.phase if course else "starting the clients"
+            history = course.running.history() if course else None
+            draft.complete(folder, f"{type(error).__name__} in its phase {phase!r}", history)
+            raise
+
+    def about(self) -> draft.About:
+        """What a run of it is about, before it has measured anything."""
+        return {
+            "scenario": self.scenario,
+            "backend": self.cluster.backend,
+            "topology": topology_of(self.cluster),
+            "parameters": self.parameters,
+            "workload": asdict(self.workload),
+            "versions": versions_of(self.cluster),
+        }
+
+    @property
+    def _guarded(self) -> Path | None:
+        """The state folder that a watchdog finds the lab by; None when there is nothing to heal."""
+        if self.fault is None or not isinstance(self.cluster, HasStateFolder):
+            return None
+        return self.cluster.home
 
     @property
     def title(self) -> str:
@@ -182,8 +212,17 @@ def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
 class _Course:
     """The phases of one run. Blocking actions run beside the pump that keeps `watch` informed."""
 
-    def __init__(self, experiment: Experiment, running: RunningWorkload, watch: Watch) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        running: RunningWorkload,
+        watch: Watch,
+        watchdog: Watchdog,
+        folder: Path,
+    ) -> None:
         self.experiment, self.running, self.watch = experiment, running, watch
+        self.watchdog, self.folder = watchdog, folder
+        self.phase = ""
         self.regions = experiment.cluster.topology.region_names
         self.tail = LiveTail(self.regions)
         self.begun_s = monotonic()
@@ -192,7 +231,7 @@ class _Course:
         self.judged: dict[str, tuple[float, float]] = {}
 
     def go(self) -> None:
-        self._phase("steady state")
+        self.enter("steady state")
         steady = self._await_steady("before")
         fault = self.experiment.fault
         if fault is None:
@@ -203,11 +242,15 @@ class _Course:
         self._pump(self.experiment.inject_after_s)
         with self._healed_at_the_end(fault):
             self._inject(fault)
-            self._phase("holding the fault")
+            self.enter("holding the fault")
             injected_s = self.faults[0].injected_s
             self._pump(injected_s + self.experiment.hold_s - monotonic())
-        self._phase("recovery")
+        self.enter("recovery")
         self._await_steady("after")
+
+    def history(self) -> History:
+        """Everything that was recorded."""
+        return self.running.history().with_faults(self.faults)
 
     def judge_again(self, when: str, history: History) -> Finding | None:
         """The steady state of the same seconds, now that every order of them has ended.
@@ -229,6 +272,8 @@ class _Course:
         window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
         self._record(window)
         self._say(f"injecting: {fault.label}")
+        for_s = self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
+        self.watchdog.holding(fault.label, for_s=for_s)
         self._beside(lambda: fault.inject(cluster))
         probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))
         bit_s = monotonic() if probe.bit else None
@@ -237,17 +282,23 @@ class _Course:
 
     @contextmanager
     def _healed_at_the_end(self, fault: Fault) -> Iterator[None]:
-        heal = partial(fault.heal, self.experiment.cluster)
+        def heal() -> None:
+            self.watchdog.healing()
+            fault.heal(self.experiment.cluster)
+            self.watchdog.healed()
+
         try:
             yield
         except BaseException:
             heal()
             raise
-        self._phase("healing")
+        self.enter("healing")
         self._beside(heal)
         self._record(self.faults[0].healed(monotonic()))
 
-    def _phase(self, name: str) -> None:
+    def enter(self, name: str) -> None:
+        """A phase begins."""
+        self.phase = name
         self.watch.phase(name)
         self._say(name)
 
@@ -256,6 +307,7 @@ class _Course:
 
     def _record(self, window: FaultWindow) -> None:
         self.faults = (window,)
+        save_faults(self.faults, self.folder)
         self.watch.fault(window)
 
     def _await_steady(self, when: str) -> bool:

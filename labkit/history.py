@@ -203,8 +203,7 @@ class History:
             "regions": list(self.regions),
         }
         frame.to_parquet(folder / SAMPLES_FILE, index=False)
-        lines = [json.dumps(asdict(fault)) for fault in self.faults]
-        (folder / FAULTS_FILE).write_text("".join(line + "\n" for line in lines))
+        save_faults(self.faults, folder)
 
     @classmethod
     def load(cls, folder: Path) -> History:
@@ -222,11 +221,25 @@ class History:
                 f"{path}: format {found}, this labkit reads {FORMAT}; "
                 "run the scenario again, or read it with the labkit that wrote it"
             )
-        lines = (folder / FAULTS_FILE).read_text().splitlines()
-        faults = [FaultWindow(**json.loads(line)) for line in lines]
         return cls.from_frame(
             frame,
-            faults,
+            load_faults(folder),
             anchor_s=float(frame.attrs["anchor_s"]),
             regions=frame.attrs["regions"],
         )
+
+
+def save_faults(faults: Iterable[FaultWindow], folder: Path) -> None:
+    """Write `faults.jsonl` into a run folder."""
+    lines = [json.dumps(asdict(fault)) for fault in faults]
+    (folder / FAULTS_FILE).write_text("".join(line + "\n" for line in lines))
+
+
+def load_faults(folder: Path) -> tuple[FaultWindow, ...]:
+    """Read back what `save_faults` wrote.
+
+    Raises:
+        OSError: it is not there.
+    """
+    lines = (folder / FAULTS_FILE).read_text().splitlines()
+    return tuple(FaultWindow(**json.loads(line)) for line in lines)

@@ -9,6 +9,9 @@ A run folder holds, under the same names always:
     faults.jsonl      what was done to the cluster, and what the probes saw
     kernel.log        what the notebook's kernel said beside its cells
     ledger/           ids of acknowledged orders, written before they were counted
+    trials/           with trials: a folder for each
+    more/             a notebook's second and further experiments
+    watchdog.log      only where the watchdog had to heal
 """
 
 from __future__ import annotations
@@ -26,12 +29,12 @@ import yaml
 
 from labkit.assets import asset
 from labkit.cluster import attach
-from labkit.errors import BadInput, LabError, NotRunning, RunError, UnknownParameter
+from labkit.errors import BadInput, NotRunning, RunError, UnknownParameter
 from labkit.experiment import RUN_FOLDER, runs_folder
-from labkit.figures.page import write_report
+from labkit.run_folders import Run, make_whole
 from labkit.trials import parse_trial_heading
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.result import RESULT_FILE
+from labkit.watchdog import heal_lab
 
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
@@ -54,30 +57,6 @@ class Progress:
     line: str
     trial: int = 0
     trials: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run folder.
-
-    Attributes:
-        name: of the folder.
-        summary: None when the run made no measurement (a notebook that only shows things, or one
-            that broke down before).
-    """
-
-    folder: Path
-    summary: Summary | None
-
-    @property
-    def name(self) -> str:
-        """The folder's name: time, scenario, backend."""
-        return self.folder.name
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """The verdict, None without a measurement."""
-        return self.summary.verdict if self.summary else None
 
 
 def notebooks() -> dict[str, Path]:
@@ -136,7 +115,7 @@ def run_notebook(
 ) -> Run:
     """Execute a notebook headless into a new run folder.
 
-    Whatever way it ends, no fault of it stays in the lab.
+    Whatever way it ends, no fault of it stays in the lab, and the run folder is whole.
 
     Raises:
         BadInput: no such notebook, or a parameter is refused; nothing was run.
@@ -181,29 +160,12 @@ def run_notebook(
             f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
         ) from error
     finally:
-        _leave_no_fault()
-    summary = _summary(folder)
-    if summary is not None:  # with what the notebook required in it
-        write_report(Result.load(folder), folder)
-    elif refused:
+        heal_lab()  # an experiment heals its own fault; a kernel that died could not
+        make_whole(folder, "its notebook was interrupted, or its kernel died")
+    run = Run(folder)
+    if refused and not run.summaries:
         raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
-    return Run(folder, summary)
-
-
-def list_runs() -> list[Run]:
-    """Every run folder, the newest first."""
-    folders = runs_folder()
-    if not folders.is_dir():
-        return []
-    found = [path for path in folders.iterdir() if path.is_dir() and path.name[:1].isdigit()]
-    return [Run(folder, _summary(folder)) for folder in sorted(found, reverse=True)]
-
-
-def _summary(folder: Path) -> Summary | None:
-    try:
-        return Summary.load(folder)
-    except (FileNotFoundError, LabError):
-        return None
+    return run
 
 
 def _backend() -> str:
@@ -211,16 +173,6 @@ def _backend() -> str:
         return attach().backend
     except NotRunning:
         return "embedded"
-
-
-def _leave_no_fault() -> None:
-    """The last line of defence: an experiment heals its own fault; a kernel that died cannot."""
-    try:
-        cluster = attach()
-        if not cluster.status().healthy:
-            cluster.heal()
-    except NotRunning:
-        return
 
 
 @contextmanager

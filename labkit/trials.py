@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
+from labkit import draft
 from labkit.cluster.base import resolve
 from labkit.errors import BadInput
 from labkit.experiment import Experiment, read_back, run_folder
@@ -100,15 +101,17 @@ class Trials:
             return self.experiment.run(watch)
         cluster = self.experiment.cluster
         folder = self.experiment.folder or run_folder(self.experiment.scenario, cluster.backend)
+        draft.begin(folder, **self.experiment.about())
         course = _Course(self, folder, watch or Silent())
         try:
             course.go()
         except BaseException as error:
             course.ended = f"trial {len(course.done) + 1} broke down ({type(error).__name__})"
-            if course.done:
-                course.save()
+            course.give_up()
             raise
-        return course.save()
+        result = course.save()
+        write_report(result, folder)
+        return result
 
 
 class _Course:
@@ -145,16 +148,21 @@ class _Course:
         finally:
             self.watch.end()
 
+    def give_up(self) -> None:
+        """Keep what was done; the trial that broke down has its own folder."""
+        if self.done:
+            write_report(self.save(), self.folder)
+        else:
+            draft.complete(self.folder, self.ended)
+
     def save(self) -> Result:
-        """Judge what was done together, and write the run folder."""
+        """Judge what was done together, and write it down."""
         finals = self.finals or [None] * len(self.done)
         runs = [
             TrialRun(trial, result, read_ledger(self.folder / trial.folder), final)
             for (trial, result), final in zip(self.done, finals, strict=True)
         ]
-        result = together(runs, planned=self.trials.n, ended=self.ended).save(self.folder)
-        write_report(result, self.folder)
-        return result
+        return together(runs, planned=self.trials.n, ended=self.ended).save(self.folder)
 
     def _heal(self) -> None:
         """An experiment heals its own fault; this is for what stands beside it and fell too."""
@@ -186,6 +194,8 @@ class _Course:
         ]
         if unsteady:
             self.ended = f"trial {number} was {unsteady[0]}"
+        elif number < self.trials.n:
+            self.save()  # whatever ends the run later
 
     def _fault(self, number: int, victims: Victims | None) -> Fault | None:
         """What this trial injects: first the experiment's own fault, then others like it."""

@@ -15,6 +15,7 @@ from engine.compose import override
 from engine.daemon import Engine
 from engine.fixtures import docker_engine, grammar_folder  # noqa: F401 - one is a fixture
 from labs import LABS, REAL_CLUSTERS
+from results import problems
 
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.compose.layout import LAB_LABEL, node_service
@@ -85,6 +86,17 @@ def real_cluster(request: pytest.FixtureRequest) -> EmbeddedCluster | ComposeClu
     """Each lab in turn, in service and without a fault."""
     cluster: EmbeddedCluster | ComposeCluster = request.getfixturevalue(LABS[request.param])
     return cluster
+
+
+@pytest.fixture(autouse=True)
+def _results_are_as_documented(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every run of every test, also those in other processes, keeps to docs/result.schema.json."""
+    spoils = request.node.get_closest_marker("spoils_results")
+    looks = "tmp_path" in request.fixturenames and not spoils
+    folder: Path | None = request.getfixturevalue("tmp_path") if looks else None
+    yield
+    if folder is not None:
+        assert problems(folder) == []
 
 
 @pytest.fixture(autouse=True)

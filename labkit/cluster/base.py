@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 from labkit.errors import UnknownTarget
@@ -323,6 +324,15 @@ class HasSurvivalGoal(Protocol):
             TopologyError: this shape, or this engine, cannot give it.
             NotReady: it did not take effect in time.
         """
+
+
+@runtime_checkable
+class HasStateFolder(Protocol):
+    """It outlives this process: another one finds it by its state folder."""
+
+    @property
+    def home(self) -> Path:
+        """The state folder."""
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,11 +198,7 @@ class RunningWorkload:
 
     def history(self) -> History:
         """What has been recorded so far."""
-        return History.from_frame(
-            _frame(OpTail(self.folder, self._workers).read()),
-            anchor_s=time.time() - time.monotonic(),
-            regions=self._workers,
-        )
+        return recorded(self.folder, self._workers)
 
     def close(self) -> None:
         """End the workers; what does not end in time is killed. Idempotent."""
@@ -259,6 +255,16 @@ def _log_path(folder: Path, region: str) -> Path:
 def _last_words(folder: Path, region: str) -> str:
     lines = _log_path(folder, region).read_text(errors="replace").split("\n")
     return " | ".join(line.strip() for line in lines if line.strip())[-400:]
+
+
+def recorded(folder: Path, regions: Iterable[str]) -> History:
+    """What the workers of a run have written so far, whoever started them."""
+    regions = tuple(regions)
+    return History.from_frame(
+        _frame(OpTail(folder, regions).read()),
+        anchor_s=time.time() - time.monotonic(),
+        regions=regions,
+    )
 
 
 def _frame(ops: Sequence[Mapping[str, object]]) -> pd.DataFrame:

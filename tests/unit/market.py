@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar, Self
@@ -17,7 +18,7 @@ from labkit.history import OP_COLUMNS, History, Op, Outcome
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
-from labkit.workload.oplog import OPS_FOLDER
+from labkit.workload.oplog import OPS_FOLDER, ops_path
 
 
 @dataclass
@@ -83,7 +84,14 @@ class RunningMarket:
                 with (self.folder / "ledger" / f"{regions[worker]}.log").open("a") as ledger:
                     ledger.write(f"{order_id}\n")
             self.next_s += 1 / self.market.rate_per_s
+        self._write(self.ops[before:])
         return _frame(self.ops[before:])
+
+    def _write(self, ops: list[Op]) -> None:
+        """As the workers of a real workload do."""
+        for op in ops:
+            with ops_path(self.folder, op.region).open("a") as file:
+                file.write(json.dumps(asdict(op)) + "\n")
 
     def _serves(self) -> bool:
         try:

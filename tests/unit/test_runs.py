@@ -9,7 +9,8 @@ import pytest
 from histories import failover_run
 
 from labkit.errors import BadInput, RunError, UnknownParameter
-from labkit.runs import find_notebook, list_runs, notebooks, parse_parameters, run_notebook
+from labkit.run_folders import list_runs
+from labkit.runs import find_notebook, notebooks, parse_parameters, run_notebook
 from labkit.verdict.checkers import Verdict
 
 PROMISE = """

@@ -11,7 +11,7 @@ from typing import Unpack
 from urllib.parse import quote
 
 from labkit.clock import wait_until
-from labkit.cluster import folder
+from labkit.cluster import folder, watchdogs
 from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, State, quiet
 from labkit.cluster.cockroach import database, statements
 from labkit.cluster.cockroach.database import Operator
@@ -205,6 +205,7 @@ class ComposeCluster:
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Remove its containers and networks; data stays in its volumes. Idempotent."""
+        watchdogs.end(self.home)  # they would start it again
         if not self._compose.file.exists():
             return  # it was never started
         with folder.locked(self.home), uninterrupted():

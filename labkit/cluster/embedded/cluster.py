@@ -12,7 +12,7 @@ from typing import Unpack
 from urllib.parse import quote
 
 from labkit.clock import wait_until
-from labkit.cluster import folder
+from labkit.cluster import folder, watchdogs
 from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, quiet
 from labkit.cluster.embedded import config, patroni, programs
 from labkit.cluster.embedded.layout import (
@@ -179,6 +179,7 @@ class EmbeddedCluster:
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
+        watchdogs.end(self.home)  # they would start it again
         with folder.locked(self.home), uninterrupted():
             if self.layout.processes.exists():
                 self._services.stop(on_stage)
