@@ -109,6 +109,7 @@ export default {
       write(worth, held.length ? money(sum("worth")) : "—");
       write(profit, held.length ? money(Math.abs(sum("profit"))) : "—");
       profit.className = `lk-num lk-${trend(held.length ? sum("profit") : 0)}`;
+      deposit.hidden = !view.deposit;
       write(told, view.deposit?.text ?? "");
       add.disabled = view.deposit?.state === "sending";
       fill(positions, held, (p) => p.symbol, [0, 1, 1, 1, 1], (cells, p) => {

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
-from typing import Any
-
-from labkit.trading.book import Book, Holding, PastOrder
+from labkit.trading.book import Holding, PastOrder
 from labkit.trading.quotes import Instrument
 from labkit.ui.pane import Pane, script, style
 from labkit.ui.session import Session
@@ -29,14 +25,6 @@ class AccountView(Pane):
         for topic in ("account", "prices"):
             session.watch(topic, self._show)
 
-    def do_deposit(self, content: Mapping[str, Any]) -> None:
-        """Money is to be added."""
-        try:
-            amount = Decimal(str(content["amount"]))
-        except InvalidOperation as error:
-            raise ValueError(f"no amount: {content['amount']!r}") from error
-        self._session.teller.deposit(amount, float(content["clicked_ms"]) / 1000)
-
     def _show(self) -> None:
         session = self._session
         seen = session.book
@@ -50,7 +38,7 @@ class AccountView(Pane):
             else [],
             "orders": [_order(one) for one in book.orders] if book else [],
             "notices": [notice.to_page() for notice in session.notices.newest],
-            "deposit": session.teller.to_page(),
+            "deposit": None,
         }
 
 

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from threading import enumerate as threads
 from time import time
+from uuid import uuid4
 
 import pytest
 
 from labkit.clock import wait_until
 from labkit.testing import FakeCluster
+from labkit.trading.book import Book, Holding, PastOrder
+from labkit.trading.orders import Side
 from labkit.trading.quotes import Instrument
+from labkit.ui import order_desk
+from labkit.ui.notices import Notices
 from labkit.ui.polling import Seen
 from labkit.ui.session import ELSEWHERE_S, HERE_S, Reading
 from labkit.ui.trading_desk import TradingDesk
@@ -44,7 +50,7 @@ def show(desk: TradingDesk, *, region: str = "us-west-2", fresh: bool = True) ->
 def test_a_database_that_cannot_be_reached_is_told_on_every_pane_and_nothing_waits(
     desk: TradingDesk,
 ) -> None:
-    for pane in (desk.watchlist, desk.instrument, desk.ticket):
+    for pane in (desk.watchlist, desk.instrument, desk.ticket, desk.account):
         wait_until(
             lambda pane=pane: "refused" in pane.view["problem"], what="problem", timeout_s=30
         )
@@ -54,7 +60,11 @@ def test_a_database_that_cannot_be_reached_is_told_on_every_pane_and_nothing_wai
         what="the farthest region",
         timeout_s=30,
     )
-    assert desk.cluster_map.view["summary"] == "9 of 9 nodes running"
+    wait_until(
+        lambda: desk.cluster_map.view.get("summary") == "9 of 9 nodes running",
+        what="the map",
+        timeout_s=30,
+    )
 
 
 def test_a_price_is_shown_with_its_change_since_the_open(desk: TradingDesk) -> None:
@@ -116,3 +126,57 @@ def test_a_closed_desk_asks_no_more() -> None:
     desk = TradingDesk(FakeCluster())
     desk.close()
     wait_until(lambda: set(threads()) <= before, what="the end of its threads", timeout_s=30)
+
+
+def test_an_order_that_cannot_be_sent_is_a_notice(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.0)
+    ticket = desk.ticket.view["ticket"]
+    desk.ticket.do_submit(
+        {
+            "id": ticket["id"],
+            "symbol": "AAPL",
+            "side": "buy",
+            "quantity": 5,
+            "clicked_ms": time() * 1000,
+        }
+    )
+    wait_until(lambda: desk.account.view["notices"], what="a notice", timeout_s=20)
+    (notice,) = desk.account.view["notices"]
+    assert notice["kind"] == "refused"
+    assert "Buy 5 AAPL" in notice["text"]
+    assert "refused" in notice["text"]
+
+
+def test_a_position_is_worth_its_price_and_won_what_that_is_more_than_was_paid(
+    desk: TradingDesk,
+) -> None:
+    order = PastOrder(
+        uuid4(), 7, "AAPL", Side.BUY, 10, Decimal("190.00"), {"received": datetime.now(UTC)}
+    )
+    holdings = (
+        Holding("AAPL", 10, Decimal("1900.00")),
+        Holding("MSFT", 0, Decimal("-3.50")),  # sold again, with a profit
+        Holding("GONE", 5, Decimal("1.00")),
+    )
+    show(desk)
+    desk.session._book.end()
+    desk.session._book.seen = Seen(Book(Decimal("98100.00"), holdings, (order,)), at_s=time())
+    desk.session.changed("account")
+    view = desk.account.view
+    assert view["balance"] == "98100.00"
+    apple, _, gone = view["positions"]
+    assert (apple["worth"], apple["profit"]) == ("1917.10", 17.1)
+    assert (gone["worth"], gone["profit"]) == (None, None)
+    assert (view["orders"][0]["number"], view["orders"][0]["status"]) == (7, "received")
+    assert desk.ticket.view["balance"] == "98100.00"
+
+
+def test_an_order_is_told_processed_once_and_not_when_it_was_so_before() -> None:
+    notices = Notices()
+    notices.processed({"a": "Buy 1 AAPL"})
+    assert notices.newest == []
+    notices.processed({"a": "Buy 1 AAPL", "b": "Sell 2 AAPL"})
+    notices.processed({"a": "Buy 1 AAPL", "b": "Sell 2 AAPL"})
+    assert [notice.text for notice in notices.newest] == ["Sell 2 AAPL is processed"]
