@@ -37,10 +37,13 @@ export default {
       data[0].x = points.map(([ms]) => new Date(ms));
       data[0].y = points.map(([, y]) => y);
       mark(chart, { "data-points": points.length });
+      // around a single point plotly would show milliseconds
+      const [only] = points.length === 1 ? points[0] : [];
+      const range = only && [new Date(only - 30000), new Date(only + 30000)];
       await Plotly.react(
         chart,
         data,
-        { ...layout, datarevision: now, uirevision: symbol },
+        { ...layout, xaxis: { ...layout.xaxis, ...(range && { range }) }, datarevision: now, uirevision: symbol },
         { displayModeBar: false, responsive: false },
       );
     };

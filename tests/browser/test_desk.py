@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -47,6 +47,16 @@ def served(command: list[str], env: dict[str, str]) -> Iterator[tuple[str, subpr
             process.wait(timeout=60)
 
 
+def kernels(pid: int) -> list[psutil.Process]:
+    """A server's kernels; what they started for the lab is the lab's."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # of a zombie the command line is gone, too
+            if "ipykernel_launcher" in child.cmdline():
+                found.append(child)
+    return found
+
+
 @pytest.fixture(scope="module")
 def desk_url(lab: EmbeddedCluster) -> Iterator[str]:
     bring_up(lab)
@@ -54,9 +64,9 @@ def desk_url(lab: EmbeddedCluster) -> Iterator[str]:
     env = {**os.environ, "LABKIT_HOME": str(lab.home)}
     with served([*command, f"--port={free_port()}"], env) as (url, process):
         yield url
-        kernels = psutil.Process(process.pid).children(recursive=True)
+        running = kernels(process.pid)
     # Ctrl-C ended them all
-    assert not [kernel for kernel in kernels if kernel.is_running()]
+    assert not [kernel for kernel in running if kernel.is_running()]
 
 
 @pytest.fixture

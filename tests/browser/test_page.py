@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 from conftest import TIMEOUT_S, Folder, Watched, free_port
 from playwright.sync_api import Page, expect
-from test_desk import served
+from test_desk import kernels, served
 
 from labkit.clock import wait_until
 
@@ -51,12 +51,7 @@ class Server:
     notebook: Path
 
     def kernels(self) -> list[psutil.Process]:
-        found = []
-        for child in psutil.Process(self.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):  # a zombie's command line is gone, too
-                if "ipykernel_launcher" in child.cmdline():
-                    found.append(child)
-        return found
+        return kernels(self.pid)
 
 
 @contextmanager
