@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar, Self
@@ -18,7 +17,7 @@ from labkit.history import OP_COLUMNS, History, Op, Outcome
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
-from labkit.workload.oplog import OPS_FOLDER, ops_path
+from labkit.workload.oplog import OPS_FOLDER, FinishedOp, line_of, ops_path
 
 
 @dataclass
@@ -30,7 +29,11 @@ class Database:
 
     def final_read(self, _dsn: str, run: RunId) -> FinalRead:
         self.reads += 1
-        return final_of([Trade(order_id) for order_id in self.orders[str(run)]])
+        every = final_of(
+            [Trade(order_id) for orders in self.orders.values() for order_id in orders]
+        )
+        mine = every.orders["order_id"].isin(self.orders[str(run)])
+        return replace(every, orders=every.orders[mine])
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ class RunningMarket:
     def _write(self, ops: list[Op]) -> None:
         """As the workers of a real workload do."""
         for op in ops:
-            with ops_path(self.folder, op.region).open("a") as file:
-                file.write(json.dumps(asdict(op)) + "\n")
+            with ops_path(self.folder, op.region).open("ab") as file:
+                file.write(line_of([FinishedOp(**asdict(op))]))
 
     def _serves(self) -> bool:
         try:
