@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from labkit.cluster.compose.layout import Layout
 from labkit.cluster.compose.render import DEFAULT_IMAGES, DEFAULT_VERSION
-from labkit.cluster.embedded.settings import FORMAT, labkit_version, write_whole
+from labkit.cluster.folder import write_whole
+from labkit.cluster.settings import FORMAT, labkit_version
 from labkit.errors import LabMismatch, NotRunning
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 

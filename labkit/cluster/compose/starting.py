@@ -29,7 +29,7 @@ from labkit.cluster.compose.layout import (
 from labkit.cluster.compose.project import Compose, pull
 from labkit.cluster.compose.settings import Secrets, Settings
 from labkit.cluster.embedded.ports import require_free
-from labkit.cluster.embedded.settings import write_whole
+from labkit.cluster.folder import write_whole
 from labkit.errors import ClusterError, LabError, LabMismatch, NotReady
 from labkit.topology import Node
 from labkit.wan.client import WanClient
