@@ -16,8 +16,9 @@ from engine.daemon import Engine
 from engine.fixtures import docker_engine, grammar_folder  # noqa: F401 - one is a fixture
 from labs import LABS, REAL_CLUSTERS
 
+from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.layout import LAB_LABEL, node_service
+from labkit.cluster.compose.layout import LAB_LABEL
 from labkit.cluster.compose.project import OVERRIDE_FILE
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 

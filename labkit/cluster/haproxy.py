@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -23,6 +23,9 @@ CHECKED_S = 30.0
 LONGEST_SOCKET_PATH = 100
 """sun_path has 104 bytes on macOS and 108 on Linux."""
 
+_NO_SERVERS = ("FRONTEND", "BACKEND")
+"""Rows of the statistics that are sums."""
+
 Servers = Mapping[str, Mapping[str, str]]
 """Proxy -> server's name -> the rest of its `server` line."""
 
@@ -33,13 +36,22 @@ def servers_up(statistics: str) -> dict[str, list[str]]:
     Args:
         statistics: as CSV (`/;csv`, `show stat`).
     """
-    up: dict[str, list[str]] = {}
+    up: dict[str, list[str]] = {proxy: [] for proxy in servers(statistics)}
     for row in _rows(statistics):
-        if row["svname"] == "BACKEND":
-            up.setdefault(row["pxname"], [])
-        elif row["svname"] != "FRONTEND" and row["status"].startswith("UP"):
-            up.setdefault(row["pxname"], []).append(row["svname"])
-    return {proxy: names for proxy, names in up.items() if proxy != "statistics"}
+        if row["svname"] not in _NO_SERVERS and row["status"].startswith("UP"):
+            up[row["pxname"]].append(row["svname"])
+    return up
+
+
+def servers(statistics: str) -> dict[str, set[str]]:
+    """For each proxy that has servers, or could have, their names; `statistics` as CSV."""
+    found: dict[str, set[str]] = {}
+    for row in _rows(statistics):
+        names = found.setdefault(row["pxname"], set())
+        if row["svname"] not in _NO_SERVERS:
+            names.add(row["svname"])
+    backends = {row["pxname"] for row in _rows(statistics) if row["svname"] == "BACKEND"}
+    return {proxy: names for proxy, names in found.items() if proxy in backends - {"statistics"}}
 
 
 def give(path: Path, wanted: Servers) -> None:
@@ -53,26 +65,33 @@ def give(path: Path, wanted: Servers) -> None:
         NotReady: a new server was not checked, or an old one's sessions did not end, in time.
     """
     there = _states(path)
-    for proxy, servers in wanted.items():
-        for name, line in servers.items():
-            if (proxy, name) not in there:
-                _add(path, f"{proxy}/{name}", line)
-        for gone in [name for known, name in there if known == proxy and name not in servers]:
-            _remove(path, f"{proxy}/{gone}")
+    new = [
+        (proxy, name)
+        for proxy, servers in wanted.items()
+        for name in servers
+        if (proxy, name) not in there
+    ]
+    for proxy, name in new:
+        server = f"{proxy}/{name}"
+        _order(path, f"add server {server} {wanted[proxy][name]}", "New server registered.")
+        _order(path, f"enable health {server}")
+        _order(path, f"set server {server} state drain")
+    for proxy, name in there:
+        if proxy in wanted and name not in wanted[proxy]:
+            _remove(path, f"{proxy}/{name}")
+    if new:
+        wait_until(lambda: _checked(path, new), what=f"checks of {new[0][1]}", timeout_s=CHECKED_S)
+    for proxy, name in new:
+        _order(path, f"set server {proxy}/{name} state ready")
 
 
-def _add(path: Path, server: str, line: str) -> None:
-    _order(path, f"add server {server} {line}", "New server registered.")
-    _order(path, f"enable health {server}")
-    _order(path, f"set server {server} state drain")
-    proxy, _, name = server.partition("/")
-
-    def checked() -> bool:
-        row = _states(path)[proxy, name]
-        return row["status"].startswith("DOWN") or row["check_status"] in ("L4OK", "L6OK", "L7OK")
-
-    wait_until(checked, what=f"checks of {server}", timeout_s=CHECKED_S)
-    _order(path, f"set server {server} state ready")
+def _checked(path: Path, servers: Sequence[tuple[str, str]]) -> bool:
+    """Whether the checks of new servers have said whether they are up."""
+    states = [_states(path)[server] for server in servers]
+    return all(
+        row["status"].startswith("DOWN") or row["check_status"] in ("L4OK", "L6OK", "L7OK")
+        for row in states
+    )
 
 
 def _remove(path: Path, server: str) -> None:

@@ -30,7 +30,7 @@ class LocalLab(ABC, Generic[S]):
         """The lab in `home`; use `create` or `attach`."""
         self.home = home
         self._settings: S = self.settings_type.load(home)
-        self._version = self._file_version()
+        self._read = self._file_version()
 
     @classmethod
     def attach(cls, home: Path) -> Self:
@@ -45,15 +45,15 @@ class LocalLab(ABC, Generic[S]):
     @property
     def settings(self) -> S:
         """What the lab was made with, and has become."""
-        version = self._file_version()
-        if version is not None and version != self._version:
+        there = self._file_version()
+        if there is not None and there != self._read:
             self._settings = self.settings_type.load(self.home)
-            self._version = version
+            self._read = there
         return self._settings
 
     def _save(self, settings: S) -> None:
         settings.save(self.home)
-        self._settings, self._version = settings, self._file_version()
+        self._settings, self._read = settings, self._file_version()
 
     def _file_version(self) -> tuple[int, int] | None:
         """Differs when the file is another; None when it is gone."""

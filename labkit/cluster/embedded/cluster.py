@@ -345,7 +345,6 @@ class EmbeddedCluster(LocalLab[Settings]):
         Raises:
             UnknownTarget: it is not part of this cluster.
             NotReady: there is no other node that could, or it did not in time.
-            ClusterError: Patroni refuses; says why.
         """
         return scaling.hand_over(self._starter, self.topology.node(node.name))
 
@@ -401,6 +400,7 @@ class EmbeddedCluster(LocalLab[Settings]):
             self._save(without.settings)
             scaling.forget(with_node, node)
             without.prepare()
+            on_stage(f"the primary forgets {node}")
             scaling.release_log(without, node)
 
     def _require_running(self) -> None:

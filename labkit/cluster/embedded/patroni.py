@@ -17,7 +17,7 @@ import urllib3
 from labkit.cluster import haproxy
 from labkit.cluster.embedded.config import REST_USER
 from labkit.cluster.embedded.layout import HOST, SCOPE
-from labkit.errors import ClusterError
+from labkit.errors import ClusterError, NotReady
 
 _POOL = urllib3.PoolManager(num_pools=64, maxsize=2, retries=False)
 
@@ -111,13 +111,13 @@ def switch_over(port: int, password: str, leader: str, candidate: str) -> None:
     """Let another member lead; `port` is the leader's. Returns when Patroni says it is done.
 
     Raises:
-        ClusterError: it was not done; says why.
+        NotReady: it was not done; says why.
     """
     body = {"leader": leader, "candidate": candidate}
     status, text = _ask("POST", port, "/switchover", body=body, password=password, timeout_s=25.0)
     if status != 200:
         said = text.decode(errors="replace").strip() or "no answer"
-        raise ClusterError(f"Patroni did not switch over from {leader} to {candidate}: {said}")
+        raise NotReady(f"Patroni did not switch over from {leader} to {candidate}: {said}")
 
 
 def last_primary(client_port: int) -> str | None:

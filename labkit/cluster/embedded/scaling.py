@@ -46,8 +46,7 @@ def hand_over(starter: Starter, node: Node) -> Node:
     """Let another node lead, one of the same region where possible; returns who leads now.
 
     Raises:
-        NotReady: no other node streams, or none led in time.
-        ClusterError: Patroni refuses.
+        NotReady: no other node could, or none led in time.
     """
     members = starter.members()
     leader = members[node]

@@ -174,10 +174,18 @@ class Starter:
 
     def tell_balancers(self) -> None:
         """Let every balancer that runs have the nodes there are, and no others."""
-        for region in self.layout.topology.region_names:
-            if self.table.pid(balancer_name(region)) is not None:
-                servers = config.balancer_servers(self.layout, region)
-                haproxy.give(self.layout.balancer_socket(region), servers)
+        regions = [
+            region
+            for region in self.layout.topology.region_names
+            if self.table.pid(balancer_name(region)) is not None
+        ]
+
+        def tell(region: str) -> None:
+            servers = config.balancer_servers(self.layout, region)
+            haproxy.give(self.layout.balancer_socket(region), servers)
+
+        with ThreadPoolExecutor(max(1, len(regions))) as pool:
+            list(pool.map(tell, regions))
 
     def await_primary(self, node: Node, timeout_s: float = 60) -> None:
         """Wait until a node takes writes."""
