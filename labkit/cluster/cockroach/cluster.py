@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import quote
 
 from labkit.clock import wait_until
@@ -18,7 +18,7 @@ from labkit.cluster.cockroach import database, scaling, statements
 from labkit.cluster.cockroach.database import Operator
 from labkit.cluster.cockroach.layout import HOST, WAN, Layout, balancer_service, node_service
 from labkit.cluster.cockroach.machine import Machine
-from labkit.cluster.cockroach.settings import CockroachSettings
+from labkit.cluster.cockroach.settings import CockroachSettings, make
 from labkit.cluster.cockroach.starting import Starter, start_everything
 from labkit.cluster.cockroach.status import Seen, cluster_status, look
 from labkit.cluster.cockroach.view import View, Watch
@@ -26,7 +26,7 @@ from labkit.cluster.embedded.processes import uninterrupted
 from labkit.cluster.local import LocalLab
 from labkit.cluster.settings import LabSecrets
 from labkit.errors import LabError, NotReady, NotRunning, TopologyError
-from labkit.topology import Node, SurvivalGoal, Target
+from labkit.topology import Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
 
 DOWN_S = 8
@@ -51,6 +51,49 @@ class CockroachCluster(LocalLab[S]):
         """The lab in `home`; use `create` or `attach`."""
         super().__init__(home)
         self._watch = Watch(self._ask)
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        *,
+        topology: Topology | None = None,
+        survive: SurvivalGoal | None = None,
+        wan: bool | None = None,
+        port_base: int | None = None,
+        secure: bool | None = None,
+    ) -> Self:
+        """The lab in `home`, made when there is none; nothing is started.
+
+        What is None is as the lab has it, or the default for a new one. A survival goal that
+        differs is taken over.
+
+        Raises:
+            LabMismatch: there is a lab with other settings.
+            TopologyError: the topology or the engine cannot give the survival goal.
+        """
+        make(
+            home,
+            cls.settings_type,
+            topology=topology,
+            survive=survive,
+            asked={"wan": wan, "port_base": port_base, "secure": secure, **cls._asked_for()},
+            more=cls._made_with(home),
+        )
+        lab = cls(home)
+        if survive is not None and survive is not lab.settings.survive:
+            lab.set_survival_goal(survive)
+        return lab
+
+    @classmethod
+    def _asked_for(cls) -> dict[str, object]:
+        """Further settings that the environment asks for; None asks for nothing."""
+        return {}
+
+    @classmethod
+    def _made_with(cls, _home: Path) -> dict[str, object]:
+        """Further settings of a new lab."""
+        return {}
 
     # what runs it
 

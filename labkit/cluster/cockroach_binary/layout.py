@@ -54,8 +54,8 @@ class ProcessLayout(Layout):
 
     @property
     def certs(self) -> str | None:
-        """The folder with certificates; None without."""
-        return str(self.home / "certs") if self.secure else None
+        """The folder with certificates of the nodes; None without."""
+        return str(self.home / "node-certs") if self.secure else None
 
     def store(self, node: Node) -> Path:
         """A node's data."""

@@ -6,12 +6,11 @@ import os
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 from labkit.cluster import folder, usual_home
 from labkit.cluster.base import OnStage, State, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
-from labkit.cluster.cockroach.settings import VERSION_VARIABLE, make
+from labkit.cluster.cockroach.settings import VERSION_VARIABLE
 from labkit.cluster.cockroach.starting import Starter
 from labkit.cluster.compose.engine import Engine
 from labkit.cluster.compose.layout import ComposeLayout
@@ -22,7 +21,6 @@ from labkit.cluster.compose.settings import Settings, images_asked_for
 from labkit.cluster.compose.starting import ComposeStarter
 from labkit.cluster.embedded.processes import uninterrupted
 from labkit.errors import LabBusy
-from labkit.topology import SurvivalGoal, Topology
 
 
 class ComposeCluster(CockroachCluster[Settings]):
@@ -35,41 +33,15 @@ class ComposeCluster(CockroachCluster[Settings]):
     settings_type = Settings
 
     @classmethod
-    def create(
-        cls,
-        home: Path,
-        *,
-        topology: Topology | None = None,
-        survive: SurvivalGoal | None = None,
-        wan: bool | None = None,
-        port_base: int | None = None,
-        secure: bool | None = None,
-    ) -> Self:
-        """The lab in `home`, made when there is none; nothing is started.
+    def _asked_for(cls) -> dict[str, object]:
+        return {"version": os.environ.get(VERSION_VARIABLE)}
 
-        What is None is as the lab has it, or the default for a new one. A survival goal that
-        differs is taken over.
-
-        Raises:
-            LabMismatch: there is a lab with other settings.
-            TopologyError: the topology or the engine cannot give the survival goal.
-        """
-        version = os.environ.get(VERSION_VARIABLE)
+    @classmethod
+    def _made_with(cls, home: Path) -> dict[str, object]:
         lab_id = secrets.token_hex(8)
         usual = home.resolve() == usual_home().resolve()
         project = "labkit" if usual else f"labkit-{lab_id[:8]}"
-        make(
-            home,
-            Settings,
-            topology=topology,
-            survive=survive,
-            asked={"wan": wan, "port_base": port_base, "secure": secure, "version": version},
-            more={"lab_id": lab_id, "project": project, "images": images_asked_for()},
-        )
-        lab = cls(home)
-        if survive is not None and survive is not lab.settings.survive:
-            lab.set_survival_goal(survive)
-        return lab
+        return {"lab_id": lab_id, "project": project, "images": images_asked_for()}
 
     def _layout_of(self, settings: Settings) -> ComposeLayout:
         return settings.layout
