@@ -60,7 +60,12 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
     cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
     if docker_engine.standin:
         text = override(
-            [node_service(node) for node in cluster.topology.nodes],
+            # one more a region: the override speaks of nodes that may come
+            [
+                node_service(node)
+                for region in cluster.topology.region_names
+                for node in cluster.topology.with_node(region)[0].nodes_of(region)
+            ],
             cluster.topology.region_names,
             grammar=grammar_folder(),
             labels={LAB_LABEL: cluster.settings.lab_id},

@@ -54,6 +54,15 @@ def servers(statistics: str) -> dict[str, set[str]]:
     return {proxy: names for proxy, names in found.items() if proxy in backends - {"statistics"}}
 
 
+def answers(path: Path) -> bool:
+    """Whether a HAProxy listens on its socket; one that was killed leaves the file."""
+    try:
+        _ask(path, "show version")
+    except ClusterError:
+        return False
+    return True
+
+
 def give(path: Path, wanted: Servers) -> None:
     """Let a running HAProxy have these servers in these proxies, and no others. Idempotent.
 

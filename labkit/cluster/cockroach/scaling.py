@@ -38,7 +38,9 @@ def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
     """Start a node that `starter` knows and nothing that runs does, yet."""
     layout = starter.layout
     on_stage(f"starting {node}")
-    require_free({port: what for port, what in layout.ports().items() if f"{node} " in what})
+    require_free(
+        {port: what for port, what in layout.ports().items() if what.startswith(f"{node} ")}
+    )
     starter.render()
     if starter.wan is not None:
         starter.wan.admit(layout.listeners(node), {})

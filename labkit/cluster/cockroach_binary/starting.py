@@ -163,7 +163,8 @@ class ProcessStarter(Starter):
         def tell(region: str) -> None:
             lines = haproxy.server_lines(self.layout.servers(region), secure=self.layout.secure)
             socket = self.layout.balancer_socket(region)
-            self.wait("balancers", socket.exists, 30, parts=[balancer_service(region)])
+            parts = [balancer_service(region)]
+            self.wait("balancers", lambda: running_haproxy.answers(socket), 30, parts=parts)
             running_haproxy.give(socket, lines)
 
         with ThreadPoolExecutor(max(1, len(regions))) as pool:

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.errors import ClusterError, MissingBinary, NotReady, PortInUse
+import yaml
+
+from labkit.errors import BadInput, ClusterError, MissingBinary, NotReady, PortInUse
 
 OLDEST = (2, 17)
 """`up --wait` understands one-shot services from about there on."""
@@ -84,6 +86,21 @@ class Compose:
     name: str
     file: Path
     environment: Mapping[str, str]
+
+    def overridden(self) -> set[str]:
+        """The services that the override file speaks of.
+
+        Raises:
+            BadInput: it is no YAML.
+        """
+        path = self.file.with_name(OVERRIDE_FILE)
+        try:
+            found = yaml.safe_load(path.read_text()) or {}
+        except FileNotFoundError:
+            return set()
+        except yaml.YAMLError as error:
+            raise BadInput(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        return set(found.get("services") or {}) if isinstance(found, dict) else set()
 
     def up(self, services: Sequence[str] = (), *, with_needed: bool = True) -> None:
         """Make and start containers that are not there; waits for nothing.

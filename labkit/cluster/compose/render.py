@@ -55,12 +55,14 @@ class Project:
         name: the Compose project.
         lab_id: the value of the label that every container carries.
         labkit: the folder of the `labkit` package: absolute, or relative to the Compose file.
+        absent: nodes that are not there, yet or any more, and that an override file speaks of.
     """
 
     layout: ComposeLayout
     name: str
     lab_id: str
     labkit: str
+    absent: tuple[Node, ...] = ()
 
 
 def files(project: Project) -> dict[str, str]:
@@ -86,6 +88,8 @@ def compose(project: Project) -> dict[str, Any]:
         services[WAN] = _wan(project)
     for node in layout.topology.nodes:
         services[node_service(node)] = _node(project, node)
+    for node in project.absent:
+        services[node_service(node)] = {**_cockroach(project), "profiles": ["absent"]}
     services[INIT] = _init(project)
     for region in layout.topology.region_names:
         services[balancer_service(region)] = _balancer(project, region)

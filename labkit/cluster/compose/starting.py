@@ -19,6 +19,7 @@ from labkit.cluster.compose.settings import Settings
 from labkit.cluster.embedded.ports import require_free
 from labkit.cluster.folder import write_whole
 from labkit.errors import ClusterError, LabError, LabMismatch
+from labkit.topology import MAX_NODES, Node
 
 MIB = 1 << 20
 NODE_MIB = 400
@@ -99,7 +100,11 @@ class ComposeStarter(Starter):
         folder.mkdir(mode=0o755, exist_ok=True)
         package = str(Path(__file__).parents[2])
         project = render.Project(
-            self.settings.layout, self.settings.project, self.settings.lab_id, package
+            self.settings.layout,
+            self.settings.project,
+            self.settings.lab_id,
+            package,
+            self._absent(),
         )
         for name, text in render.files(project).items():
             path = folder / name
@@ -110,6 +115,17 @@ class ComposeStarter(Starter):
             else:
                 write_whole(path, text, mode=0o644)
         self.write_passfile()
+
+    def _absent(self) -> tuple[Node, ...]:
+        """Nodes that the override file speaks of and that are not there, yet or any more."""
+        named = self._compose.overridden()
+        shape = self.layout.topology
+        nodes = (
+            Node(region=region, index=index)
+            for region in shape.region_names
+            for index in range(1, MAX_NODES + 1)
+        )
+        return tuple(n for n in nodes if n not in shape.nodes and node_service(n) in named)
 
     # stages
 
