@@ -12,7 +12,8 @@ from labkit.cluster import create, purge
 from labkit.cluster.base import Cluster, OnStage, quiet
 from labkit.errors import PortInUse
 from labkit.lab import bring_up
-from labkit.runs import Progress, Run, run_notebook
+from labkit.run_folders import Run
+from labkit.runs import Progress, run_notebook
 
 NOTEBOOK = "03_node_loss"
 PORT_BASES = range(21000, 31000, 1000)

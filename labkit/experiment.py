@@ -7,13 +7,11 @@ orders became is read from the database only after that.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
@@ -21,31 +19,48 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import JsonValue
 
-from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions, OnStage
+from labkit import draft
+from labkit.cluster.base import (
+    Cluster,
+    Gather,
+    HasFailoverEvidence,
+    HasStateFolder,
+    HasSurvivalGoal,
+    HasVersions,
+    OnStage,
+)
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
-from labkit.history import FaultWindow, History
+from labkit.history import FaultWindow, History, save_faults
 from labkit.measurement.live import LiveTail, Silent, Watch
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead, final_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
-from labkit.verdict.result import Result
+from labkit.verdict.result import RESULT_FILE, Result
 from labkit.verdict.steady import SteadyState
+from labkit.watchdog import Watchdog
 from labkit.workload.ledger import read_ledger
-from labkit.workload.oplog import OPS_FOLDER
-from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.running import RunningWorkload
+from labkit.workload.trading import TradingWorkload
 
 T = TypeVar("T")
 
 RUN_FOLDER = "LABKIT_RUN_FOLDER"
 """The environment variable that names the folder of the run going on."""
 
+WATCHDOG_LOG = "watchdog.log"
+"""In a run folder: what the watchdog did, where it had to."""
+MORE_FOLDER = "more"
+"""Inside a run folder: those of a notebook's second and further experiments."""
+
 WATCH_EVERY_S = 0.25
 JUDGED_FRAMES = 200
 """The steady state is judged on the last 50 s of polls, however long the run is."""
+OVERDUE_S = 30.0
+"""How long after its time a fault may still hold: an orderly stop takes that long at most."""
 SETTLE_S = 1.0
 """Operations scheduled less than this ago are not judged yet: they may still be under way."""
 
@@ -58,12 +73,13 @@ class Experiment:
         steady: what must hold before the fault and again after it is healed.
         fault: what is injected; None measures a healthy system for `hold_s`.
         hold_s: seconds from the injection to the healing.
+        inject_after_s: how much longer to wait when the steady state was seen.
         steady_s: seconds for which the steady state must hold, before and after.
         patience_s: how long to wait for it each time before that counts as failed.
         bite_s: how long the fault may take to show an effect before it counts as void.
         scenario: names the run folder.
         say: told in one line what happens when; by default printed.
-        folder: the run folder; by default LABKIT_RUN_FOLDER, or a new one under `runs_folder()`.
+        folder: the run folder; by default that of `run_folder`.
     """
 
     cluster: Cluster
@@ -74,6 +90,7 @@ class Experiment:
     steady_s: float = 6.0
     patience_s: float = 45.0
     bite_s: float = 10.0
+    inject_after_s: float = 0.0
     scenario: str = "experiment"
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     folder: Path | None = None
@@ -93,6 +110,14 @@ class Experiment:
             ClusterError: the cluster is not in service before anything was done.
             RunError: the workload broke down.
         """
+        folder = self.folder or run_folder(self.scenario, self.cluster.backend)
+        watch = watch or Silent()
+        result = self.measure(folder, watch)
+        write_report(result, folder)
+        return result
+
+    def measure(self, folder: Path, watch: Watch) -> Result:
+        """`run` without the report. Raises what `run` does."""
         if self.fault is not None:
             self.fault.require_available(self.cluster)
         status = self.cluster.status()
@@ -101,68 +126,121 @@ class Experiment:
                 "the cluster is not in service, so an experiment would show nothing: "
                 "`labkit status` says what is missing, `labkit heal` brings it back"
             )
-        folder = self.folder or run_folder(self.scenario, self.cluster.backend)
-        folder.mkdir(parents=True, exist_ok=True)
+        about = self.about()
         started_at = datetime.now(UTC)
-        watch = watch or Silent()
-        watch.begin(self.cluster.topology.region_names, self._title)
+        draft.begin(folder, **about)
+        watch.begin(self.cluster.topology.region_names, self.title)
         try:
-            self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
-            with self.workload.start(self.cluster, folder) as running:
-                course = _Course(self, running, watch)
-                course.go()
-                history = running.stop().with_faults(course.faults)
-            # judged once more: orders that hung while the steady state was watched have ended now
-            before, after = (course.judge_again(when, history) for when in ("before", "after"))
-            self.say("reading every order, balance and price back")
-            watch.phase("final read")
-            final = self._final_read(running.run_id)
+            self.say(f"{self.workload.load}, run folder {folder}")
+            course, final = self._go(folder, watch)
         finally:
             watch.end()
+        history = course.history()
         result = judge(
-            scenario=self.scenario,
-            backend=self.cluster.backend,
-            topology=self._topology(),
+            **about,
             history=history,
             ledger=read_ledger(folder),
             final=final,
             started_at=started_at,
             finished_at=datetime.now(UTC),
-            steady_before=before,
-            steady_after=after,
-            parameters=self.parameters,
-            workload=asdict(self.workload),
-            versions=self.cluster.versions() if isinstance(self.cluster, HasVersions) else {},
-        )
-        result = result.save(folder)
-        write_report(result, folder)
-        shutil.rmtree(folder / OPS_FOLDER)  # samples.parquet has it all
+            # judged once more: orders that hung while it was watched have ended now
+            steady_before=course.judge_again("before", history),
+            steady_after=course.judge_again("after", history),
+        ).save(folder)
+        draft.drop_ops(folder)
         return result
 
-    def _topology(self) -> Topology:
-        """The shape of the cluster, with the survival goal that was in force."""
-        topology = self.cluster.topology
-        if not isinstance(self.cluster, HasSurvivalGoal):
-            return topology
-        return topology.model_copy(update={"survive": self.cluster.survival_goal()})
+    def _go(self, folder: Path, watch: Watch) -> tuple[_Course, FinalRead | None]:
+        """Do everything, and read back what came of it. When it is broken off, keep what is."""
+        course = None
+        try:
+            with (
+                Watchdog(self._guarded, folder / WATCHDOG_LOG) as watchdog,
+                _evidence(self.cluster) as gather,
+                self.workload.start(self.cluster, folder) as running,
+            ):
+                course = _Course(self, running, watch, watchdog, folder, gather)
+                course.go()
+                running.stop()
+            course.enter("final read")
+            return course, read_back(self.cluster, running.run_id)
+        except BaseException as error:
+            phase = course.phase if course else "starting the clients"
+            history = course.running.history() if course else None
+            draft.complete(folder, f"{type(error).__name__} in its phase {phase!r}", history)
+            raise
+
+    def about(self) -> draft.About:
+        """What a run of it is about, before it has measured anything."""
+        return {
+            "scenario": self.scenario,
+            "backend": self.cluster.backend,
+            "topology": topology_of(self.cluster),
+            "parameters": self.parameters,
+            "workload": asdict(self.workload),
+            "versions": versions_of(self.cluster),
+        }
 
     @property
-    def _title(self) -> str:
+    def _guarded(self) -> Path | None:
+        """The state folder that a watchdog finds the lab by; None when there is nothing to heal."""
+        if self.fault is None or not isinstance(self.cluster, HasStateFolder):
+            return None
+        return self.cluster.home
+
+    @property
+    def title(self) -> str:
+        """What is done, in a word or two."""
         return f"{self.fault.label}" if self.fault else "no fault"
 
-    def _final_read(self, run_id: RunId) -> FinalRead | None:
-        """None when the database cannot be read: the verdict is UNKNOWN then, never PASS."""
-        try:
-            return final_read(self.cluster.dsn(self.cluster.leader().region), run_id)
-        except LabError:
-            return None
+
+def topology_of(cluster: Cluster) -> Topology:
+    """The shape of a cluster, with the survival goal that is in force."""
+    if not isinstance(cluster, HasSurvivalGoal):
+        return cluster.topology
+    return cluster.topology.model_copy(update={"survive": cluster.survival_goal()})
+
+
+def versions_of(cluster: Cluster) -> Mapping[str, str]:
+    """Name and version of each server program, as far as the cluster knows."""
+    return cluster.versions() if isinstance(cluster, HasVersions) else {}
+
+
+def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
+    """The final read; None when the database cannot be read: the verdict is UNKNOWN then.
+
+    Also None for no run: nothing was ordered.
+    """
+    if run_id is None:
+        return None
+    try:
+        return final_read(cluster.dsn(cluster.leader().region), run_id)
+    except LabError:
+        return None
+
+
+def _evidence(cluster: Cluster) -> AbstractContextManager[Gather]:
+    """What the cluster notices of outages; nothing where it cannot tell."""
+    if isinstance(cluster, HasFailoverEvidence):
+        return cluster.failover_evidence()
+    return nullcontext(tuple)
 
 
 class _Course:
     """The phases of one run. Blocking actions run beside the pump that keeps `watch` informed."""
 
-    def __init__(self, experiment: Experiment, running: RunningWorkload, watch: Watch) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        running: RunningWorkload,
+        watch: Watch,
+        watchdog: Watchdog,
+        folder: Path,
+        gather: Gather,
+    ) -> None:
         self.experiment, self.running, self.watch = experiment, running, watch
+        self.watchdog, self.folder, self.gather = watchdog, folder, gather
+        self.phase = ""
         self.regions = experiment.cluster.topology.region_names
         self.tail = LiveTail(self.regions)
         self.begun_s = monotonic()
@@ -171,7 +249,7 @@ class _Course:
         self.judged: dict[str, tuple[float, float]] = {}
 
     def go(self) -> None:
-        self._phase("steady state")
+        self.enter("steady state")
         steady = self._await_steady("before")
         fault = self.experiment.fault
         if fault is None:
@@ -179,13 +257,18 @@ class _Course:
             return
         if not steady:
             return  # a fault says nothing about a system that was not well before it
+        self._pump(self.experiment.inject_after_s)
         with self._healed_at_the_end(fault):
             self._inject(fault)
-            self._phase("holding the fault")
+            self.enter("holding the fault")
             injected_s = self.faults[0].injected_s
             self._pump(injected_s + self.experiment.hold_s - monotonic())
-        self._phase("recovery")
+        self.enter("recovery")
         self._await_steady("after")
+
+    def history(self) -> History:
+        """Everything that was recorded."""
+        return self.running.history().with_faults(self.faults).with_events(self.gather())
 
     def judge_again(self, when: str, history: History) -> Finding | None:
         """The steady state of the same seconds, now that every order of them has ended.
@@ -207,6 +290,8 @@ class _Course:
         window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
         self._record(window)
         self._say(f"injecting: {fault.label}")
+        for_s = self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
+        self.watchdog.holding(fault.label, for_s=for_s)
         self._beside(lambda: fault.inject(cluster))
         probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))
         bit_s = monotonic() if probe.bit else None
@@ -215,17 +300,23 @@ class _Course:
 
     @contextmanager
     def _healed_at_the_end(self, fault: Fault) -> Iterator[None]:
-        heal = partial(fault.heal, self.experiment.cluster)
+        def heal() -> None:
+            self.watchdog.healing()
+            fault.heal(self.experiment.cluster)
+            self.watchdog.healed()
+
         try:
             yield
         except BaseException:
             heal()
             raise
-        self._phase("healing")
+        self.enter("healing")
         self._beside(heal)
         self._record(self.faults[0].healed(monotonic()))
 
-    def _phase(self, name: str) -> None:
+    def enter(self, name: str) -> None:
+        """A phase begins."""
+        self.phase = name
         self.watch.phase(name)
         self._say(name)
 
@@ -234,6 +325,7 @@ class _Course:
 
     def _record(self, window: FaultWindow) -> None:
         self.faults = (window,)
+        save_faults(self.faults, self.folder)
         self.watch.fault(window)
 
     def _await_steady(self, when: str) -> bool:
@@ -287,8 +379,15 @@ def runs_folder() -> Path:
 
 
 def run_folder(scenario: str, backend: str) -> Path:
-    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time."""
+    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time.
+
+    A notebook's second experiment finds the first one's result there, and gets a folder inside it.
+    """
     chosen = os.environ.get(RUN_FOLDER)
     if chosen:
-        return Path(chosen)
+        folder = Path(chosen)
+        if not (folder / RESULT_FILE).exists():
+            return folder
+        number = 2 + sum(path.is_dir() for path in (folder / MORE_FOLDER).glob("*"))
+        return folder / MORE_FOLDER / f"{number}-{scenario}"
     return runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from labkit.errors import BadInput
+from labkit.events import Event, load_events, save_events
 
 SAMPLES_FILE = "samples.parquet"
 FAULTS_FILE = "faults.jsonl"
@@ -148,12 +149,14 @@ class History:
         ops: one row an operation, columns as `OP_COLUMNS`, ordered by `scheduled_s`.
         faults: in the order of their injection.
         anchor_s: wall clock minus monotonic clock, seconds since the epoch.
+        events: what clients and cluster noticed of outages, in order of time.
     """
 
     ops: pd.DataFrame
     faults: tuple[FaultWindow, ...] = ()
     anchor_s: float = 0.0
     regions: tuple[str, ...] = field(default=())
+    events: tuple[Event, ...] = ()
 
     @classmethod
     def of(
@@ -194,8 +197,13 @@ class History:
         """The same operations under other faults."""
         return replace(self, faults=tuple(faults))
 
+    def with_events(self, events: Iterable[Event]) -> History:
+        """The same operations with further events."""
+        every = sorted((*self.events, *events), key=lambda event: event.at_s)
+        return replace(self, events=tuple(every))
+
     def save(self, folder: Path) -> None:
-        """Write `samples.parquet` and `faults.jsonl` into a run folder."""
+        """Write `samples.parquet`, `faults.jsonl` and `events.jsonl` into a run folder."""
         frame = self.ops.copy(deep=False)
         frame.attrs = {
             "format": FORMAT,
@@ -203,8 +211,8 @@ class History:
             "regions": list(self.regions),
         }
         frame.to_parquet(folder / SAMPLES_FILE, index=False)
-        lines = [json.dumps(asdict(fault)) for fault in self.faults]
-        (folder / FAULTS_FILE).write_text("".join(line + "\n" for line in lines))
+        save_faults(self.faults, folder)
+        save_events(self.events, folder)
 
     @classmethod
     def load(cls, folder: Path) -> History:
@@ -222,11 +230,25 @@ class History:
                 f"{path}: format {found}, this labkit reads {FORMAT}; "
                 "run the scenario again, or read it with the labkit that wrote it"
             )
-        lines = (folder / FAULTS_FILE).read_text().splitlines()
-        faults = [FaultWindow(**json.loads(line)) for line in lines]
         return cls.from_frame(
             frame,
-            faults,
+            load_faults(folder),
             anchor_s=float(frame.attrs["anchor_s"]),
             regions=frame.attrs["regions"],
-        )
+        ).with_events(load_events(folder))
+
+
+def save_faults(faults: Iterable[FaultWindow], folder: Path) -> None:
+    """Write `faults.jsonl` into a run folder."""
+    lines = [json.dumps(asdict(fault)) for fault in faults]
+    (folder / FAULTS_FILE).write_text("".join(line + "\n" for line in lines))
+
+
+def load_faults(folder: Path) -> tuple[FaultWindow, ...]:
+    """Read back what `save_faults` wrote.
+
+    Raises:
+        OSError: it is not there.
+    """
+    lines = (folder / FAULTS_FILE).read_text().splitlines()
+    return tuple(FaultWindow(**json.loads(line)) for line in lines)

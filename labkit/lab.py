@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit.cluster import attach, create
-from labkit.cluster.base import Cluster, OnStage, quiet
+from labkit.cluster.base import Cluster, OnStage, State, quiet
 from labkit.errors import NotRunning
 from labkit.trading import schema
 
@@ -22,11 +22,14 @@ def bring_up(cluster: Cluster, on_stage: OnStage = quiet) -> None:
     schema.load(cluster.dsn(cluster.leader().region), cluster.topology.region_names)
 
 
-def connect(backend: str | None = None, *, on_stage: OnStage = print) -> Cluster:
+def connect(
+    backend: str | None = None, *, as_it_is: bool = False, on_stage: OnStage = print
+) -> Cluster:
     """The lab for a notebook: attaches to the one that is there, or makes one; in service.
 
     Args:
         backend: "embedded" or "cockroachdb"; None takes the lab that is there whatever its backend.
+        as_it_is: take a lab of which a node runs as it is: what is broken was broken on purpose.
         on_stage: called with a line while something is started.
 
     Raises:
@@ -37,6 +40,9 @@ def connect(backend: str | None = None, *, on_stage: OnStage = print) -> Cluster
         cluster = attach() if backend is None else create(backend)
     except NotRunning:
         cluster = create()
-    if not cluster.status().healthy or not schema.loaded(cluster.dsn(cluster.leader().region)):
+    status = cluster.status()
+    if as_it_is and any(node.state is not State.DOWN for node in status.nodes):
+        return cluster
+    if not status.healthy or not schema.loaded(cluster.dsn(cluster.leader().region)):
         bring_up(cluster, on_stage)
     return cluster

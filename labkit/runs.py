@@ -7,8 +7,12 @@ A run folder holds, under the same names always:
     result.json       what was measured and judged (docs/result.schema.json)
     samples.parquet   every operation of every client
     faults.jsonl      what was done to the cluster, and what the probes saw
+    events.jsonl      what clients and cluster noticed of outages
     kernel.log        what the notebook's kernel said beside its cells
     ledger/           ids of acknowledged orders, written before they were counted
+    trials/           with trials: a folder for each
+    more/             a notebook's second and further experiments
+    watchdog.log      only where the watchdog had to heal
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +30,12 @@ import yaml
 
 from labkit.assets import asset
 from labkit.cluster import attach
-from labkit.errors import BadInput, LabError, NotRunning, RunError, UnknownParameter
+from labkit.errors import BadInput, NotRunning, RunError, UnknownParameter
 from labkit.experiment import RUN_FOLDER, runs_folder
-from labkit.figures.page import write_report
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.run_folders import Run, make_whole
+from labkit.trials import parse_trial_heading
+from labkit.verdict.result import RESULT_FILE
+from labkit.watchdog import heal_lab
 
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
@@ -44,35 +49,15 @@ class Progress:
         cell: the cell being executed, from 1.
         cells: how many there are.
         line: the last line the notebook printed.
+        trial: the trial that the cell is in, from 1; 0 when it is in none.
+        trials: how many of them the cell does.
     """
 
     cell: int
     cells: int
     line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run folder.
-
-    Attributes:
-        name: of the folder.
-        summary: None when the run made no measurement (a notebook that only shows things, or one
-            that broke down before).
-    """
-
-    folder: Path
-    summary: Summary | None
-
-    @property
-    def name(self) -> str:
-        """The folder's name: time, scenario, backend."""
-        return self.folder.name
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """The verdict, None without a measurement."""
-        return self.summary.verdict if self.summary else None
+    trial: int = 0
+    trials: int = 0
 
 
 def notebooks() -> dict[str, Path]:
@@ -131,7 +116,7 @@ def run_notebook(
 ) -> Run:
     """Execute a notebook headless into a new run folder.
 
-    Whatever way it ends, no fault of it stays in the lab.
+    Whatever way it ends, no fault of it stays in the lab, and the run folder is whole.
 
     Raises:
         BadInput: no such notebook, or a parameter is refused; nothing was run.
@@ -176,29 +161,12 @@ def run_notebook(
             f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
         ) from error
     finally:
-        _leave_no_fault()
-    summary = _summary(folder)
-    if summary is not None:  # with what the notebook required in it
-        write_report(Result.load(folder), folder)
-    elif refused:
+        heal_lab()  # an experiment heals its own fault; a kernel that died could not
+        make_whole(folder, "its notebook was interrupted, or its kernel died")
+    run = Run(folder)
+    if refused and not run.summaries:
         raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
-    return Run(folder, summary)
-
-
-def list_runs() -> list[Run]:
-    """Every run folder, the newest first."""
-    folders = runs_folder()
-    if not folders.is_dir():
-        return []
-    found = [path for path in folders.iterdir() if path.is_dir() and path.name[:1].isdigit()]
-    return [Run(folder, _summary(folder)) for folder in sorted(found, reverse=True)]
-
-
-def _summary(folder: Path) -> Summary | None:
-    try:
-        return Summary.load(folder)
-    except (FileNotFoundError, LabError):
-        return None
+    return run
 
 
 def _backend() -> str:
@@ -206,16 +174,6 @@ def _backend() -> str:
         return attach().backend
     except NotRunning:
         return "embedded"
-
-
-def _leave_no_fault() -> None:
-    """The last line of defence: an experiment heals its own fault; a kernel that died cannot."""
-    try:
-        cluster = attach()
-        if not cluster.status().healthy:
-            cluster.heal()
-    except NotRunning:
-        return
 
 
 @contextmanager
@@ -252,12 +210,16 @@ def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
         """Papermill writes a cell's standard output here as it comes."""
 
         def __init__(self) -> None:
-            self.cell, self.cells = 0, 0
+            self.now = Progress(0, 0, "")
+
+        def tell(self, **changes: Any) -> None:
+            self.now = replace(self.now, **changes)
+            on_progress(self.now)
 
         def write(self, text: str) -> None:
-            for line in text.splitlines():
-                if line.strip():
-                    on_progress(Progress(self.cell, self.cells, line.strip()))
+            for line in filter(None, map(str.strip, text.splitlines())):
+                trial, trials = parse_trial_heading(line) or (self.now.trial, self.now.trials)
+                self.tell(line=line, trial=trial, trials=trials)
 
         def flush(self) -> None:
             pass
@@ -266,12 +228,11 @@ def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
             lines = _Lines()
-            lines.cells = len(nb_man.nb.cells)
+            cells = len(nb_man.nb.cells)
             cell_start = nb_man.cell_start
 
             def start(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
-                lines.cell = (cell_index or 0) + 1
-                on_progress(Progress(lines.cell, lines.cells, ""))
+                lines.tell(cell=(cell_index or 0) + 1, cells=cells, line="", trial=0, trials=0)
                 return cell_start(cell, cell_index, **more)
 
             nb_man.cell_start = start

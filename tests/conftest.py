@@ -19,6 +19,7 @@ from engine.fixtures import (
     grammar_folder,
 )
 from labs import LABS, REAL_CLUSTERS
+from results import problems
 
 from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
@@ -108,6 +109,17 @@ def real_cluster(request: pytest.FixtureRequest) -> RealLab:
     """Each lab in turn, in service and without a fault."""
     cluster: RealLab = request.getfixturevalue(LABS[request.param])
     return cluster
+
+
+@pytest.fixture(autouse=True)
+def _results_are_as_documented(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every run of every test, also those in other processes, keeps to docs/result.schema.json."""
+    spoils = request.node.get_closest_marker("spoils_results")
+    looks = "tmp_path" in request.fixturenames and not spoils
+    folder: Path | None = request.getfixturevalue("tmp_path") if looks else None
+    yield
+    if folder is not None:
+        assert problems(folder) == []
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,15 @@ import typer
 from rich.text import Text
 
 from labkit.assets import asset
+from labkit.cli.bars import Bars, where
 from labkit.cli.outcome import Exit, complain
 from labkit.cli.show import AsJson, Stages, console, new_table, print_json
 from labkit.errors import BadInput, LabError, RunError
 
 if TYPE_CHECKING:
-    from labkit.runs import Progress, Run
+    from labkit.run_folders import Run
+    from labkit.runs import Progress
+    from labkit.verdict.result import Summary
 
 EXIT_OF: dict[str | None, int] = {None: Exit.OK, "pass": Exit.OK, "fail": 1, "unknown": 2}
 """By verdict; None is a notebook that measures nothing."""
@@ -44,11 +47,8 @@ def run(
     from labkit.runs import run_notebook
 
     try:
-        with Stages() as stages:
-            stages(f"notebook {notebook}")
-            found = run_notebook(
-                notebook, _parameters(parameter or []), lambda progress: _tell(stages, progress)
-            )
+        with Bars(notebook) as bars:
+            found = run_notebook(notebook, _parameters(parameter or []), bars)
     except LabError as error:  # not 2, which BadInput is elsewhere: that is a verdict here
         complain(error)
         raise typer.Exit(Exit.COULD_NOT) from error
@@ -73,7 +73,7 @@ def demo(as_json: AsJson = False) -> None:
 
 def runs(as_json: AsJson = False) -> None:
     """List the runs, the newest first."""
-    from labkit.runs import list_runs
+    from labkit.run_folders import list_runs
 
     found = list_runs()
     if as_json:
@@ -81,16 +81,17 @@ def runs(as_json: AsJson = False) -> None:
     elif not found:
         typer.echo("no runs yet: `labkit run 03_node_loss` makes one")
     else:
-        table = new_table("run", "verdict", "RTO", "lost acks")
+        table = new_table("run", "verdict", "trials", "RTO", "lost acks")
         for one in found:
             verdict = one.verdict or "none"
-            numbers = dict(_headlines(one))
-            table.add_row(
-                one.name,
-                Text(verdict, STYLE.get(verdict, "")),
-                numbers.get("RTO", ""),
-                numbers.get("Lost acks", ""),
-            )
+            for place, summary in enumerate(one.summaries or (None,)):
+                numbers = _headlines(summary)
+                table.add_row(
+                    *((one.name, Text(verdict, STYLE.get(verdict, ""))) if not place else ("", "")),
+                    str(len(summary.trials) or 1) if summary else "",
+                    numbers.get("RTO", ""),
+                    numbers.get("Lost acks", ""),
+                )
         console().print(table)
 
 
@@ -125,7 +126,7 @@ def _parameters(given: Iterable[str]) -> dict[str, str]:
 
 
 def _tell(stages: Stages, progress: Progress) -> None:
-    stages.detail(f"[{progress.cell}/{progress.cells}]", progress.line)
+    stages.detail(where(progress), progress.line)
 
 
 def _finish(found: Run, as_json: bool) -> None:
@@ -138,30 +139,37 @@ def _finish(found: Run, as_json: bool) -> None:
 
 def _print(found: Run) -> None:
     out = console()
-    if found.summary is None:
+    if not found.summaries:
         out.print("It ran to its end and measured nothing.")
-    else:
+    for summary in found.summaries:
         from labkit.verdict.report import terminal_report
 
-        out.print(terminal_report(found.summary))
-    report = found.folder / "report.html"
-    out.print(Text(str(report if report.exists() else found.folder)), soft_wrap=True)
+        out.print(terminal_report(summary))
+    from labkit.run_folders import reports
+
+    for path in reports(found.folder) or [found.folder]:
+        out.print(Text(str(path)), soft_wrap=True)
 
 
-def _headlines(found: Run) -> list[tuple[str, str]]:
+def _headlines(summary: Summary | None) -> dict[str, str]:
     from labkit.verdict.words import headlines
 
-    return headlines(found.summary) if found.summary else []
+    return dict(headlines(summary)) if summary else {}
 
 
 def _to_json(found: Run) -> dict[str, object]:
-    summary = found.summary
+    first = found.summaries[0] if found.summaries else None
     return {
         "name": found.name,
         "folder": str(found.folder),
         "verdict": found.verdict,
-        "scenario": summary.scenario if summary else None,
-        "backend": summary.backend if summary else None,
-        "started_at": summary.started_at.isoformat() if summary else None,
-        "headlines": dict(_headlines(found)),
+        "scenario": first.scenario if first else None,
+        "backend": first.backend if first else None,
+        "started_at": first.started_at.isoformat() if first else None,
+        "trials": len(first.trials) if first else 0,
+        "headlines": _headlines(first),
+        "experiments": [
+            {"scenario": one.scenario, "verdict": one.verdict, "headlines": _headlines(one)}
+            for one in found.summaries
+        ],
     }

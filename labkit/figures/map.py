@@ -274,7 +274,7 @@ def _links(
         meant_ms = topology.rtt_ms(a, b)
         changed = cut or any(abs(2 * link.delay_ms - meant_ms) >= 1 for link in pair)
         flat = abs(x1 - x0) > 3 * abs(y1 - y0)
-        text = _link_text(pair, meant_ms)
+        text = link_text(pair, meant_ms)
         yield go.Scatter(
             # links that cross the ring meet in its middle: label them before it
             x=[x0 + (0.5 if neighbours else 0.3) * (x1 - x0)],
@@ -289,7 +289,7 @@ def _links(
         )
 
 
-def _link_text(pair: Sequence[LinkStatus], meant_ms: float) -> str:
+def link_text(pair: Sequence[LinkStatus], meant_ms: float) -> str:
     """`66 ms`, `266 ms (66)` when it was changed, or what is cut."""
     cut = [link for link in pair if link.cut]
     if len(cut) == len(pair):

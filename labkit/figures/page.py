@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import plotly.graph_objects as go
 from markupsafe import Markup
 
 from labkit.figures import theme
 from labkit.figures.timeline import timeline
+from labkit.figures.trials import trials_figure
+from labkit.figures.waterfall import waterfall
 from labkit.topology import Topology
 from labkit.verdict.report import TEMPLATES, context
 from labkit.verdict.result import Result, Summary
@@ -21,16 +24,39 @@ def report_html(result: Result) -> str:
 
     Light or dark follows the reader's system.
     """
-    chart = timeline(result).to_html(
-        full_html=False, include_plotlyjs=True, config={"displaylogo": False, "responsive": True}
-    )
     return TEMPLATES.get_template("page.html.j2").render(
         **context(result.summary),
         # these two are markup of our own making; plotly escapes what it puts into its JSON
-        timeline=Markup(chart),  # noqa: S704
+        figures=[
+            (heading, Markup(_chart(figure, first=i == 0)))  # noqa: S704
+            for i, (heading, figure) in enumerate(figures(result))
+        ],
         tokens=Markup(theme.css()),  # noqa: S704
         environment=environment(result.summary),
     )
+
+
+def figures(result: Result) -> list[tuple[str, go.Figure]]:
+    """The pictures of a result, each under its heading."""
+    outage = [("What the outage was made of", waterfall(result))] if result.waterfall else []
+    if not result.trials:
+        return [("Over time", timeline(result)), *outage]
+    worst = result.worst_trial
+    number = result.trials.index(worst) + 1
+    return [
+        ("The trials side by side", trials_figure(result)),
+        (f"The longest outage: trial {number}", timeline(worst)),
+        *outage,
+        ("All trials, one after another", timeline(result)),
+    ]
+
+
+def _chart(figure: go.Figure, *, first: bool) -> str:
+    """A figure as HTML; the first on a page brings plotly.js."""
+    chart: str = figure.to_html(
+        full_html=False, include_plotlyjs=first, config={"displaylogo": False, "responsive": True}
+    )
+    return chart
 
 
 def write_report(result: Result, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""One design for the live board, the figures and the report: every colour and size, as data.
+"""One design for the desk, the live board, the figures and the report: every colour and size.
 
 Lines and marks keep one colour on light and on dark pages, so a saved figure can be opened in
 either: each has a contrast of at least 3:1 on white and on JupyterLab's #111 (WCAG 2.2, 1.4.11).
@@ -78,21 +78,41 @@ _AXIS = {
     "title": {"font": {"size": SIZE_PX["text"]}},
 }
 
+SPACE_PX = {"xs": 4, "s": 8, "m": 12, "l": 16, "xl": 24}
+RADIUS_PX = {"control": 6, "panel": 10}
+CONTROL_PX = 40
+"""The height of what is pressed: WCAG 2.2, 2.5.8 asks for 24, a presenter's hand for more."""
+
 LIGHT = {
+    "page": "#eceff2",
     "ink": "#1b1f24",
     "muted": "#59616b",
     "surface": "#ffffff",
     "raised": "#f4f6f8",
     "line": "#d5dae0",
+    "edge": "#7b858f",
+    "accent": "#0b5cad",
+    "on-accent": "#ffffff",
+    "good": "#14693f",
+    "bad": "#b3103f",
+    "warn": "#7a5200",
 }
 DARK = {
+    "page": "#0a0b0c",
     "ink": "#e8eaed",
     "muted": "#a4abb5",
     "surface": "#111111",
     "raised": "#1c1f23",
     "line": "#3a4048",
+    "edge": "#7f8893",
+    "accent": "#7ab8f5",
+    "on-accent": "#0a1a2b",
+    "good": "#63d297",
+    "bad": "#ff8cab",
+    "warn": "#e3b655",
 }
-"""The tokens that follow the page."""
+"""The tokens that follow the page. `edge` is the border of a control; `good`, `bad` and `warn` are
+for text, beside a word or a sign that says the same."""
 
 TEMPLATE = go.layout.Template(
     layout=go.Layout(
@@ -148,7 +168,10 @@ def css() -> str:
         "font": FONT_FAMILY,
         "fault": FAULT_LINE,
         "fault-fill": FAULT_FILL,
+        "control": f"{CONTROL_PX}px",
         **{f"size-{name}": f"{px}px" for name, px in SIZE_PX.items()},
+        **{f"space-{name}": f"{px}px" for name, px in SPACE_PX.items()},
+        **{f"radius-{name}": f"{px}px" for name, px in RADIUS_PX.items()},
         **{f"region-{i}": color for i, color in enumerate(REGION_COLORS, start=1)},
         **{f"status-{name}": color for name, color in STATUS_COLORS.items()},
         **{f"role-{role}": mark.color for role, mark in ROLE_MARKS.items()},

@@ -14,7 +14,7 @@ import psycopg
 from labkit.cluster.base import Cluster
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
-from labkit.trading.quotes import price
+from labkit.trading.quotes import quote
 
 DEMO_ACCOUNT = "0005821112"
 
@@ -69,9 +69,9 @@ def felt_latency(cluster: Cluster, *, samples: int = 10, symbol: str = "AAPL") -
                 for number in range(samples + 1)
             ]
             order_ms = _median_ms([partial(place_order, fresh, order) for order in orders])
-            fresh_ms = _median_ms([partial(price, fresh, symbol)] * (samples + 1))
+            fresh_ms = _median_ms([partial(quote, fresh, symbol)] * (samples + 1))
         with psycopg.connect(cluster.dsn(region, read_only=True), autocommit=True) as local:
-            local_ms = _median_ms([partial(price, local, symbol)] * (samples + 1))
+            local_ms = _median_ms([partial(quote, local, symbol)] * (samples + 1))
         rows.append(Felt(region, connect_ms, order_ms, fresh_ms, local_ms))
     return pd.DataFrame(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import monotonic, sleep
@@ -22,12 +23,17 @@ ORDER_COLUMNS = {
     "side": "str",
     "quantity": "int64",
     "unit_price_cents": "int64",
+    "move_nbr": "int64",
     "received": "int64",
+    "statuses": "str",
+    "executions": "int64",
+    "trades": "int64",
 }
 INSTRUMENT_COLUMNS = {
     "symbol": "str",
     "initial_price_cents": "int64",
     "current_price_cents": "int64",
+    "moves": "int64",
     "buys": "int64",
     "sells": "int64",
 }
@@ -52,10 +58,14 @@ class FinalRead:
 
     Attributes:
         orders: this run's. Columns: order_id, account_nbr, symbol, side ("buy" or "sell"),
-            quantity, unit_price_cents, received (how many order_received activities it has).
-        instruments: all. Columns: symbol, initial_price_cents, current_price_cents, buys, sells
-            (how many of all orders in the database, not this run's alone). An instrument whose
-            price is lost has current_price_cents 0.
+            quantity, unit_price_cents, move_nbr (its place among those that moved the price),
+            received (how many order_received activities it has), statuses (of all its activities
+            in the order they were written, with commas between them), executions, trades (how many
+            it has).
+        instruments: all. Columns: symbol, initial_price_cents, current_price_cents, moves (how many
+            orders have moved the price, as the price says), buys, sells (how many of all orders in
+            the database, not this run's alone). An instrument whose price is lost has
+            current_price_cents 0 and moves 0.
         accounts: all. Columns: account_nbr, opening_balance_cents, balance_cents, bought_cents,
             sold_cents (over all orders in the database).
     """
@@ -118,7 +128,7 @@ def _attempt(dsn: str, run: RunId, timeout_s: float) -> FinalRead:
         with watch_sync_wait(conn) as waited:
             conn.execute(STATEMENT_TIMEOUT.format(round(timeout_s * 1000)))
             read = FinalRead(
-                orders=_frame(conn, ORDERS, ORDER_COLUMNS, (run.first, run.last)),
+                orders=_frame(conn, ORDERS, ORDER_COLUMNS, {"first": run.first, "last": run.last}),
                 instruments=_frame(conn, INSTRUMENTS, INSTRUMENT_COLUMNS),
                 accounts=_frame(conn, ACCOUNTS, ACCOUNT_COLUMNS),
             )
@@ -132,7 +142,7 @@ def _frame(
     conn: psycopg.Connection[Any],
     query: str,
     columns: dict[str, str],
-    arguments: tuple[object, ...] = (),
+    arguments: Mapping[str, object] | None = None,
 ) -> pd.DataFrame:
     rows = conn.execute(query, arguments).fetchall()
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)
@@ -144,25 +154,40 @@ def _frame(
 STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = {}"
 """In milliseconds."""
 
+# activity_id tells the order of an order's activities: each is written after the one before it was
+# committed
 ORDERS: Final = """
+WITH
+activity AS (
+    SELECT order_id, count(*) FILTER (WHERE order_status = 'order_received') AS received,
+        string_agg(order_status, ',' ORDER BY activity_id) AS statuses
+    FROM order_activity WHERE order_id BETWEEN %(first)s AND %(last)s GROUP BY order_id
+),
+execution AS (
+    SELECT e.order_id, count(DISTINCT e.execution_id) AS executions, count(t.trade_id) AS trades
+    FROM order_processing AS e LEFT JOIN trades AS t ON t.execution_id = e.execution_id
+    WHERE e.order_id BETWEEN %(first)s AND %(last)s GROUP BY e.order_id
+)
 SELECT o.order_id::TEXT, o.account_nbr, o.symbol, o.order_type, o.total_qty,
-    (o.unit_price * 100)::BIGINT, count(a.activity_id)
+    (o.unit_price * 100)::BIGINT, o.move_nbr, coalesce(a.received, 0), coalesce(a.statuses, ''),
+    coalesce(e.executions, 0), coalesce(e.trades, 0)
 FROM orders AS o
-LEFT JOIN order_activity AS a ON a.order_id = o.order_id AND a.order_status = 'order_received'
-WHERE o.order_id BETWEEN %s AND %s
-GROUP BY o.order_id, o.account_nbr, o.symbol, o.order_type, o.total_qty, o.unit_price
+LEFT JOIN activity AS a ON a.order_id = o.order_id
+LEFT JOIN execution AS e ON e.order_id = o.order_id
+WHERE o.order_id BETWEEN %(first)s AND %(last)s
 ORDER BY o.order_id
 """
 
 # a price that is lost is 0, which no price can be: the audit must see it, not pass over it
 INSTRUMENTS: Final = """
 SELECT i.symbol, (i.initial_price * 100)::BIGINT, (coalesce(p.current_price, 0) * 100)::BIGINT,
+    coalesce(p.moves, 0),
     count(o.order_id) FILTER (WHERE o.order_type = 'buy'),
     count(o.order_id) FILTER (WHERE o.order_type = 'sell')
 FROM instruments AS i
 LEFT JOIN prices AS p ON p.symbol = i.symbol
 LEFT JOIN orders AS o ON o.symbol = i.symbol
-GROUP BY i.symbol, i.initial_price, p.current_price
+GROUP BY i.symbol, i.initial_price, p.current_price, p.moves
 ORDER BY i.symbol
 """
 

@@ -17,6 +17,7 @@ from labkit.trading.connection import AnyConnection
 ORDER_COLUMNS: Final = (
     "placed_order_nbr",
     "placed_unit_price",
+    "placed_move_nbr",
     "was_placed_before",
     "refusal",
     "reason",
@@ -75,7 +76,7 @@ POSTGRESQL: Final = Dialect(
     ),
     # refusals are raised: `sql/postgresql/functions.sql` says which
     place_order=(
-        "SELECT placed_order_nbr, placed_unit_price, was_placed_before,"
+        "SELECT placed_order_nbr, placed_unit_price, placed_move_nbr, was_placed_before,"
         " NULL AS refusal, NULL AS reason"
         " FROM place_order(%(order_id)s, %(account_nbr)s, %(symbol)s, %(side)s, %(quantity)s)"
     ),

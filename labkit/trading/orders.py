@@ -47,6 +47,11 @@ REFUSALS: Final[dict[str, type[LabError]]] = {
 """The application's own SQLSTATEs. PostgreSQL raises them; on CockroachDB they are returned."""
 
 
+def cents(amount: Decimal) -> int:
+    """An amount of money as whole cents, which is what DECIMAL(20,2) holds."""
+    return int(amount * 100)
+
+
 class Side(StrEnum):
     """What the account does."""
 
@@ -104,6 +109,7 @@ class Receipt:
     Attributes:
         order_nbr: the number people use.
         unit_price: the price before this order moved it.
+        move_nbr: this order's place among those that moved the symbol's price; the first is 1.
         amount: unit price times quantity; debited on a buy, credited on a sell.
         retried: an earlier attempt had placed it; this is that attempt's result.
     """
@@ -112,7 +118,13 @@ class Receipt:
     order_nbr: int
     unit_price: Decimal
     amount: Decimal
+    move_nbr: int
     retried: bool
+
+    @property
+    def price_cents(self) -> int:
+        """The unit price in cents."""
+        return cents(self.unit_price)
 
 
 class Reply(Enum):
@@ -215,10 +227,11 @@ def _arguments(order: Order) -> dict[str, object]:
 
 def _receipt(order: Order, row: tuple[Any, ...] | None) -> Receipt:
     assert row is not None
-    order_nbr, unit_price, retried, refusal, reason = row
+    order_nbr, unit_price, move_nbr, retried, refusal, reason = row
     if refusal is not None:
         raise REFUSALS[refusal](reason)
-    return Receipt(order.order_id, order_nbr, unit_price, unit_price * order.quantity, retried)
+    amount = unit_price * order.quantity
+    return Receipt(order.order_id, order_nbr, unit_price, amount, move_nbr, retried)
 
 
 class SyncWait:

@@ -8,14 +8,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from labkit.errors import UnknownSymbol
+from labkit.trading.orders import cents
 
-PRICE: Final = "SELECT current_price FROM prices WHERE symbol = %s"
+QUOTE: Final = "SELECT symbol, current_price, moves FROM prices WHERE symbol = %s"
 
 INSTRUMENTS: Final = """
-SELECT symbol, name, current_price, details FROM instruments JOIN prices USING (symbol)
+SELECT symbol, name, current_price, moves, details FROM instruments JOIN prices USING (symbol)
 WHERE %s OR (details ->> 'generated') IS NULL ORDER BY symbol
 """
 
@@ -33,20 +34,55 @@ class Instrument:
     symbol: str
     name: str
     current_price: Decimal
+    moves: int
     details: Mapping[str, Any]
 
 
-def price(conn: psycopg.Connection[Any], symbol: str) -> Decimal:
-    """The price now.
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What an instrument costs, as somebody was told.
+
+    Attributes:
+        moves: how many orders had moved the price, so it shows the orders with a move_nbr of 1 to
+            this. Of two quotes the one with more moves is the later one, and the difference is by
+            how many orders.
+    """
+
+    symbol: str
+    price: Decimal
+    moves: int
+
+    @property
+    def price_cents(self) -> int:
+        """The price in cents."""
+        return cents(self.price)
+
+
+def quote(conn: psycopg.Connection[Any], symbol: str) -> Quote:
+    """The price, fresh or a little old.
+
+    Args:
+        conn: decides which. Through a balancer's read-write port the price is the one now. Through
+            its read-only port (`cluster.dsn(region, read_only=True)`) it is read in the own region
+            and as old as that replica: on PostgreSQL by what the standby is behind, on CockroachDB
+            by 4.2 s or more (follower-reads.md, v25.4).
 
     Raises:
         UnknownSymbol: no such instrument.
     """
-    with conn.cursor(row_factory=scalar_row) as cursor:
-        found: Decimal | None = cursor.execute(PRICE, (symbol,)).fetchone()
-    if found is None:
+    return _quote(symbol, conn.execute(QUOTE, (symbol,), prepare=False).fetchone())
+
+
+async def quote_async(conn: psycopg.AsyncConnection[Any], symbol: str) -> Quote:
+    """`quote` for an async connection."""
+    cursor = await conn.execute(QUOTE, (symbol,), prepare=False)
+    return _quote(symbol, await cursor.fetchone())
+
+
+def _quote(symbol: str, row: tuple[Any, ...] | None) -> Quote:
+    if row is None:
         raise UnknownSymbol(f"no instrument {symbol}")
-    return found
+    return Quote(*row)
 
 
 def instruments(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from string import Template
 from typing import Any, Final
 
 import psycopg
 
 from labkit.assets import asset
-from labkit.errors import ClusterError
+from labkit.errors import ClusterError, LabMismatch
 from labkit.topology import DEFAULT
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.engines import COCKROACHDB, dialect_of, statements
+
+VERSION: Final = 2
+"""Of the tables and functions, which a load leaves in the database. Raised with every change to
+`sql/` that a database of an older load could not serve."""
 
 ATTEMPTS = 5
 """At one statement, when the database asks for another attempt."""
@@ -34,10 +39,12 @@ def load(dsn: str, regions: Sequence[str] = DEFAULT.region_names) -> None:
             regions already, the first as its primary region.
 
     Raises:
+        LabMismatch: the database holds another version of the schema.
         ClusterError: the database cannot be reached or refused a statement.
     """
     try:
         with psycopg.connect(dsn, connect_timeout=10, autocommit=True) as conn:
+            _refuse_other_versions(conn)
             dialect = dialect_of(conn)
             if dialect.loads_at_once:
                 with conn.transaction():
@@ -54,10 +61,12 @@ def loaded(dsn: str) -> bool:
     """Whether `load` has been here and came to its end.
 
     Raises:
+        LabMismatch: the database holds another version of the schema.
         ClusterError: the database cannot be reached.
     """
     try:
-        with psycopg.connect(dsn, connect_timeout=10) as conn:
+        with psycopg.connect(dsn, connect_timeout=10, autocommit=True) as conn:
+            _refuse_other_versions(conn)
             return conn.execute(LAST_OF_ALL, (DEMO_ACCOUNT,)).fetchone() is not None
     except psycopg.errors.UndefinedTable:
         return False
@@ -65,6 +74,28 @@ def loaded(dsn: str) -> bool:
         raise ClusterError(f"the database cannot be asked for its schema: {error}") from error
 
 
+def _refuse_other_versions(conn: psycopg.Connection[Any]) -> None:
+    found = _version(conn)
+    if found not in (None, VERSION):
+        raise LabMismatch(
+            f"the database has version {found} of the trading schema, this labkit works with "
+            f"version {VERSION}: `labkit down --purge`, then `labkit up` makes it anew"
+        )
+
+
+def _version(conn: psycopg.Connection[Any]) -> int | None:
+    """None: there is no schema."""
+    with suppress(psycopg.errors.UndefinedTable):
+        row = conn.execute(VERSION_THERE).fetchone()
+        return int(row[0]) if row else None
+    with suppress(psycopg.errors.UndefinedTable):
+        conn.execute(OF_EVERY_VERSION)
+        return 1  # it kept no number
+    return None
+
+
+VERSION_THERE: Final = "SELECT version FROM trading_schema"
+OF_EVERY_VERSION: Final = "SELECT 1 FROM accounts LIMIT 1"
 LAST_OF_ALL: Final = "SELECT 1 FROM accounts WHERE account_nbr = %s"
 """The demo account is the last row of each engine's last script."""
 

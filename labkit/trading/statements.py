@@ -22,6 +22,8 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
     loading = schema.cockroachdb_statements(regions)
     return {
         **{f"schema.load[{number}]": text for number, text in enumerate(loading)},
+        "schema.VERSION_THERE": schema.VERSION_THERE,
+        "schema.OF_EVERY_VERSION": schema.OF_EVERY_VERSION,
         "schema.LAST_OF_ALL": schema.LAST_OF_ALL,
         "psycopg, around audit.final_read: begin": "BEGIN ISOLATION LEVEL SERIALIZABLE",
         "psycopg, around audit.final_read: end": "COMMIT",
@@ -31,6 +33,6 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "audit.INSTRUMENTS": audit.INSTRUMENTS,
         "audit.ACCOUNTS": audit.ACCOUNTS,
         "audit.WRITE": audit.WRITE,
-        "quotes.PRICE": quotes.PRICE,
+        "quotes.QUOTE": quotes.QUOTE,
         "quotes.INSTRUMENTS": quotes.INSTRUMENTS,
     }

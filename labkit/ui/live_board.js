@@ -2,29 +2,6 @@
 
 const CELLS = 4; // per region: p99, p50, acked, failed, as board_figure.COLUMNS
 const WINDOW_S = 120;
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
-
-/** Where the notebook server (JupyterLab, Notebook, voila) serves labkit's static files. */
-function moduleUrl(name) {
-  const node = document.getElementById("jupyter-config-data");
-  const config = node ? JSON.parse(node.textContent) : {};
-  const base = config.fullLabextensionsUrl ?? `${config.baseUrl ?? "/"}lab/extensions`;
-  return new URL(`${base.replace(/\/$/, "")}/labkit/${name}`, location.href).href;
-}
-
-/** plotly.js, once a page: the browser keeps one module per address. */
-async function loadPlotly({ module, problem }) {
-  if (!module) throw new Error(problem);
-  const url = moduleUrl(module);
-  try {
-    return (await import(/* webpackIgnore: true */ url)).default;
-  } catch (error) {
-    throw new Error(
-      `plotly.js did not load from ${url} (${error.message}). ` +
-        "Start the notebook server from the environment that labkit is installed in.",
-    );
-  }
-}
 
 /** What has arrived so far, column by column because plotly wants columns; shared by all views. */
 function makeStore(model) {
@@ -76,15 +53,6 @@ function makeStore(model) {
   return store;
 }
 
-/** `h("div", { class: "x" }, ...children)`: an element; text is never read as HTML. */
-function h(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-const seconds = (s) => `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;
 const rate = (value) => (value > 0 && value < 10 ? value.toFixed(1) : Math.round(value).toString());
 const latency = (ms) =>
   Number.isNaN(ms) ? "—" : ms < 10 ? ms.toFixed(1) : Math.round(ms).toLocaleString("en");
@@ -241,7 +209,7 @@ export default () => {
         const spec = model.get("spec");
         chart?.close();
         chart = undefined;
-        if (!spec.run) return el.replaceChildren("The live board waits for a run.");
+        if (!spec.run) return el.replaceChildren(h("p", { class: "lk-board" }, "The live board waits for a run."));
         const made = makeHeader(spec);
         write = made.write;
         const label = "Latency and orders per second, by region";

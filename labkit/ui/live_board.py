@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from json import loads
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -21,9 +20,8 @@ from labkit.figures import theme
 from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample
 from labkit.ui import board_figure
-from labkit.ui.assets import ensure_plotly_module
+from labkit.ui.pane import plotly_module, script, style
 
-_HERE = Path(__file__).parent
 _KEPT_ROWS = 1_200
 """Five minutes at four samples a second; older ones leave the board, not the run's history."""
 _SENT_ROWS = 20
@@ -39,8 +37,8 @@ class LiveBoard(anywidget.AnyWidget):
     without a kernel. Its methods may be called from any thread, also where no page is open.
     """
 
-    _esm = _HERE / "live_board.js"
-    _css = theme.css() + (_HERE / "live_board.css").read_text()
+    _esm = script("live_board")
+    _css = style("live_board")
 
     spec = traitlets.Dict().tag(sync=True)
     """What a run fixes: regions, the figure without points, the name of the plotly module."""
@@ -48,7 +46,13 @@ class LiveBoard(anywidget.AnyWidget):
     snapshot = traitlets.Any(None).tag(sync=True, to_json=lambda _, board: board.take_snapshot())
     """Never assigned: made afresh whenever a page asks for the state (a reload, a second view)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_itself: bool = True) -> None:
+        """A board that waits for a run.
+
+        Args:
+            shows_itself: whether it appears when a run begins; not where it is part of a page.
+        """
+        self._shows_itself = shows_itself
         self._lock = threading.RLock()
         self._displays: list[DisplayHandle] = []
         self._runs = 0
@@ -59,12 +63,7 @@ class LiveBoard(anywidget.AnyWidget):
 
     def begin(self, regions: Sequence[str], title: str) -> None:
         """Clear the board for a run, and show it in IPython if it is not shown yet."""
-        try:
-            module = ensure_plotly_module().name
-        except OSError as error:
-            module, problem = "", f"plotly.js could not be stored for the notebook server: {error}"
-        else:
-            problem = ""
+        plotly = plotly_module()
         with self._lock:
             self._runs += 1
             self._running = True
@@ -82,10 +81,9 @@ class LiveBoard(anywidget.AnyWidget):
                 ],
                 "figure": loads(board_figure.skeleton(regions).to_json()),
                 "keep": _KEPT_ROWS,
-                "module": module,
-                "problem": problem,
+                **plotly,
             }
-            if not self._displays and get_ipython() is not None:
+            if self._shows_itself and not self._displays and get_ipython() is not None:
                 self._ipython_display_()
 
     def phase(self, name: str) -> None:

@@ -89,7 +89,9 @@ def terminal_report(summary: Summary) -> RenderableType:
         Text(f"{summary.scenario} on {summary.backend}", style="dim"),
         headline,
         Padding(_headlines(summary), (1, 0, 0, 0)),
-        *([_recovery(summary)] if summary.recovery else []),
+        *([_trials(summary)] if summary.trials else []),
+        *([_recovery(summary)] if summary.recovery and not summary.trials else []),
+        *(_waterfall(cells) for cells in words.waterfalls(summary)),
         _latency(summary),
         _findings(summary),
     )
@@ -102,7 +104,11 @@ def context(summary: Summary) -> dict[str, object]:
         "headword": words.HEADWORD[summary.verdict],
         "plain_words": words.plain_words(summary),
         "headlines": words.headlines(summary),
-        "recovery": [words.recovery_cells(row) for row in summary.recovery],
+        "trial_headings": words.TRIAL_HEADINGS,
+        "trials": words.trial_cells(summary),
+        # with trials each has its own row above; a row a region of each would be a wall
+        "recovery": [words.recovery_cells(row) for row in summary.recovery if not summary.trials],
+        "waterfalls": words.waterfalls(summary),
         "latency": words.latency_cells(summary.latency),
         "HEADWORD": words.HEADWORD,
         "check_name": words.check_name,
@@ -121,6 +127,15 @@ def _headlines(summary: Summary) -> Table:
     return table
 
 
+def _trials(summary: Summary) -> Table:
+    table = _table("\nTrials, each with its worst region")
+    for heading in words.TRIAL_HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("fault", "verdict") else "right")
+    for cells in words.trial_cells(summary):
+        table.add_row(*map(Text, cells), style="bold" if not cells[0].isdigit() else "")
+    return table
+
+
 def _recovery(summary: Summary) -> Table:
     table = _table("\nRecovery")
     for heading in ("fault", "region"):
@@ -129,6 +144,16 @@ def _recovery(summary: Summary) -> Table:
         table.add_column(heading, justify="right")
     for row in summary.recovery:
         table.add_row(*(Text(cell) for cell in words.recovery_cells(row)))
+    return table
+
+
+def _waterfall(cells: words.WaterfallTable) -> Table:
+    table = _table(f"What the outage was made of: {cells.fault}, seconds since the injection")
+    table.add_column("stage")
+    for region in cells.regions:
+        table.add_column(region, justify="right")
+    for stage, row in cells.rows:
+        table.add_row(stage, *(Text(cell) for cell in row))
     return table
 
 

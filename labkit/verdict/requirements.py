@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from labkit.errors import BadInput
 from labkit.measurement.histograms import ALL_REGIONS
 from labkit.measurement.recovery import Recovery
 from labkit.measurement.windows import Phase
 from labkit.verdict.checkers import Finding, Verdict, worst
-from labkit.verdict.result import Summary
+from labkit.verdict.result import Measurements, Summary
 
 PREFIX = "require_"
 """What the finding of a requirement is called: this and the requirement's name."""
@@ -37,6 +37,9 @@ class Measured:
         return Verdict.PASS if self.value <= limit else Verdict.FAIL
 
 
+Measure = Callable[[Measurements], Iterable[Measured]]
+
+
 def requirements(summary: Summary, limits: Mapping[str, float]) -> tuple[Finding, ...]:
     """A finding for each limit, worst region and fault first.
 
@@ -48,24 +51,42 @@ def requirements(summary: Summary, limits: Mapping[str, float]) -> tuple[Finding
             raise BadInput(f"no requirement {name!r}: there are {', '.join(MEASURES)}")
         if not limit >= 0:
             raise BadInput(f"{name} must be 0 or more, not {limit!r}")
-    return tuple(_finding(name, limit, MEASURES[name](summary)) for name, limit in limits.items())
+    return tuple(_finding(name, limit, _measured(name, summary)) for name, limit in limits.items())
 
 
-def worst_recovery(summary: Summary) -> Recovery | None:
+def number_of(name: str, measurements: Measurements) -> float | None:
+    """One of `MEASURES` as a single number: the worst region's; None when one is not known."""
+    values = [measured.value for measured in MEASURES[name](measurements)]
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else None
+
+
+def worst_recovery(summary: Measurements) -> Recovery | None:
     """The region that took longest to recover, unrecovered first; None without a fault."""
     rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
     return max(rows, key=lambda row: float("inf") if row.rto_s is None else row.rto_s, default=None)
 
 
-def worst_write_gap(summary: Summary) -> Recovery | None:
+def worst_write_gap(summary: Measurements) -> Recovery | None:
     """The region whose write gap was longest; None when no gap could be measured."""
     rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
     known = [row for row in rows if row.write_gap_s is not None]
     return max(known, key=lambda row: row.write_gap_s or 0.0, default=None)
 
 
-def _finding(name: str, limit: float, measured: Iterable[Measured]) -> Finding:
-    numbers = list(measured)
+def _measured(name: str, summary: Summary) -> list[Measured]:
+    """The numbers that a limit is held against: every trial's, where there are trials."""
+    measure = MEASURES[name]
+    if not summary.trials or name in COUNTS:
+        return list(measure(summary))
+    return [
+        replace(number, where=f"trial {trial.number}: {number.where}")
+        for trial in summary.trials
+        for number in measure(trial)
+    ]
+
+
+def _finding(name: str, limit: float, numbers: Sequence[Measured]) -> Finding:
     verdict = worst(number.verdict(limit) for number in numbers)
     broken = [number for number in numbers if number.verdict(limit) is not Verdict.PASS]
     decisive = [number for number in numbers if number.verdict(limit) is verdict]
@@ -82,8 +103,8 @@ def _finding(name: str, limit: float, measured: Iterable[Measured]) -> Finding:
     )
 
 
-def _of_regions(value: Callable[[Recovery], Measured]) -> Callable[[Summary], Iterable[Measured]]:
-    def measure(summary: Summary) -> Iterable[Measured]:
+def _of_regions(value: Callable[[Recovery], Measured]) -> Measure:
+    def measure(summary: Measurements) -> Iterable[Measured]:
         rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
         return [value(row) for row in rows] or [Measured(None, "no fault was injected")]
 
@@ -97,8 +118,8 @@ def _rto(row: Recovery) -> Measured:
     return Measured(None, f"{row.region}, {row.fault}: {seen}", beyond=row.observed_s)
 
 
-def _of_checker(checker: str) -> Callable[[Summary], Iterable[Measured]]:
-    def measure(summary: Summary) -> Iterable[Measured]:
+def _of_checker(checker: str) -> Measure:
+    def measure(summary: Measurements) -> Iterable[Measured]:
         finding = summary.finding(checker)
         if finding is None:
             return [Measured(None, "nobody looked")]
@@ -108,19 +129,19 @@ def _of_checker(checker: str) -> Callable[[Summary], Iterable[Measured]]:
     return measure
 
 
-def _rpo(summary: Summary) -> Iterable[Measured]:
+def _rpo(summary: Measurements) -> Iterable[Measured]:
     where = "nobody could look" if summary.rpo_s is None else "first lost ack to the fault"
     return [Measured(summary.rpo_s, where)]
 
 
-def _p99(summary: Summary) -> Iterable[Measured]:
+def _p99(summary: Measurements) -> Iterable[Measured]:
     settled = (Phase.AFTER, Phase.WHOLE)
     rows = [row for row in summary.latency if row.phase in settled and row.region != ALL_REGIONS]
     measured = [Measured(row.p99_ms, f"{row.region}, {row.phase}") for row in rows]
     return measured or [Measured(None, "the fault was never healed")]
 
 
-MEASURES: dict[str, Callable[[Summary], Iterable[Measured]]] = {
+MEASURES: dict[str, Measure] = {
     "rto_s": _of_regions(_rto),
     "write_gap_s": _of_regions(lambda r: Measured(r.write_gap_s, f"{r.region}, {r.fault}")),
     "unavailable_s": _of_regions(lambda r: Measured(r.unavailable_s, f"{r.region}, {r.fault}")),
@@ -129,7 +150,10 @@ MEASURES: dict[str, Callable[[Summary], Iterable[Measured]]] = {
     "duplicates": _of_checker("duplicates"),
     "p99_ms": _p99,
 }
-"""What can be required; every number is that of the worst region and fault.
+"""What can be required; every number is that of the worst region, fault and trial.
 
 `p99_ms` is that of the whole run, or of the time after the fault where there was one.
 """
+
+COUNTS = ("lost_acks", "duplicates")
+"""Numbers that are counted over all trials together: one lost order is one too many."""

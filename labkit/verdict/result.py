@@ -34,6 +34,7 @@ from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Healthy, Recovery
+from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
 
@@ -62,36 +63,26 @@ class Machine(BaseModel):
         return cls(cores=cores or 1, platform=platform.platform())
 
 
-class Summary(BaseModel):
-    """`result.json`: a run without its single operations.
+class Measurements(BaseModel):
+    """What was found and measured: of one trial, or of a whole run.
 
     Attributes:
-        workload: what the clients did, such as {"rate_per_s": 60, "seed": 1}.
-        healthy: how `recovery` tells service from outage.
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
         latency: a row a region and phase, then those of all regions.
+        waterfalls: what each fault's outage was made of, in the order of injection.
         findings: of the steady state, the faults, the checkers and the requirements.
-        versions: of labkit, Python and the servers.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    schema_version: Literal[1] = 1
-    scenario: str
-    backend: str
-    topology: Topology
-    parameters: dict[str, JsonValue]
-    workload: dict[str, JsonValue]
     started_at: UtcDatetime
     finished_at: UtcDatetime
     findings: tuple[Finding, ...]
-    healthy: Healthy
     recovery: tuple[Recovery, ...]
     rpo_s: float | None
     latency: tuple[Latency, ...]
-    versions: dict[str, str]
-    machine: Machine
+    waterfalls: tuple[Waterfall, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -102,6 +93,63 @@ class Summary(BaseModel):
     def finding(self, checker: str) -> Finding | None:
         """What that checker found, None where it did not look."""
         return next((f for f in self.findings if f.checker == checker), None)
+
+
+class Trial(Measurements):
+    """One of several trials of the same experiment.
+
+    Attributes:
+        number: from 1.
+        fault: what was injected, such as "kill us-west-2/1"; None when nothing was.
+        inject_after_s: from the moment the steady state was seen until the injection.
+        folder: of its files, inside the run folder.
+    """
+
+    number: int
+    fault: str | None
+    inject_after_s: float
+    folder: str
+
+
+class Spread(BaseModel):
+    """One number over all trials; names as `labkit.verdict.requirements.MEASURES`.
+
+    Each trial counts with its worst region. None stands for a number that is not known, or has
+    no end (an outage that did not): it counts as worse than every other.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    measure: str
+    median: float | None
+    worst: float | None
+    trials: int
+
+
+class Summary(Measurements):
+    """`result.json`: a run without its single operations.
+
+    With trials, `recovery`, `latency` and `findings` are those of all trials together.
+
+    Attributes:
+        workload: what the clients did, such as {"rate_per_s": 60, "seed": 1}.
+        healthy: how `recovery` tells service from outage.
+        versions: of labkit, Python and the servers.
+        trials: each by itself; empty when the experiment was done once.
+        spread: median and worst of the trials.
+    """
+
+    schema_version: Literal[1] = 1
+    scenario: str
+    backend: str
+    topology: Topology
+    parameters: dict[str, JsonValue]
+    workload: dict[str, JsonValue]
+    healthy: Healthy
+    versions: dict[str, str]
+    machine: Machine
+    trials: tuple[Trial, ...] = ()
+    spread: tuple[Spread, ...] = ()
 
     def to_json(self) -> str:
         """The content of `result.json`."""
@@ -135,11 +183,13 @@ class Result:
 
     Attributes:
         folder: where it was saved, None before that.
+        trials: each as a result of its own; empty when the experiment was done once.
     """
 
     summary: Summary
     history: History
     folder: Path | None = None
+    trials: tuple[Result, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -152,11 +202,29 @@ class Result:
         return self.summary.findings
 
     @property
+    def waterfall(self) -> Waterfall | None:
+        """What the outage of the first fault was made of; None without a fault.
+
+        With trials: that of the trial in which service was gone longest.
+        """
+        return next(iter(self.worst_trial.summary.waterfalls), None)
+
+    @property
     def report(self) -> Report:
         """The result for people; ask it what is required."""
         from labkit.verdict.report import Report  # the report is made of results
 
         return Report(self)
+
+    @property
+    def worst_trial(self) -> Result:
+        """The trial in which service was gone longest; without trials the run itself."""
+
+        def gone_s(trial: Result) -> float:
+            rtos_s = [row.rto_s for row in trial.summary.recovery]
+            return max((float("inf") if rto is None else rto for rto in rtos_s), default=0.0)
+
+        return max(self.trials, key=gone_s, default=self)
 
     def __repr__(self) -> str:
         return f"<Result of {self.summary.scenario} on {self.summary.backend}: {self.verdict}>"
@@ -202,7 +270,8 @@ class Result:
             history = History.load(folder)
         except OSError as error:
             raise BadInput(f"{folder}: only a part of a result is there: {error}") from error
-        return cls(summary, history, folder)
+        trials = tuple(cls.load(folder / trial.folder) for trial in summary.trials)
+        return cls(summary, history, folder, trials)
 
 
 def schema_json() -> str:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Recovery
+from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import worst_recovery, worst_write_gap
-from labkit.verdict.result import Summary
+from labkit.verdict.requirements import number_of, worst_recovery, worst_write_gap
+from labkit.verdict.result import Spread, Summary
 
 HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
 UNKNOWN = "unknown"
+COARSE_S = 0.05
+"""A moment that is known less closely is shown with both its ends."""
 
 
 def plain_words(summary: Summary) -> str:
@@ -22,8 +25,15 @@ def plain_words(summary: Summary) -> str:
     lost = summary.finding("lost_acks")
     words = [lost.summary if lost else f"all {len(summary.findings)} checks hold"]
     slowest = worst_recovery(summary)
-    if slowest and slowest.rto_s == 0:
-        words.append(f"service stayed healthy under {slowest.fault}")
+    rto = spread_of(summary, "rto_s")
+    if rto and rto.worst and rto.median is not None:
+        words.append(
+            f"in {rto.trials} trials service was back {seconds(rto.worst)} after the fault at "
+            f"worst, {seconds(rto.median)} in the median"
+        )
+    elif slowest and slowest.rto_s == 0:
+        under = f"in all {rto.trials} trials" if rto else f"under {slowest.fault}"
+        words.append(f"service stayed healthy {under}")
     elif slowest and slowest.rto_s:
         words.append(f"service was back {seconds(slowest.rto_s)} after {slowest.fault}")
     return " ".join(_sentence(word) for word in words)
@@ -37,6 +47,58 @@ def headlines(summary: Summary) -> list[tuple[str, str]]:
         ("Lost acks", _count(summary, "lost_acks")),
         ("Duplicates", _count(summary, "duplicates")),
     ]
+
+
+def spread_of(summary: Summary, measure: str) -> Spread | None:
+    """Median and worst of a measure; None without trials."""
+    return next((spread for spread in summary.spread if spread.measure == measure), None)
+
+
+TRIAL_HEADINGS = (
+    "trial",
+    "fault",
+    "injected after",
+    "RTO",
+    "write gap",
+    "p99 after",
+    "lost acks",
+    "verdict",
+)
+"""Of the table of trials; `injected after` counts from the moment the steady state was seen."""
+
+
+def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
+    """A row a trial, each with its worst region, then the median and the worst of all."""
+    rows: list[tuple[str, ...]] = [
+        (
+            str(trial.number),
+            trial.fault or "none injected",
+            seconds(trial.inject_after_s),
+            _measure("rto_s", number_of("rto_s", trial)),
+            _measure("write_gap_s", number_of("write_gap_s", trial)),
+            _measure("p99_ms", number_of("p99_ms", trial)),
+            _measure("lost_acks", number_of("lost_acks", trial)),
+            HEADWORD[trial.verdict].lower(),
+        )
+        for trial in summary.trials
+    ]
+    for name in ("median", "worst") if rows else ():
+        cells = [
+            _measure(spread.measure, getattr(spread, name))
+            for measure in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
+            if (spread := spread_of(summary, measure)) is not None
+        ]
+        rows.append((name, "", "", *cells, ""))
+    return rows
+
+
+def _measure(name: str, value: float | None) -> str:
+    """One of `MEASURES` with its unit."""
+    if value is None:
+        return UNKNOWN
+    if name.endswith("_s"):
+        return seconds(value)
+    return f"{milliseconds(value)} ms" if name.endswith("_ms") else f"{value:,.4g}"
 
 
 def recovery_cells(row: Recovery) -> tuple[str, ...]:
@@ -79,6 +141,62 @@ def latency_cells(latency: tuple[Latency, ...]) -> LatencyTable:
     return LatencyTable(phases, tuple((name, tuple(row)) for name, row in cells.items()))
 
 
+STAGES = {
+    Stage.INJECTED: "fault injected",
+    Stage.BIT: "fault took effect",
+    Stage.DETECTED: "balancer lets go",
+    Stage.ELECTED: "new leader",
+    Stage.REROUTED: "balancer leads there",
+    Stage.CONNECTED: "first connection",
+    Stage.ACKED: "first ack",
+}
+"""The stages of an outage as people read them."""
+NOT_SEEN = "not seen"
+
+
+@dataclass(frozen=True, slots=True)
+class WaterfallTable:
+    """The stages of an outage, a column a region.
+
+    Attributes:
+        rows: the stage and the cells, one a region: seconds since the injection, or "not seen".
+    """
+
+    fault: str
+    regions: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def waterfalls(summary: Summary) -> list[WaterfallTable]:
+    """A table a fault; with trials none: they have a figure of the longest outage."""
+    return [waterfall_cells(one) for one in summary.waterfalls if not summary.trials]
+
+
+def waterfall_cells(waterfall: Waterfall) -> WaterfallTable:
+    """Turn a column of stages a region into rows a stage."""
+    regions = waterfall.regions
+    return WaterfallTable(
+        waterfall.fault,
+        tuple(region.region for region in regions),
+        tuple(
+            (words, tuple(sighting_words(region, region.seen(stage)) for region in regions))
+            for stage, words in STAGES.items()
+        ),
+    )
+
+
+def sighting_words(region: RegionWaterfall, sighting: Sighting) -> str:
+    """`5.31 s`, `by 0.42 s`, `3.1 to 5.6 s`; where orders never ceased nothing is the first."""
+    if sighting.at_s is None:
+        first = sighting.stage in (Stage.CONNECTED, Stage.ACKED)
+        return "never ceased" if first and not region.ceased else NOT_SEEN
+    if sighting.not_before_s == 0 and sighting.within_s > 0:
+        return f"by {seconds(sighting.at_s)}"
+    if sighting.within_s >= COARSE_S:
+        return f"{sighting.not_before_s:.1f} to {sighting.at_s:.1f} s"
+    return seconds(sighting.at_s)
+
+
 def seconds(value: float) -> str:
     """`0.05 s`, `6.25 s`, `14.2 s`, `140 s`: three digits."""
     return (
@@ -102,6 +220,8 @@ def _rto(summary: Summary) -> str:
     row = worst_recovery(summary)
     if row is None:
         return "no fault was injected"
+    if summary.spread:
+        return _of_trials(summary, "rto_s")
     if row.rto_s == 0:
         return "0 s (service stayed healthy)"
     return f"{rto_words(row)} ({row.region}, {row.fault})"
@@ -110,10 +230,23 @@ def _rto(summary: Summary) -> str:
 def _write_gap(summary: Summary) -> str:
     if not summary.recovery:
         return "no fault was injected"
+    if summary.spread:
+        return _of_trials(summary, "write_gap_s")
     row = worst_write_gap(summary)
     if row is None or row.write_gap_s is None:
         return UNKNOWN
     return f"{seconds(row.write_gap_s)} ({row.region}, {row.fault})"
+
+
+def _of_trials(summary: Summary, measure: str) -> str:
+    """`6.25 s worst (trial 2), 5.50 s median of 5 trials`."""
+    numbers = {trial.number: number_of(measure, trial) for trial in summary.trials}
+    unknown = [number for number, value in numbers.items() if value is None]
+    worst = unknown[0] if unknown else max(numbers, key=lambda number: numbers[number] or 0.0)
+    spread = spread_of(summary, measure)
+    median = _measure(measure, spread.median if spread else None)
+    value = _measure(measure, numbers[worst])
+    return f"{value} worst (trial {worst}), {median} median of {len(numbers)} trials"
 
 
 def _count(summary: Summary, checker: str) -> str:

@@ -5,7 +5,7 @@
 -- yet (transactions.md "Automatic retries"; pages named are CockroachDB's, v25.4). No function: its
 -- body's statements would run one after the other, and this one is planned as a whole. The client
 -- makes the id, and repeats a call whose answer it did not get under the same id: an order that is
--- there already is not placed again, its number and price are returned.
+-- there already is not placed again, its numbers and price are returned.
 --
 -- Always one row. `refusal` is one of the codes of sql/postgresql/functions.sql, `reason` its text;
 -- then nothing was written. Returned, not raised: SQL here has no way to raise an error of its own.
@@ -45,21 +45,23 @@ account AS MATERIALIZED (
     SELECT balance FROM accounts WHERE account_nbr = %(account_nbr)s::TEXT FOR UPDATE
 ),
 quote AS MATERIALIZED (
-    SELECT current_price FROM prices WHERE symbol = %(symbol)s::TEXT FOR UPDATE
+    SELECT current_price, moves FROM prices WHERE symbol = %(symbol)s::TEXT FOR UPDATE
 ),
 earlier AS (
-    SELECT order_nbr, account_nbr, symbol, order_type, total_qty, unit_price
+    SELECT order_nbr, account_nbr, symbol, order_type, total_qty, unit_price, move_nbr
     FROM orders WHERE order_id = %(order_id)s::UUID
 ),
 asked AS (
     SELECT
         a.balance,
         q.current_price AS price,
+        q.moves,
         CASE %(side)s::TEXT WHEN 'buy' THEN 0.10 ELSE -0.10 END AS step,
         CASE %(side)s::TEXT WHEN 'buy' THEN 1 ELSE -1 END * q.current_price * %(quantity)s::BIGINT
             AS debit,
         e.order_nbr IS NOT NULL AS was_placed_before,
-        e.order_nbr, e.account_nbr, e.symbol, e.order_type, e.total_qty, e.unit_price
+        e.order_nbr, e.account_nbr, e.symbol, e.order_type, e.total_qty, e.unit_price,
+        e.move_nbr
     FROM (VALUES (1)) AS always (one)
     LEFT JOIN account AS a ON true
     LEFT JOIN quote AS q ON true
@@ -81,7 +83,8 @@ decided AS (
     FROM asked
 ),
 accepted AS (
-    SELECT price, step, debit FROM decided WHERE refusal IS NULL AND NOT was_placed_before
+    SELECT price, step, debit, moves + 1 AS move_nbr
+    FROM decided WHERE refusal IS NULL AND NOT was_placed_before
 ),
 debited AS (
     UPDATE accounts SET balance = accounts.balance - accepted.debit
@@ -89,16 +92,17 @@ debited AS (
     RETURNING accounts.account_nbr
 ),
 moved AS (
-    UPDATE prices SET current_price = prices.current_price + accepted.step
+    UPDATE prices
+    SET current_price = prices.current_price + accepted.step, moves = accepted.move_nbr
     FROM accepted WHERE prices.symbol = %(symbol)s::TEXT
     RETURNING prices.symbol
 ),
 placed AS (
-    INSERT INTO orders (order_id, account_nbr, symbol, total_qty, order_type, unit_price)
+    INSERT INTO orders (order_id, account_nbr, symbol, total_qty, order_type, unit_price, move_nbr)
     SELECT %(order_id)s::UUID, %(account_nbr)s::TEXT, %(symbol)s::TEXT, %(quantity)s::BIGINT,
-        %(side)s::TEXT, price
+        %(side)s::TEXT, price, move_nbr
     FROM accepted
-    RETURNING order_id, order_nbr, unit_price
+    RETURNING order_id, order_nbr, unit_price, move_nbr
 ),
 received AS (
     INSERT INTO order_activity (order_id, order_status)
@@ -108,6 +112,7 @@ received AS (
 SELECT
     coalesce(placed.order_nbr, decided.order_nbr) AS placed_order_nbr,
     coalesce(placed.unit_price, decided.unit_price) AS placed_unit_price,
+    coalesce(placed.move_nbr, decided.move_nbr) AS placed_move_nbr,
     decided.was_placed_before,
     decided.refusal,
     CASE decided.refusal

@@ -1,10 +1,17 @@
 -- The trading application's tables on CockroachDB, in a database that has its regions already. Run
 -- again, it changes nothing. The names in $... are filled in by labkit/trading/schema.py.
 --
--- The eight tables and their columns mean what those of sql/postgresql/schema.sql mean. What differs
+-- The tables and their columns mean what those of sql/postgresql/schema.sql mean. What differs
 -- is where a row lives. Pages named are those of CockroachDB's documentation, v25.4.
 --
 -- Every statement ends with a semicolon at the end of its line: they are sent one by one.
+
+-- First: whatever a load leaves behind says which version it is of (labkit/trading/schema.py).
+CREATE TABLE IF NOT EXISTS trading_schema (
+    version BIGINT PRIMARY KEY
+) LOCALITY REGIONAL BY TABLE IN PRIMARY REGION;
+
+INSERT INTO trading_schema (version) VALUES (2) ON CONFLICT DO NOTHING;
 
 -- Reference data, written once: read in every region without leaving it, by the foreign key of every
 -- order too, which is what GLOBAL tables are for (table-localities.md "When to use regional vs.
@@ -27,7 +34,8 @@ CREATE TABLE IF NOT EXISTS instruments (
 -- (multiregion-survival-goals.md); REGION is there for that.
 CREATE TABLE IF NOT EXISTS prices (
     symbol        TEXT PRIMARY KEY REFERENCES instruments (symbol),
-    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10)
+    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
+    moves         BIGINT NOT NULL DEFAULT 0
 ) LOCALITY REGIONAL BY TABLE IN PRIMARY REGION;
 
 -- Users and accounts live in the region that accounts.sql gives them. The region is part of every
@@ -70,6 +78,10 @@ CREATE TABLE IF NOT EXISTS accounts (
 -- and roughly, not strictly, in the order of time. UNIQUE with the region, or every region would be
 -- asked about each number.
 --
+-- A move_nbr is not UNIQUE here: a symbol is traded in every region, so each order would ask them
+-- all. That no number is given twice follows from `prices`, where it is counted in the same
+-- transaction. The index gives the price history of a symbol, by the region and then merged.
+--
 -- No `retries` column: a retry has nothing to write here (place_order.sql says why).
 CREATE TABLE IF NOT EXISTS orders (
     order_id       UUID NOT NULL,
@@ -82,9 +94,11 @@ CREATE TABLE IF NOT EXISTS orders (
     total_qty      BIGINT NOT NULL CHECK (total_qty BETWEEN 1 AND 1000000),
     order_type     TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
     unit_price     DECIMAL(20,2) NOT NULL CHECK (unit_price >= 0.10),
+    move_nbr       BIGINT NOT NULL CHECK (move_nbr > 0),
     PRIMARY KEY (crdb_region, order_id),
     UNIQUE (crdb_region, order_nbr),
-    INDEX orders_account_nbr (account_nbr, order_nbr)
+    INDEX orders_account_nbr (account_nbr, order_nbr),
+    INDEX orders_symbol (symbol, move_nbr)
 ) LOCALITY REGIONAL BY ROW AS crdb_region;
 
 -- What belongs to an order lives with it: the same computed region. A foreign key that names the

@@ -2,7 +2,7 @@
 --
 -- Call it in autocommit: its success is then the commit's success. The client makes the id, and
 -- repeats a call whose answer it did not get under the same id: an order that is there already is
--- not placed again, its number and price are returned.
+-- not placed again, its numbers and price are returned.
 --
 -- Refusals abort the transaction, so nothing is written:
 --   LK001  no such account
@@ -28,11 +28,13 @@ CREATE OR REPLACE FUNCTION place_order(
     p_quantity BIGINT,
     OUT placed_order_nbr BIGINT,
     OUT placed_unit_price DECIMAL(20,2),
+    OUT placed_move_nbr BIGINT,
     OUT was_placed_before BOOLEAN
 ) AS $$
 DECLARE
     v_balance DECIMAL(20,2);
     v_price   DECIMAL(20,2);
+    v_moves   BIGINT;
     v_step    DECIMAL(20,2);
     v_debit   DECIMAL(20,2);
     v_order   orders;
@@ -48,18 +50,21 @@ BEGIN
         RAISE EXCEPTION 'no account %', p_account_nbr USING ERRCODE = 'LK001';
     END IF;
 
-    SELECT current_price INTO v_price
+    SELECT current_price, moves INTO v_price, v_moves
         FROM prices WHERE symbol = p_symbol FOR NO KEY UPDATE;
     IF v_price IS NULL THEN
         RAISE EXCEPTION 'no instrument %', p_symbol USING ERRCODE = 'LK002';
     END IF;
 
-    INSERT INTO orders AS o (order_id, account_nbr, symbol, total_qty, order_type, unit_price)
-        VALUES (p_order_id, p_account_nbr, p_symbol, p_quantity, p_side, v_price)
+    INSERT INTO orders AS o
+        (order_id, account_nbr, symbol, total_qty, order_type, unit_price, move_nbr)
+        VALUES
+        (p_order_id, p_account_nbr, p_symbol, p_quantity, p_side, v_price, v_moves + 1)
         ON CONFLICT (order_id) DO UPDATE SET retries = o.retries + 1
         RETURNING o.* INTO v_order;
     placed_order_nbr := v_order.order_nbr;
     placed_unit_price := v_order.unit_price;
+    placed_move_nbr := v_order.move_nbr;
     was_placed_before := v_order.retries > 0;
 
     IF was_placed_before THEN
@@ -92,7 +97,8 @@ BEGIN
     END IF;
 
     UPDATE accounts SET balance = balance - v_debit WHERE account_nbr = p_account_nbr;
-    UPDATE prices SET current_price = current_price + v_step WHERE symbol = p_symbol;
+    UPDATE prices SET current_price = current_price + v_step, moves = v_order.move_nbr
+        WHERE symbol = p_symbol;
     INSERT INTO order_activity (order_id, order_status) VALUES (p_order_id, 'order_received');
 END;
 $$ LANGUAGE plpgsql;

@@ -3,10 +3,14 @@
 -- Money is DECIMAL(20,2). `initial_price` and `opening_balance` never change: with them an
 -- auditor can compute what every price and balance must be now from the orders alone.
 --
--- Eight tables. The trading demo that this lab is built around has seven: its instruments hold their
--- current price. Here the price has a table of its own, because every order writes it and nothing
+-- The trading demo that this lab is built around has seven tables: its instruments hold
+-- their current price. Here the price has a table of its own, because every order writes it and nothing
 -- writes the rest. An order then does not write a JSONB document again to move a price by 0.10; and
 -- on CockroachDB the two want different homes (sql/cockroachdb/schema.sql).
+
+-- First: whatever a load leaves behind says which version it is of (labkit/trading/schema.py).
+CREATE TABLE IF NOT EXISTS trading_schema (version BIGINT PRIMARY KEY);
+INSERT INTO trading_schema (version) VALUES (2) ON CONFLICT DO NOTHING;
 
 CREATE TABLE IF NOT EXISTS users (
     user_id    UUID PRIMARY KEY,
@@ -33,13 +37,17 @@ CREATE TABLE IF NOT EXISTS instruments (
     details       JSONB NOT NULL
 );
 
+-- `moves`: how many orders have moved this price.
 CREATE TABLE IF NOT EXISTS prices (
     symbol        TEXT PRIMARY KEY REFERENCES instruments,
-    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10)
+    current_price DECIMAL(20,2) NOT NULL CHECK (current_price >= 0.10),
+    moves         BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 -- `order_id` is made by the client before the first attempt; `retries` counts the attempts after
--- the one that was applied (functions.sql says why a retry must write).
+-- the one that was applied (functions.sql says why a retry must write). `move_nbr` is the order's place
+-- among those that moved its symbol's price, the first is 1. `prices.moves` is the last one given, so
+-- whoever reads a price knows which orders it shows. The constraint is their index as well.
 CREATE TABLE IF NOT EXISTS orders (
     order_id       UUID PRIMARY KEY,
     order_nbr      BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -49,7 +57,9 @@ CREATE TABLE IF NOT EXISTS orders (
     total_qty      BIGINT NOT NULL CHECK (total_qty BETWEEN 1 AND 1000000),
     order_type     TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
     unit_price     DECIMAL(20,2) NOT NULL CHECK (unit_price >= 0.10),
-    retries        INTEGER NOT NULL DEFAULT 0
+    move_nbr       BIGINT NOT NULL CHECK (move_nbr > 0),
+    retries        INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (symbol, move_nbr)
 ) WITH (fillfactor = 90);
 
 CREATE INDEX IF NOT EXISTS orders_account_nbr ON orders (account_nbr, order_nbr);

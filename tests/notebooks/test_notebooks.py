@@ -21,10 +21,11 @@ from labkit.clock import wait_until
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.runs import NOTEBOOK_FILE, notebooks
-from labkit.verdict.result import Summary
+from labkit.verdict.result import Result, Summary
 
 SHORT: dict[str, dict[str, object]] = {
     "00_setup": {"samples": 3},
+    "01_trading_desk": {},
     "03_node_loss": {"hold_s": 12, "steady_s": 3, "rate_per_s": 30, "max_rto_s": 60},
 }
 """Every notebook, with what makes it short."""
@@ -138,23 +139,39 @@ def in_the_middle_of_a_fault(environment: dict[str, str]) -> Iterator[subprocess
 
 
 @pytest.mark.cluster
-def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
+def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment, tmp_path):
     with in_the_middle_of_a_fault(environment) as running:
         os.killpg(running.pid, signal.SIGINT)
         running.communicate(timeout=120)
         assert running.returncode == 130
     assert lab.status().healthy
+    assert_whole_and_broken_off(the_run(tmp_path))
 
 
 @pytest.mark.cluster
-def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_no_fault(lab, environment):
+def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_no_fault(lab, environment, tmp_path):
     with in_the_middle_of_a_fault(environment) as running:
         for pid in _kernels(running.pid):
             os.kill(pid, signal.SIGKILL)
         _, said = running.communicate(timeout=120)
         assert running.returncode == 3, said
     assert lab.status().healthy
+    assert_whole_and_broken_off(the_run(tmp_path))
     wait_until(lambda: not _workers(lab), what="end of the workload", timeout_s=30)
+
+
+def assert_whole_and_broken_off(folder: Path) -> None:
+    """Everything that was recorded is there, and the result says that it is not all."""
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.html", "result.json", "samples.parquet", "faults.jsonl", "ledger"} <= names
+    assert {NOTEBOOK_FILE, "kernel.log"} <= names
+    assert "ops" not in names
+    result = Result.load(folder)
+    finding = result.summary.finding("completed")
+    assert finding is not None
+    assert "broken off" in finding.summary
+    assert len(result.history.ops) > 0
+    assert [fault.fault for fault in result.history.faults] == ["kill"]
 
 
 def _kernels(pid: int) -> list[int]:

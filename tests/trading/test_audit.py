@@ -53,12 +53,17 @@ def test_final_read_has_this_runs_orders_and_everybodys_sums(
         "side": "sell",
         "quantity": 5,
         "unit_price_cents": 10149,
+        "move_nbr": 3,
         "received": 1,
+        "statuses": "order_received",
+        "executions": 0,
+        "trades": 0,
     }
     assert row(read.instruments, "symbol", "DIS") == {
         "symbol": "DIS",
         "initial_price_cents": 10129,
         "current_price_cents": 10149,
+        "moves": 4,
         "buys": 3,
         "sells": 1,
     }
@@ -83,6 +88,37 @@ def test_final_read_shows_an_order_received_twice_or_never(
     assert final_read(dsn, run).orders["received"].tolist() == [2, 0, 1]
 
 
+def test_final_read_shows_executions_trades_and_the_way_of_each_order(
+    dsn: str, conn: psycopg.Connection, run: RunId, placed: list[Order]
+) -> None:
+    """The first order is processed; the second has two executions, one of them with two trades."""
+    for order, executions in ((placed[0], [1]), (placed[1], [0, 2])):
+        for status in ("processing", "order_processed"):
+            conn.execute(
+                "INSERT INTO order_activity (order_id, order_status) VALUES (%s, %s)",
+                (order.order_id, status),
+            )
+        for trades in executions:
+            execution = conn.execute(
+                "INSERT INTO order_processing (order_id, order_status)"
+                " VALUES (%s, 'order_processed') RETURNING execution_id",
+                (order.order_id,),
+            ).fetchone()
+            assert execution
+            for _ in range(trades):
+                conn.execute(
+                    "INSERT INTO trades (execution_id, symbol, order_type, trade_price, quantity)"
+                    " VALUES (%s, 'DIS', 'buy', 1, 1)",
+                    execution,
+                )
+    orders = final_read(dsn, run).orders
+    assert orders["received"].tolist() == [1, 1, 1]
+    assert orders["executions"].tolist() == [1, 2, 0]
+    assert orders["trades"].tolist() == [1, 2, 0]
+    processed = "order_received,processing,order_processed"
+    assert orders["statuses"].tolist() == [processed, processed, "order_received"]
+
+
 def test_final_read_shows_a_price_that_is_lost(
     dsn: str, conn: psycopg.Connection, run: RunId, placed: list[Order]
 ) -> None:
@@ -90,6 +126,7 @@ def test_final_read_shows_a_price_that_is_lost(
     read = final_read(dsn, run)
     assert row(read.instruments, "symbol", "DIS")["current_price_cents"] == 0
     assert row(read.instruments, "symbol", "LK007")["current_price_cents"] == 0
+    assert row(read.instruments, "symbol", "DIS")["moves"] == 0
     assert len(read.instruments) == 309
 
 
@@ -139,5 +176,5 @@ def test_final_read_gives_up_on_a_server_that_stays_away(run: RunId) -> None:
 def test_final_read_of_a_database_without_the_application_is_an_error_at_once(
     server: Server, run: RunId
 ) -> None:
-    with pytest.raises(ClusterError, match='relation "orders" does not exist'):
+    with pytest.raises(ClusterError, match=r'relation "\w+" does not exist'):
         final_read(server.dsn("postgres"), run)

@@ -21,11 +21,10 @@ from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS
 from labkit.trading.connection import AnyConnection
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Receipt, Side, place_order
-from labkit.trading.quotes import price
 
 from . import cockroachdb_double
 from .plain_server import Server
-from .test_orders import balance, counts, place
+from .test_orders import balance, counts, place, price
 
 REGIONS = DEFAULT.region_names
 PRIMARY = REGIONS[0]

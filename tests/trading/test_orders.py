@@ -34,7 +34,7 @@ from labkit.trading.orders import (
     reply_of,
     sqlstate_of,
 )
-from labkit.trading.quotes import price
+from labkit.trading.quotes import Quote, quote
 
 from .conftest import ENGINES
 from .plain_server import Server
@@ -65,6 +65,10 @@ def balance(conn: psycopg.Connection, account_nbr: str = DEMO_ACCOUNT) -> Decima
     ).fetchone()
     assert row
     return row[0]
+
+
+def price(conn: psycopg.Connection, symbol: str) -> Decimal:
+    return quote(conn, symbol).price
 
 
 def counts(conn: psycopg.Connection) -> tuple[int, int]:
@@ -114,6 +118,7 @@ def backend_waiting(conn: psycopg.Connection, event: str) -> int:
 def test_buy_debits_at_the_price_before_the_move(conn: psycopg.Connection, buy: Order) -> None:
     receipt = place_order(conn, buy)
     assert receipt.order_id == buy.order_id
+    assert (receipt.price_cents, receipt.move_nbr) == (19151, 1)
     assert (receipt.unit_price, receipt.amount) == (Decimal("191.51"), Decimal("574.53"))
     assert not receipt.retried
     assert price(conn, "AAPL") == Decimal("191.61")
@@ -225,6 +230,30 @@ def test_placing_inside_a_transaction_is_refused(dsn: str, buy: Order) -> None:
         place_order(conn, buy)
 
 
+# ---- which order moved the price when
+
+
+def test_orders_are_numbered_by_symbol_in_the_order_they_moved_its_price(
+    conn: psycopg.Connection, run: RunId
+) -> None:
+    traded = [("AAPL", Side.BUY), ("DIS", Side.SELL), ("AAPL", Side.SELL), ("AAPL", Side.BUY)]
+    receipts = [
+        place_order(conn, Order(run.order_id(0, n), DEMO_ACCOUNT, symbol, side, 1))
+        for n, (symbol, side) in enumerate(traded)
+    ]
+    assert [receipt.move_nbr for receipt in receipts] == [1, 1, 2, 3]
+    assert quote(conn, "AAPL") == Quote("AAPL", Decimal("191.61"), moves=3)
+    assert quote(conn, "DIS").moves == 1
+    assert quote(conn, "MSFT").moves == 0
+
+
+def test_a_refused_order_takes_no_number(conn: psycopg.Connection, buy: Order, run: RunId) -> None:
+    with pytest.raises(InsufficientFunds):
+        place_order(conn, replace(buy, order_id=run.order_id(0, 1), quantity=1000))
+    assert quote(conn, "AAPL").moves == 0
+    assert place_order(conn, buy).move_nbr == 1
+
+
 # ---- asked again under the same id
 
 
@@ -309,13 +338,16 @@ def test_concurrent_buyers_and_sellers_leave_prices_and_money_exact(
             return [(order, place(conn, order)) for order in orders]
 
     placed = [pair for pairs in pool.map(trade, range(8)) for pair in pairs]
-    placed.sort(key=lambda pair: pair[1].order_nbr)
+    placed.sort(key=lambda pair: pair[1].move_nbr)
     for symbol, due in (("AAPL", Decimal("191.51")), ("MSFT", Decimal("429.82"))):
+        moves = 0
         for order, receipt in placed:
             if order.symbol == symbol:
+                moves += 1
+                assert receipt.move_nbr == moves, "no number is left out or given twice"
                 assert receipt.unit_price == due, "each order has the price its forerunner left"
                 due += Decimal("0.10") if order.side is Side.BUY else Decimal("-0.10")
-        assert price(conn, symbol) == due
+        assert quote(conn, symbol) == Quote(symbol, due, moves)
     for account in accounts:
         spent = sum(
             receipt.amount if order.side is Side.BUY else -receipt.amount

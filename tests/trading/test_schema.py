@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import LiteralString
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
 from labkit.assets import asset
-from labkit.errors import ClusterError, UnknownSymbol
+from labkit.errors import ClusterError, LabMismatch, UnknownSymbol
 from labkit.trading import catalogue, quotes, schema
 from labkit.trading.ids import RunId
 from labkit.trading.orders import REFUSALS, Order, Side, place_order
@@ -16,6 +17,7 @@ from labkit.trading.orders import REFUSALS, Order, Side, place_order
 from .conftest import ENGINES
 
 TABLES = (
+    "trading_schema",
     "users",
     "accounts",
     "instruments",
@@ -58,6 +60,23 @@ def test_load_leaves_nothing_behind_when_a_statement_is_refused(dsn: str) -> Non
         assert conn.execute("SELECT to_regclass('order_processing')").fetchone() == (None,)
 
 
+@pytest.mark.parametrize(
+    ("version", "change"),
+    [
+        (1, "DROP TABLE trading_schema"),
+        (schema.VERSION - 1, "UPDATE trading_schema SET version = version - 1"),
+        (schema.VERSION + 1, "UPDATE trading_schema SET version = version + 1"),
+    ],
+)
+def test_a_database_of_another_version_is_refused_in_one_line_and_left_alone(
+    dsn: str, conn: psycopg.Connection, version: int, change: LiteralString
+) -> None:
+    conn.execute(change)
+    for use in (schema.load, schema.loaded):
+        with pytest.raises(LabMismatch, match=rf"has version {version} .*labkit down --purge"):
+            use(dsn)
+
+
 def test_catalogue_names_what_the_database_holds(conn: psycopg.Connection) -> None:
     for query in ("SELECT symbol FROM instruments", "SELECT symbol FROM prices"):
         symbols = {row[0] for row in conn.execute(query)}
@@ -88,11 +107,11 @@ def test_generated_instruments_are_listed_on_request(conn: psycopg.Connection) -
     assert len(quotes.instruments(conn, with_generated=True)) == 309
 
 
-def test_price_is_the_current_one(conn: psycopg.Connection, run: RunId) -> None:
+def test_a_quote_has_the_current_price_and_its_moves(conn: psycopg.Connection, run: RunId) -> None:
     place_order(conn, Order(run.order_id(0, 0), catalogue.DEMO_ACCOUNT, "DIS", Side.SELL, 1))
-    assert quotes.price(conn, "DIS") == Decimal("101.19")
+    assert quotes.quote(conn, "DIS") == quotes.Quote("DIS", Decimal("101.19"), moves=1)
 
 
-def test_price_of_an_unknown_symbol_is_an_error_that_names_it(conn: psycopg.Connection) -> None:
+def test_a_quote_of_an_unknown_symbol_is_an_error_that_names_it(conn: psycopg.Connection) -> None:
     with pytest.raises(UnknownSymbol, match="no instrument ACME"):
-        quotes.price(conn, "ACME")
+        quotes.quote(conn, "ACME")

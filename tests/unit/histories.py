@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,15 +97,30 @@ def final_of(trades: Sequence[Trade]) -> FinalRead:
         mine = [trade for trade in done if getattr(trade, place) == i]
         return tuple(sum(value(t) for t in mine if t.side == side) for side in ("buy", "sell"))
 
+    moves: Counter[int] = Counter()
+    move_nbrs = []
+    for trade in done:
+        moves[trade.symbol] += 1
+        move_nbrs.append(moves[trade.symbol])
     accounts = [(name, *sides("account", i, lambda t: t.cents)) for i, name in enumerate(ACCOUNTS)]
     stocks = [(name, *sides("symbol", i, lambda _: 1)) for i, name in enumerate(SYMBOLS)]
     rows = {
         "orders": [
-            (t.order_id, ACCOUNTS[t.account], SYMBOLS[t.symbol], t.side, t.quantity, PRICE_CENTS, 1)
-            for t in done
+            (
+                *(t.order_id, ACCOUNTS[t.account], SYMBOLS[t.symbol], t.side, t.quantity),
+                *(PRICE_CENTS, move_nbr, 1, "order_received", 0, 0),
+            )
+            for t, move_nbr in zip(done, move_nbrs, strict=True)
         ],
         "instruments": [
-            (name, PRICE_CENTS, PRICE_CENTS + STEP_CENTS * (buys - sells), buys, sells)
+            (
+                name,
+                PRICE_CENTS,
+                PRICE_CENTS + STEP_CENTS * (buys - sells),
+                buys + sells,
+                buys,
+                sells,
+            )
             for name, buys, sells in stocks
         ],
         "accounts": [

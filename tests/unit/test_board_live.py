@@ -11,7 +11,7 @@ import pytest
 
 from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample, RegionSample
-from labkit.ui import live_board
+from labkit.ui import live_board, pane
 from labkit.ui.live_board import LiveBoard
 
 REGIONS = ("west", "east")
@@ -172,7 +172,7 @@ def test_a_board_without_a_chart_says_why_and_goes_on(
     def read_only() -> None:
         raise OSError("Read-only file system")
 
-    monkeypatch.setattr(live_board, "ensure_plotly_module", read_only)
+    monkeypatch.setattr(pane, "ensure_plotly_module", read_only)
     board = LiveBoard()
     board.begin(REGIONS, "Kill a node")
     board.update(sample())

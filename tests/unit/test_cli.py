@@ -395,11 +395,11 @@ def test_heal_undoes_every_fault(cluster: FakeCluster) -> None:
 
 @dataclass
 class FakeRun:
-    """What `labkit.runs.Run` is to the commands."""
+    """What `labkit.run_folders.Run` is to the commands."""
 
     folder: Path
     verdict: str | None = None
-    summary: Summary | None = None
+    summaries: tuple[Summary, ...] = ()
 
     @property
     def name(self) -> str:
@@ -450,7 +450,7 @@ def summary(verdict: Verdict) -> Summary:
 def test_a_measured_run_is_told_in_words_numbers_and_a_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = FakeRun(tmp_path, "fail", summary(Verdict.FAIL))
+    found = FakeRun(tmp_path, "fail", (summary(Verdict.FAIL),))
     monkeypatch.setattr("labkit.runs.run_notebook", lambda *_: found)
     (tmp_path / "report.html").touch()
     done = labkit("run", "03_node_loss")
@@ -462,9 +462,9 @@ def test_a_measured_run_is_told_in_words_numbers_and_a_path(
     ]
     assert re.match(r"Lost acks +0 \(2 of 70", next(x for x in lines if x.startswith("Lost")))
     assert lines[-1] == str(tmp_path / "report.html")
-    monkeypatch.setattr("labkit.runs.list_runs", lambda: [found])
+    monkeypatch.setattr("labkit.run_folders.list_runs", lambda: [found])
     row = labkit("runs").stdout.splitlines()[1]
-    assert re.match(rf"{tmp_path.name} +fail +no fault was injected +0 \(2 of 70", row)
+    assert re.match(rf"{tmp_path.name} +fail +1 +no fault was injected +0 \(2 of 70", row)
     told = json.loads(labkit("runs", "--json").stdout)[0]
     assert (told["scenario"], told["backend"]) == ("node-loss", "fake")
     assert told["headlines"]["RTO"] == "no fault was injected"
@@ -523,7 +523,7 @@ def test_demo_that_cannot_start_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_runs_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = [FakeRun(tmp_path / "20260102T-b", "pass"), FakeRun(tmp_path / "20260101T-a")]
-    monkeypatch.setattr("labkit.runs.list_runs", lambda: found)
+    monkeypatch.setattr("labkit.run_folders.list_runs", lambda: found)
     rows = [line.split()[:2] for line in labkit("runs").stdout.splitlines()]
     assert rows == [["run", "verdict"], ["20260102T-b", "pass"], ["20260101T-a", "none"]]
     told = json.loads(labkit("runs", "--json").stdout)
@@ -531,7 +531,7 @@ def test_runs_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_without_runs_the_next_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labkit.runs.list_runs", list)
+    monkeypatch.setattr("labkit.run_folders.list_runs", list)
     assert "labkit run" in labkit("runs").stdout
     assert json.loads(labkit("runs", "--json").stdout) == []
 

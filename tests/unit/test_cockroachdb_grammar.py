@@ -85,8 +85,10 @@ def sources() -> Iterator[Path]:
 COLLECTED = {
     "INSTRUMENTS",
     "LAST_OF_ALL",
-    "PRICE",
+    "OF_EVERY_VERSION",
+    "QUOTE",
     "STATEMENT_TIMEOUT.format(round(timeout_s * 1000))",
+    "VERSION_THERE",
     "WRITE",
     "_statement(conn)",  # Dialect.place_order
     "query",  # audit._frame: ORDERS, INSTRUMENTS, ACCOUNTS
@@ -142,7 +144,7 @@ def test_no_table_that_an_order_writes_is_global() -> None:
     order = engines.COCKROACHDB.place_order
     written = set(re.findall(r"^\s*(?:UPDATE|INSERT INTO) (\w+)", order, re.MULTILINE))
     assert written == {"accounts", "prices", "orders", "order_activity"}
-    assert len(localities) == 8
+    assert len(localities) == 9
     assert localities["instruments"] == "GLOBAL"
     assert localities["prices"] == "REGIONAL BY TABLE IN PRIMARY REGION"
     assert {name for name in written if localities[name] == "GLOBAL"} == set()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from histories import FAULT, REGIONS, failover_run, orders
+from results import problems
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Outcome
@@ -94,6 +95,7 @@ def test_a_new_finding_of_the_same_checker_replaces_the_old_one():
 def test_what_was_saved_is_what_is_loaded(tmp_path: Path):
     saved = failover_run().save(tmp_path / "run")
     assert sorted(path.name for path in saved.folder.iterdir()) == [
+        "events.jsonl",
         "faults.jsonl",
         "result.json",
         "samples.parquet",
@@ -133,6 +135,7 @@ def test_a_result_without_its_samples_names_what_is_missing(tmp_path: Path):
         Result.load(tmp_path)
 
 
+@pytest.mark.spoils_results
 def test_a_result_of_another_schema_version_is_refused(tmp_path: Path):
     failover_run().save(tmp_path)
     path = tmp_path / "result.json"
@@ -141,6 +144,7 @@ def test_a_result_of_another_schema_version_is_refused(tmp_path: Path):
         Summary.load(tmp_path)
 
 
+@pytest.mark.spoils_results
 @pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 1}'])
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str):
     (tmp_path / "result.json").write_text(content)
@@ -151,3 +155,19 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str):
 def test_the_schema_in_the_docs_is_that_of_the_code():
     """Write it anew: python -m labkit.verdict.result > docs/result.schema.json."""
     assert SCHEMA.read_text() == schema_json()
+
+
+def test_every_result_a_test_leaves_is_held_against_the_schema(tmp_path: Path):
+    failover_run(lose=1).save(tmp_path / "good")
+    assert problems(tmp_path) == []
+    spoiled = json.loads((tmp_path / "good" / "result.json").read_text())
+    del spoiled["rpo_s"]
+    spoiled["findings"][0]["verdict"] = "maybe"
+    bad = tmp_path / "good" / "more" / "2-bad" / "result.json"
+    bad.parent.mkdir(parents=True)
+    bad.write_text(json.dumps(spoiled))
+    found = problems(tmp_path)
+    bad.unlink()
+    assert len(found) == 2
+    assert any("'rpo_s' is a required property" in line for line in found)
+    assert any("'maybe' is not one of" in line for line in found)

@@ -84,9 +84,16 @@ def test_every_line_and_mark_is_seen_on_light_and_dark_pages(page: str) -> None:
 
 @pytest.mark.parametrize("tokens", [theme.LIGHT, theme.DARK])
 def test_text_that_follows_the_page_can_be_read_on_both_surfaces(tokens: dict[str, str]) -> None:
-    for ink in ("ink", "muted"):
-        for surface in ("surface", "raised"):
-            assert contrast(tokens[ink], tokens[surface]) >= 4.5
+    for ink in ("ink", "muted", "accent", "good", "bad", "warn"):
+        for surface in ("surface", "raised", "page"):
+            assert contrast(tokens[ink], tokens[surface]) >= 4.5, (ink, surface)
+    assert contrast(tokens["on-accent"], tokens["accent"]) >= 4.5
+
+
+@pytest.mark.parametrize("tokens", [theme.LIGHT, theme.DARK])
+def test_the_edge_of_a_control_is_seen(tokens: dict[str, str]) -> None:
+    for surface in ("surface", "raised", "page"):
+        assert contrast(tokens["edge"], tokens[surface]) >= 3, surface
 
 
 def test_a_region_keeps_its_colour_by_its_place() -> None:

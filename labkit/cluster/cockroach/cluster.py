@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ssl
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster import folder
-from labkit.cluster.base import ClusterStatus, OnStage, State, quiet
+from labkit.cluster.base import ClusterStatus, Gather, OnStage, State, quiet
 from labkit.cluster.cockroach import database, scaling, statements
 from labkit.cluster.cockroach.database import Operator
+from labkit.cluster.cockroach.evidence import failover_evidence
 from labkit.cluster.cockroach.layout import HOST, WAN, Layout, balancer_service, node_service
 from labkit.cluster.cockroach.machine import Machine
 from labkit.cluster.cockroach.settings import CockroachSettings, make
@@ -299,6 +300,15 @@ class CockroachCluster(LocalLab[S]):
                 return View(database.Leases({}), None)
             goal = database.survival_goal(connection)
             return View(database.leases(connection, self.topology), goal)
+
+    def failover_evidence(self) -> AbstractContextManager[Gather]:
+        """What the balancers and the database notice; `cockroach.evidence` says how exactly."""
+
+        def leases(node: Node) -> Mapping[Node, int]:
+            with self._operator.connect(node, timeout_ms=2000) as connection:
+                return database.leases(connection, self.topology).held
+
+        return failover_evidence(self.machine, self.layout, leases)
 
     # faults
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from labkit.cluster import balancer_log
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -49,7 +51,7 @@ def configuration(
         options += " resolvers names resolve-opts allow-dup-ip init-addr libc,none"
     api = f"  stats socket {socket} mode 600 level admin\n" if socket else ""
     blocks = [
-        _GLOBAL.format(api=api),
+        _GLOBAL.format(log=balancer_log.LOG, api=api),
         "" if resolver is None else _RESOLVERS.format(resolver=resolver),
         _frontend(list(servers), sql_bind),
         *(_backend(region, nodes, options) for region, nodes in servers.items()),
@@ -64,9 +66,11 @@ global
   maxconn 4096
   nbthread 1
   hard-stop-after 1s
+  {log}
 {api}
 defaults
   mode tcp
+  log global
   timeout connect 5s
   timeout check 2s
   timeout queue 5s

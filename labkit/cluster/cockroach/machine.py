@@ -50,6 +50,13 @@ class Machine(Protocol):
     def last_words(self, service: str) -> str:
         """The end of a service's log, one line."""
 
+    def log(self, service: str, since_wall_s: float) -> str:
+        """What a service wrote since a wall-clock time, or more; empty when it is not there.
+
+        Raises:
+            ClusterError: it cannot be had.
+        """
+
     def cockroach(self, node: Node, arguments: Sequence[str], timeout_s: float) -> str:
         """Run the `cockroach` program where a node runs; what it printed.
 

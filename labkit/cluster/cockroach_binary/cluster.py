@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from labkit.cluster import folder
+from labkit.cluster import folder, watchdogs
 from labkit.cluster.base import OnStage, State, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
@@ -67,6 +67,7 @@ class BinaryCluster(CockroachCluster[Settings]):
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
+        watchdogs.end(self.home)  # they would start it again
         if not self._was_started():
             return
         machine, shape = self.machine, self.topology

@@ -86,6 +86,13 @@ class Processes:
         """The end of a process's log, one line."""
         return self.table.last_words(service)
 
+    def log(self, service: str, _since_wall_s: float) -> str:
+        """All that a service ever wrote."""
+        try:
+            return (self.table.logs / f"{service}.log").read_text(errors="replace")
+        except OSError:
+            return ""
+
     # doing
 
     def start(self, services: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import secrets
 from functools import cached_property
 from pathlib import Path
 
-from labkit.cluster import folder, usual_home
+from labkit.cluster import folder, usual_home, watchdogs
 from labkit.cluster.base import OnStage, State, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.cockroach.settings import VERSION_VARIABLE
@@ -82,6 +82,7 @@ class ComposeCluster(CockroachCluster[Settings]):
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Remove its containers and networks; data stays in its volumes. Idempotent."""
+        watchdogs.end(self.home)  # they would start it again
         if not self._was_started():
             return
         with folder.locked(self.home), uninterrupted():

@@ -78,6 +78,11 @@ class Containers:
         container = self.all().get(service)
         return self.engine.last_words(container) if container else "its container was removed"
 
+    def log(self, service: str, since_wall_s: float) -> str:
+        """What a container wrote since a wall-clock time; empty when it was removed."""
+        container = self.all().get(service)
+        return self.engine.log(container, since_wall_s) if container else ""
+
     def cockroach(self, node: Node, arguments: Sequence[str], timeout_s: float) -> str:
         """Run the `cockroach` program in a node's container; what it printed.
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
 from labkit.clock import wait_until
-from labkit.cluster import folder
-from labkit.cluster.base import ClusterStatus, OnStage, quiet
+from labkit.cluster import folder, watchdogs
+from labkit.cluster.base import ClusterStatus, Gather, OnStage, quiet
 from labkit.cluster.embedded import config, programs, scaling
+from labkit.cluster.embedded.evidence import failover_evidence
 from labkit.cluster.embedded.layout import (
     HOST,
     WAN,
@@ -161,6 +162,7 @@ class EmbeddedCluster(LocalLab[Settings]):
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
+        watchdogs.end(self.home)  # they would start it again
         with folder.locked(self.home), uninterrupted():
             if self.layout.processes.exists():
                 self._services.stop(on_stage)
@@ -240,6 +242,10 @@ class EmbeddedCluster(LocalLab[Settings]):
         if region is not None:
             self.topology.region(region)
         return self._starter.primary()
+
+    def failover_evidence(self) -> AbstractContextManager[Gather]:
+        """What etcd, Patroni and the balancers notice; `embedded.evidence` says how exactly."""
+        return failover_evidence(self.layout)
 
     # faults
 

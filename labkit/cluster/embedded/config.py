@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from labkit.cluster import balancer_log
 from labkit.cluster.embedded.layout import HOST, SCOPE, Layout, member_name
 from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Secrets
@@ -215,9 +216,11 @@ global
   hard-stop-after 1s
   # relative to the state folder, where it is started: a socket's path must be short
   stats socket unix@{socket} mode 600 level admin
+  {balancer_log.LOG}
 
 defaults
   mode tcp
+  log global
   timeout connect 1s
   timeout check 1s
   timeout queue 5s

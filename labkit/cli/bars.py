@@ -1,0 +1,84 @@
+"""How far a headless run is: a bar over the notebook's cells, and one over a cell's trials."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from labkit.cli.show import console
+
+if TYPE_CHECKING:
+    from labkit.runs import Progress as RunProgress
+
+LINE_WIDTH = 60
+"""Columns of a notebook's line that stand beside a bar."""
+
+
+class Bars:
+    """Bars for a terminal; without a terminal a line for each line of the notebook."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._console = console(stderr=True)
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[line]}", style="dim", markup=False),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._cells = self._bars.add_task(title, total=None, line="", visible=True)
+        self._trials = self._bars.add_task("trials", total=None, line="", visible=False)
+
+    def __enter__(self) -> Self:
+        """Show them."""
+        if self._console.is_terminal:
+            self._bars.start()
+        else:
+            self._console.print(Text(f"notebook {self._title}"), soft_wrap=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take them away; what they showed is over."""
+        self._bars.stop()
+
+    def __call__(self, now: RunProgress) -> None:
+        """The run has come this far."""
+        if not self._console.is_terminal:
+            if now.line:
+                self._console.print(Text(f"{where(now)} {now.line}"), soft_wrap=True)
+            return
+        trials = now.trials > 0
+        line = now.line[:LINE_WIDTH]
+        # a cell, or a trial, that is under way is not done yet
+        self._bars.update(
+            self._cells,
+            total=now.cells,
+            completed=max(now.cell - 1, 0),
+            line="" if trials else line,
+        )
+        self._bars.update(
+            self._trials,
+            total=now.trials,
+            completed=max(now.trial - 1, 0),
+            line=line,
+            visible=trials,
+        )
+
+
+def where(now: RunProgress) -> str:
+    """`[5/14]`, or `[5/14, trial 2 of 3]`."""
+    trial = f", trial {now.trial} of {now.trials}" if now.trials else ""
+    return f"[{now.cell}/{now.cells}{trial}]"

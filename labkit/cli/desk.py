@@ -1,0 +1,40 @@
+"""`labkit desk`: the trading desk in a browser."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from labkit.assets import asset
+from labkit.cli.show import Stages
+from labkit.errors import RunError
+
+
+def desk(
+    port: Annotated[int, typer.Option(help="Where the desk listens, on 127.0.0.1.")] = 8866,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")
+    ] = True,
+) -> None:
+    """Open the trading desk in a browser: trade, watch the cluster, break it.
+
+    Starts the lab when none runs; one that runs is taken as it is, broken or not. On 127.0.0.1 with
+    a token; as many browsers as you like. Ctrl-C ends the desk, not the lab.
+    """
+    if find_spec("voila") is None:
+        raise RunError("voila is not installed: `pip install 'labkit[notebook]'`")
+    from labkit.lab import connect
+    from labkit.ui.page_server import serve_page
+
+    with Stages() as stages:
+        connect(as_it_is=True, on_stage=stages)
+    serve_page(
+        asset("notebooks", "01_trading_desk.ipynb"), port=port, browser=browser, on_ready=_tell
+    )
+
+
+def _tell(url: str) -> None:
+    typer.echo(f"the trading desk is at {url}")
+    typer.echo("Ctrl-C ends it; the lab, and faults that were not healed, stay: `labkit status`")

@@ -1,0 +1,113 @@
+"""A run folder while its run goes on, and when it is broken off.
+
+A run writes what it is about into `result.json` before it does anything, and every fault into
+`faults.jsonl` as it happens; clients write their operations and the ledger themselves. So whatever
+ends a run, even `kill -9`, what it had recorded by then becomes a whole run folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from pydantic import JsonValue
+
+from labkit.errors import BadInput
+from labkit.figures.page import write_report
+from labkit.history import History, load_faults
+from labkit.topology import Topology
+from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.judge import judge
+from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.workload.ledger import read_ledger
+from labkit.workload.oplog import OPS_FOLDER
+from labkit.workload.running import recorded
+
+COMPLETED = "completed"
+"""What the finding of a run that was broken off is called."""
+
+
+class About(TypedDict):
+    """What a run is about, before it has measured anything; as `judge` takes it."""
+
+    scenario: str
+    backend: str
+    topology: Topology
+    parameters: Mapping[str, JsonValue]
+    workload: Mapping[str, JsonValue]
+    versions: Mapping[str, str]
+
+
+def begin(folder: Path, **about: Unpack[About]) -> None:
+    """Write what the run is about; as long as nothing replaces it, the run was broken off.
+
+    Raises:
+        BadInput: another run has the folder.
+    """
+    if (folder / RESULT_FILE).exists():
+        raise BadInput(f"{folder}: has another run; each run needs a folder of its own")
+    now = datetime.now(UTC)
+    folder.mkdir(parents=True, exist_ok=True)
+    history = History.from_frame(History.of([]).ops, regions=about["topology"].region_names)
+    result = judge(
+        **about,
+        history=history,
+        ledger=(),
+        final=None,
+        started_at=now,
+        finished_at=now,
+    )
+    _broken_off(result, "it ended before anything was measured").save(folder)
+
+
+def complete(folder: Path, why: str, history: History | None = None) -> Result:
+    """Make a whole run folder of one whose run was broken off: verdict UNKNOWN.
+
+    Args:
+        folder: as `begin` made it.
+        why: in a few words.
+        history: what was recorded; by default what the clients wrote.
+
+    Raises:
+        BadInput: nothing was begun there.
+    """
+    draft = Summary.load(folder)
+    if history is None:
+        history = recorded(folder, draft.topology.region_names)
+    result = judge(
+        scenario=draft.scenario,
+        backend=draft.backend,
+        topology=draft.topology,
+        history=history.with_faults(load_faults(folder)),
+        ledger=read_ledger(folder),
+        final=None,
+        started_at=draft.started_at,
+        finished_at=datetime.now(UTC),
+        parameters=draft.parameters,
+        workload=draft.workload,
+        versions=draft.versions,
+    )
+    saved = _broken_off(result, why).save(folder)
+    write_report(saved, folder)
+    drop_ops(folder)
+    return saved
+
+
+def is_open(folder: Path) -> bool:
+    """Whether a run was begun there and not ended."""
+    return (folder / OPS_FOLDER).is_dir()
+
+
+def drop_ops(folder: Path) -> None:
+    """Remove what the clients wrote: `samples.parquet` has it all."""
+    shutil.rmtree(folder / OPS_FOLDER, ignore_errors=True)
+
+
+def _broken_off(result: Result, why: str) -> Result:
+    finding = Finding(COMPLETED, Verdict.UNKNOWN, f"the run was broken off: {why}")
+    findings = (finding, *result.findings)
+    return replace(result, summary=result.summary.model_copy(update={"findings": findings}))

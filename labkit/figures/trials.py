@@ -1,0 +1,65 @@
+"""Trials side by side: how long service was gone in each, and how far that spreads."""
+
+from __future__ import annotations
+
+from html import escape
+
+import plotly.graph_objects as go
+
+from labkit.errors import BadInput
+from labkit.figures import theme
+from labkit.verdict.requirements import number_of
+from labkit.verdict.result import Result
+from labkit.verdict.words import seconds, spread_of
+
+HEIGHT_PX = 420
+_BARS = (("rto_s", "RTO", theme.REGION_COLORS[0]), ("write_gap_s", "write gap", "#6b7f8c"))
+
+
+def trials_figure(result: Result) -> go.Figure:
+    """RTO and write gap of each trial, its worst region; the median of the RTO as a line.
+
+    A trial whose service did not come back has no bar, and says so.
+
+    Raises:
+        BadInput: the result has no trials.
+    """
+    summary = result.summary
+    if not summary.trials:
+        raise BadInput(f"{summary.scenario} was done once: there are no trials to show")
+    names = [f"{trial.number}<br>{escape(trial.fault or 'no fault')}" for trial in summary.trials]
+    figure = go.Figure()
+    for measure, name, color in _BARS:
+        values = [number_of(measure, trial) for trial in summary.trials]
+        figure.add_bar(
+            x=names,
+            y=values,
+            name=name,
+            marker={"color": color},
+            text=["not known" if value is None else seconds(value) for value in values],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y:.2f} s",
+        )
+    rto = spread_of(summary, "rto_s")
+    if rto is not None and rto.median is not None:
+        figure.add_hline(
+            y=rto.median,
+            line={"color": theme.REGION_COLORS[0], "dash": "dash", "width": 1.5},
+            annotation={
+                "text": f"median RTO {seconds(rto.median)}",
+                "font": {"size": theme.SIZE_PX["small"]},
+                "xanchor": "right",
+                "x": 1,
+            },
+        )
+    figure.update_layout(
+        template=theme.TEMPLATE,
+        height=HEIGHT_PX,
+        barmode="group",
+        title={"text": escape(f"{summary.scenario} on {summary.backend}: {len(names)} trials")},
+        margin={"t": 104},
+    )
+    figure.update_yaxes(title_text="seconds")
+    figure.update_xaxes(title_text="trial", type="category")
+    return figure

@@ -1,0 +1,119 @@
+"""The folders that runs leave: found, listed, and made whole after a run that was broken off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from labkit import draft
+from labkit.errors import BadInput
+from labkit.experiment import MORE_FOLDER, runs_folder
+from labkit.figures.page import REPORT_FILE, write_report
+from labkit.trials import TRIALS_FOLDER
+from labkit.verdict.checkers import Verdict, worst
+from labkit.verdict.result import RESULT_FILE, Result, Summary
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder.
+
+    Attributes:
+        folder: of the run; a notebook's further experiments have theirs inside it.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name: time, scenario, backend."""
+        return self.folder.name
+
+    @cached_property
+    def summaries(self) -> tuple[Summary, ...]:
+        """One an experiment, in their order.
+
+        Empty when the run measured nothing: a notebook that only shows things, or one that broke
+        down before, or a run of a labkit whose results this one cannot read.
+        """
+        found = (_summary(folder) for folder in _experiments(self.folder))
+        return tuple(summary for summary in found if summary is not None)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of its experiments, None without a measurement."""
+        return worst(summary.verdict for summary in self.summaries) if self.summaries else None
+
+
+def list_runs() -> list[Run]:
+    """Every run folder, the newest first."""
+    folders = runs_folder()
+    if not folders.is_dir():
+        return []
+    found = [path for path in folders.iterdir() if path.is_dir() and path.name[:1].isdigit()]
+    return [Run(folder) for folder in sorted(found, reverse=True)]
+
+
+def find_run(name: str) -> Run:
+    """A run by the path of its folder, by its name, or by a part of it that no other one has.
+
+    `last` is the newest run, `last-1` the one before it.
+
+    Raises:
+        BadInput: there is none, or there are several; lists some.
+    """
+    if Path(name).is_dir():
+        return Run(Path(name).absolute())
+    known = list_runs()
+    if not known:
+        raise BadInput(f"no run {name!r}: there are no runs in {runs_folder()}")
+    back = name.removeprefix("last")
+    if name.startswith("last") and (not back or (back[:1] == "-" and back[1:].isdigit())):
+        age = int(back[1:] or 0)
+        if age < len(known):
+            return known[age]
+        raise BadInput(f"no run {name!r}: there are {len(known)} runs")
+    exact = [run for run in known if run.name == name]
+    found = exact or [run for run in known if name in run.name]
+    if len(found) == 1:
+        return found[0]
+    several = "several runs are meant by" if found else "no run"
+    some = ", ".join(run.name for run in (found or known)[:5])
+    raise BadInput(f"{several} {name!r}: {'there are ' if not found else ''}{some}")
+
+
+def make_whole(folder: Path, why: str) -> None:
+    """Complete the experiments of a run folder that were broken off, and write every report anew.
+
+    Args:
+        why: what broke it off, in a few words.
+    """
+    for experiment in _experiments(folder):
+        for part in (*sorted((experiment / TRIALS_FOLDER).glob("*")), experiment):
+            if draft.is_open(part):
+                draft.complete(part, why)
+        # with what the notebook required in it
+        if _summary(experiment) is not None:
+            write_report(Result.load(experiment), experiment)
+
+
+def reports(folder: Path) -> list[Path]:
+    """Every report of a run folder, one an experiment."""
+    found = [experiment / REPORT_FILE for experiment in _experiments(folder)]
+    return [report for report in found if report.exists()]
+
+
+def _experiments(folder: Path) -> Iterator[Path]:
+    """The folders of a notebook's experiments: the run folder itself, and those inside it."""
+    yield folder
+    more = [path for path in (folder / MORE_FOLDER).glob("*") if path.is_dir()]
+    yield from sorted(more, key=lambda path: int(path.name.partition("-")[0]))
+
+
+def _summary(folder: Path) -> Summary | None:
+    try:
+        return Summary.load(folder) if (folder / RESULT_FILE).exists() else None
+    except BadInput:
+        return None

@@ -1,0 +1,247 @@
+"""An experiment again and again: RTO is a distribution, not one lucky number.
+
+result = lab.Trials(5, experiment).run(watch=lab.LiveBoard())
+result.report.require(rto_s=15, lost_acks=0)  # in every trial
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+from labkit import draft
+from labkit.cluster.base import resolve
+from labkit.errors import BadInput
+from labkit.experiment import Experiment, read_back, run_folder
+from labkit.faults.base import Fault
+from labkit.faults.victims import Victims
+from labkit.figures.page import write_report
+from labkit.history import FaultWindow, History
+from labkit.measurement.live import LiveSample, Silent, Watch
+from labkit.topology import Target
+from labkit.trading.audit import FinalRead
+from labkit.trading.ids import RunId, parts
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.result import Result, Trial
+from labkit.verdict.trials import TrialRun, together, trial_of
+from labkit.workload.ledger import read_ledger
+
+TRIALS_FOLDER = "trials"
+"""Inside a run folder: a folder a trial."""
+
+_HEADING = re.compile(r"trial (\d+) of (\d+)\b")
+
+
+def trial_heading(number: int, of: int) -> str:
+    """How the line begins that a run says when a trial begins."""
+    return f"trial {number} of {of}"
+
+
+def parse_trial_heading(line: str) -> tuple[int, int] | None:
+    """The number of the trial and how many there are; None when a line is not such a heading."""
+    found = _HEADING.match(line)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The same experiment `n` times, each time at another moment and on another victim.
+
+    Every trial is a whole experiment: steady state, fault, healing, steady state, final read.
+    After the last one the orders of all trials are read back once more. When a trial does not end
+    in a steady state, no further one is begun, and the verdict is not PASS.
+
+    Attributes:
+        n: how many trials; 1 is the experiment as it stands.
+        experiment: its own fault is that of the first trial.
+        jitter_s: each trial waits for up to this much longer in the steady state before it injects
+            the fault, so that the moment does not always fall on the same place of a timer.
+        seed: of the moments and the victims. The orders' schedule is seeded by the workload, with
+            another seed in each trial.
+        victims: whom the trials hit, in turn, as `resolve` takes them; looked up when the trial
+            begins, so "primary" is the primary of that moment. By default what stands where the
+            experiment's victim stood (`labkit.faults.victims`).
+
+    Raises:
+        BadInput: `n` is not positive, `jitter_s` is negative, or there are victims and no fault.
+    """
+
+    n: int
+    experiment: Experiment
+    jitter_s: float = 5.0
+    seed: int = 1
+    victims: Sequence[str | Target] = ()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise BadInput(f"Trials: n is {self.n}, it must be 1 or more")
+        if not self.jitter_s >= 0:
+            raise BadInput(f"Trials: jitter_s is {self.jitter_s}, it must be 0 or more")
+        if self.victims and self.experiment.fault is None:
+            raise BadInput("Trials: victims are given, but the experiment has no fault")
+
+    def run(self, watch: Watch | None = None) -> Result:
+        """Do them all.
+
+        Saves one run folder, with a folder in it for each trial, and returns one result: its
+        numbers are those of the worst trial, and `result.trials` has each. When a trial breaks
+        down, those before it are saved all the same.
+
+        Args:
+            watch: looks on, such as a LiveBoard; sees all trials as one run.
+
+        Raises:
+            As `Experiment.run`.
+        """
+        if self.n == 1:
+            return self.experiment.run(watch)
+        cluster = self.experiment.cluster
+        folder = self.experiment.folder or run_folder(self.experiment.scenario, cluster.backend)
+        draft.begin(folder, **self.experiment.about())
+        course = _Course(self, folder, watch or Silent())
+        try:
+            course.go()
+        except BaseException as error:
+            course.ended = f"trial {len(course.done) + 1} broke down ({type(error).__name__})"
+            course.give_up()
+            raise
+        result = course.save()
+        write_report(result, folder)
+        return result
+
+
+class _Course:
+    """The trials as they go."""
+
+    def __init__(self, trials: Trials, folder: Path, watch: Watch) -> None:
+        self.trials, self.folder, self.watch = trials, folder, watch
+        self.cluster = trials.experiment.cluster
+        self.say = trials.experiment.say
+        self.chance = Random(trials.seed)
+        self.taken: list[Fault] = []
+        self.done: list[tuple[Trial, Result]] = []
+        self.finals: list[FinalRead | None] = []
+        self.ended = ""
+
+    def go(self) -> None:
+        """One trial after another, until all are done or service does not come back."""
+        experiment, n = self.trials.experiment, self.trials.n
+        victims = Victims.like(experiment.fault, self.cluster) if experiment.fault else None
+        watch = _OneRun(self.watch, n)
+        self.watch.begin(self.cluster.topology.region_names, f"{n} trials: {experiment.title}")
+        try:
+            for number in range(1, n + 1):
+                if number > 1:
+                    self._heal()
+                watch.number = number
+                self._trial(number, self._fault(number, victims), watch)
+                if self.ended:
+                    self.say(self.ended)
+                    break
+            self.say("reading the orders of all trials back once more")
+            self.watch.phase("final read of all trials")
+            self.finals = [read_back(self.cluster, run_of(run.history)) for _, run in self.done]
+        finally:
+            self.watch.end()
+
+    def give_up(self) -> None:
+        """Keep what was done; the trial that broke down has its own folder."""
+        if self.done:
+            write_report(self.save(), self.folder)
+        else:
+            draft.complete(self.folder, self.ended)
+
+    def save(self) -> Result:
+        """Judge what was done together, and write it down."""
+        finals = self.finals or [None] * len(self.done)
+        runs = [
+            TrialRun(trial, result, read_ledger(self.folder / trial.folder), final)
+            for (trial, result), final in zip(self.done, finals, strict=True)
+        ]
+        return together(runs, planned=self.trials.n, ended=self.ended).save(self.folder)
+
+    def _heal(self) -> None:
+        """An experiment heals its own fault; this is for what stands beside it and fell too."""
+        if not self.cluster.status().healthy:
+            self.say("healing what the trial left")
+            self.cluster.heal()
+
+    def _trial(self, number: int, fault: Fault | None, watch: Watch) -> None:
+        whole = self.trials.experiment
+        inject_after_s = whole.inject_after_s + self.chance.uniform(0, self.trials.jitter_s)
+        folder = f"{TRIALS_FOLDER}/{number}"
+        experiment = replace(
+            whole,
+            fault=fault,
+            inject_after_s=inject_after_s,
+            workload=replace(whole.workload, seed=whole.workload.seed + number - 1),
+        )
+        self.say(
+            f"{trial_heading(number, self.trials.n)}: {experiment.title}, "
+            f"{inject_after_s:.1f} s after the steady state is seen"
+        )
+        result = experiment.measure(self.folder / folder, watch)
+        trial = trial_of(result, number=number, inject_after_s=inject_after_s, folder=folder)
+        self.done.append((trial, result))
+        unsteady = [
+            finding.summary
+            for finding in trial.findings
+            if finding.checker.startswith("steady_") and finding.verdict is not Verdict.PASS
+        ]
+        if unsteady:
+            self.ended = f"trial {number} was {unsteady[0]}"
+        elif number < self.trials.n:
+            self.save()  # whatever ends the run later
+
+    def _fault(self, number: int, victims: Victims | None) -> Fault | None:
+        """What this trial injects: first the experiment's own fault, then others like it."""
+        fault, chosen = self.trials.experiment.fault, self.trials.victims
+        if fault is None or victims is None:
+            return None
+        if chosen:
+            victim = chosen[(number - 1) % len(chosen)]
+            target = resolve(self.cluster, victim) if isinstance(victim, str) else victim
+            fault = replace(fault, target=target)
+        elif number > 1:
+            fault = victims.another(self.cluster, self.taken, self.chance)
+        self.taken.append(fault)
+        return fault
+
+
+class _OneRun:
+    """Shows several trials to a `Watch` as one run."""
+
+    def __init__(self, watch: Watch, of: int) -> None:
+        self.watch, self.of = watch, of
+        self.number = 1
+
+    def begin(self, regions: Sequence[str], title: str) -> None:
+        """The run has begun already."""
+
+    def phase(self, name: str) -> None:
+        """With the trial it belongs to."""
+        self.watch.phase(f"{trial_heading(self.number, self.of)}: {name}")
+
+    def update(self, sample: LiveSample) -> None:
+        """As it is."""
+        self.watch.update(sample)
+
+    def fault(self, window: FaultWindow) -> None:
+        """As it is."""
+        self.watch.fault(window)
+
+    def end(self) -> None:
+        """The run goes on."""
+
+
+def run_of(history: History) -> RunId | None:
+    """The run that a history's orders belong to; None when there is none."""
+    for order_id in history.ops["order_id"]:
+        made = parts(UUID(order_id)) if order_id else None
+        if made is not None:
+            return made.run
+    return None

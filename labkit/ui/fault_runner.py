@@ -1,0 +1,211 @@
+"""Faults at a button: injected and healed beside the kernel's main thread, with receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from threading import Lock, Thread
+from time import monotonic, time
+
+from labkit.cluster.base import CanKill, CanPause, Cluster, HasWan, resolve
+from labkit.errors import LabError
+from labkit.faults.base import await_bite, await_service, require_absent
+from labkit.faults.kill import Kill
+from labkit.faults.parse import FAULTS, parse
+from labkit.faults.partition import Partition
+from labkit.faults.pause import Pause
+from labkit.faults.slow import Slow
+from labkit.faults.stop import Stop
+from labkit.history import FaultWindow
+from labkit.topology import Region
+from labkit.ui.polling import first_line
+
+EVERYTHING = "everything"
+"""The target of the button that heals all."""
+KEPT_ENTRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the log: what was done to what, and what came of it.
+
+    Attributes:
+        state: "working", "bit", "healed", "void" (it did not bite) or "refused".
+        detail: what the probe saw, or why it was refused.
+        at_s: seconds since the epoch.
+        took_s: until the state; None while working.
+    """
+
+    number: int
+    action: str
+    target: str
+    at_s: float
+    state: str = "working"
+    detail: str = ""
+    took_s: float | None = None
+
+    def to_page(self) -> dict[str, object]:
+        """Plain data for the page."""
+        return {
+            "number": self.number,
+            "action": self.action,
+            "target": self.target,
+            "at_ms": round(self.at_s * 1000),
+            "state": self.state,
+            "detail": self.detail,
+            "took_s": self.took_s,
+        }
+
+
+class FaultRunner:
+    """Injects and heals, each in a thread of its own; healing one after the other.
+
+    What it injects holds until it is healed, whoever does that: a page that is closed heals
+    nothing, because others may be looking at the fault.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        on_change: Callable[[], None],
+        on_fault: Callable[[FaultWindow], None] = lambda window: None,
+    ) -> None:
+        """A runner that has done nothing yet.
+
+        Args:
+            on_change: called from any thread when the log changed.
+            on_fault: called likewise with the window of a fault: injected, bit, healed.
+        """
+        self._cluster = cluster
+        self._on_change = on_change
+        self._on_fault = on_fault
+        self._open: dict[str, list[FaultWindow]] = {}
+        self._numbers = count(1)
+        self._lock = Lock()
+        self._healing = Lock()
+        self._entries: dict[int, Entry] = {}
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The log, the newest first."""
+        with self._lock:
+            return tuple(reversed(self._entries.values()))
+
+    def inject(self, kind: str, target: str, delay_ms: float | None = None) -> Thread:
+        """Apply a fault as `labkit fault KIND TARGET` does, and look for its effect."""
+        return self._begin(kind, target, lambda: self._inject(kind, target, delay_ms))
+
+    def heal(self, target: str = EVERYTHING) -> Thread:
+        """Undo every fault of a target, or all faults."""
+        return self._begin("heal", target, lambda: self._heal(target))
+
+    def _begin(self, action: str, target: str, work: Callable[[], tuple[str, str]]) -> Thread:
+        entry = Entry(next(self._numbers), action, target, time())
+        self._record(entry)
+
+        def run() -> None:
+            begun_s = monotonic()
+            try:
+                state, detail = work()
+            except LabError as error:
+                state, detail = "refused", first_line(error)
+            except Exception as error:  # a thread has nobody else to tell
+                state, detail = "refused", f"{type(error).__name__}: {first_line(error)}"
+                raise
+            finally:
+                took_s = monotonic() - begun_s
+                self._record(replace(entry, state=state, detail=detail, took_s=took_s))
+
+        thread = Thread(target=run, name=f"labkit-{action}", daemon=True)
+        thread.start()
+        return thread
+
+    def _record(self, entry: Entry) -> None:
+        with self._lock:
+            self._entries[entry.number] = entry
+            while len(self._entries) > KEPT_ENTRIES:
+                del self._entries[min(self._entries)]
+        self._on_change()
+
+    def _inject(self, kind: str, target: str, delay_ms: float | None) -> tuple[str, str]:
+        fault = parse(kind, target, self._cluster, delay_ms=delay_ms if kind == "slow" else None)
+        require_absent(fault, self._cluster)
+        window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
+        self._on_fault(window)
+        try:
+            fault.inject(self._cluster)
+        except BaseException:
+            fault.heal(self._cluster)
+            self._on_fault(window.healed(monotonic()))
+            raise
+        after = await_bite(fault, self._cluster)
+        if after.bit:
+            window = replace(window, bit_s=monotonic(), detail=after.detail)
+            self._on_fault(window)
+        with self._lock:
+            self._open.setdefault(target, []).append(window)
+        return ("bit" if after.bit else "void"), after.detail
+
+    def _heal(self, target: str) -> tuple[str, str]:
+        with self._healing:
+            if target == EVERYTHING:
+                self._cluster.heal()
+            else:
+                heal_target(self._cluster, target)
+        with self._lock:
+            healed = list(self._open) if target == EVERYTHING else [target]
+            windows = [window for one in healed for window in self._open.pop(one, ())]
+        for window in windows:
+            self._on_fault(window.healed(monotonic()))
+        return "healed", "in service again"
+
+
+def heal_target(cluster: Cluster, target: str) -> None:
+    """Undo whatever was done to one target and wait until it is in service.
+
+    Args:
+        target: a node, region or balancer, or a link as `REGION:PEER`.
+
+    Raises:
+        NotReady: it did not come back in time.
+        UnknownTarget: it names nothing here.
+    """
+    first, _, second = target.partition(":")
+    link = bool(second) and first != "lb"
+    here = resolve(cluster, first if link else target)
+    if isinstance(here, Region) and isinstance(cluster, HasWan) and cluster.status().wan:
+        peers = [resolve(cluster, second)] if link else cluster.topology.regions
+        for peer in peers:
+            if str(peer) != here.name:
+                _calm(cluster, here.name, str(peer))
+    if link:
+        return
+    if isinstance(cluster, CanPause):
+        cluster.resume(here)
+    if isinstance(cluster, CanKill):
+        cluster.restart(here)
+    await_service(cluster, here)
+
+
+def _calm(cluster: Cluster, a: str, b: str) -> None:
+    assert isinstance(cluster, HasWan)
+    delay_ms = cluster.topology.one_way_ms(a, b)
+    for source, target in ((a, b), (b, a)):
+        cluster.set_link(source, target, cut=False, delay_ms=delay_ms, jitter_ms=0.0)
+
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "node": (Kill.name, Stop.name, Pause.name),
+    "balancer": (Kill.name, Stop.name, Pause.name),
+    "region": (Kill.name, Stop.name, Pause.name, Partition.name, Slow.name),
+    "link": (Partition.name, Slow.name),
+}
+"""What can be done to each kind of target, in the order of the buttons."""
+
+
+def reasons(cluster: Cluster) -> dict[str, str]:
+    """Why this backend cannot do a fault; those it can do are left out. Asks for its status."""
+    region = cluster.topology.regions[0]
+    found = {name: fault(region).available(cluster) for name, fault in FAULTS.items()}
+    return {name: reason for name, reason in found.items() if reason}

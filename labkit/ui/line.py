@@ -1,0 +1,68 @@
+"""A connection to a balancer that no question can hang on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import psycopg
+
+from labkit.trading.connection import hanging_up_after
+
+T = TypeVar("T")
+
+CONNECT_S = 2
+ANSWER_S = 2.5
+"""Longer than a failover's every stall, shorter than a reader's patience."""
+
+
+class Line:
+    """Keeps one connection open, for one thread; made anew after whatever goes wrong."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._conn: psycopg.Connection[Any] | None = None
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """The open connection, or a new one.
+
+        Raises:
+            psycopg.OperationalError: there is none to be had; nothing was sent.
+        """
+        if self._conn is not None and not self._conn.closed:
+            try:
+                self._conn.pgconn.consume_input()  # sees an end that came while nobody asked
+            except psycopg.OperationalError:
+                self.close()
+        if self._conn is None or self._conn.closed:
+            self._conn = psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=CONNECT_S,
+                application_name="labkit-desk",
+            )
+        return self._conn
+
+    def ask(self, question: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Ask something, with a deadline for connecting and one for the answer.
+
+        Raises:
+            psycopg.Error: no connection, no answer in time, or an error of the server.
+            LabError: what the question raises.
+        """
+        conn = self.connect()
+        try:
+            with hanging_up_after(conn, ANSWER_S):
+                return question(conn)
+        except psycopg.Error:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection; the next question makes a new one."""
+        if self._conn is not None:
+            with suppress(psycopg.Error):
+                self._conn.close()
+        self._conn = None

@@ -1,0 +1,139 @@
+"""The load: a switch, a rate, and what every region feels."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Any, Final
+
+from labkit.cluster.base import Cluster
+from labkit.errors import LabError
+from labkit.history import FaultWindow
+from labkit.measurement.live import LiveTail
+from labkit.ui.live_board import LiveBoard
+from labkit.ui.pane import Pane, script, style
+from labkit.ui.polling import Poller, Seen, first_line
+from labkit.ui.session import now_ms
+from labkit.workload.running import RunningWorkload
+from labkit.workload.trading import TradingWorkload
+
+RATES: Final = (1.0, 300.0)
+"""The least and the most orders a second that the switch takes."""
+EVERY_S: Final = 0.25
+
+
+class LoadSwitch(Pane):
+    """Starts and stops the trading workload; `board` draws it. One at a time.
+
+    Its orders are real ones, of the accounts and instruments that are there for load. It ends with
+    the kernel, whatever way that ends.
+    """
+
+    _esm = script("load")
+    _css = style("load")
+
+    def __init__(self, cluster: Cluster, *, rate_per_s: float = 30.0) -> None:
+        """A switch that is off.
+
+        Args:
+            rate_per_s: what it offers first, all regions together.
+        """
+        self._cluster = cluster
+        self._lock = Lock()
+        self._state, self._problem, self._rate_per_s = "off", "", rate_per_s
+        self._stop = Event()
+        self._thread: Thread | None = None
+        self.board = LiveBoard(shows_itself=False)
+        super().__init__(least=RATES[0], most=RATES[1])
+        self._poller = Poller(lambda: None, self._tell, every_s=1.0, name="load")
+
+    def close(self) -> None:
+        """End the load and show no more. Idempotent."""
+        self.end()
+        self._poller.end()
+        super().close()
+
+    def do_start(self, content: Mapping[str, Any]) -> None:
+        """The switch was turned on."""
+        self.start(float(content["rate_per_s"]))
+
+    def do_stop(self, _content: Mapping[str, Any]) -> None:
+        """The switch was turned off."""
+        self._stop.set()
+
+    def start(self, rate_per_s: float) -> None:
+        """Begin to send, in a thread of its own; does nothing when it is on.
+
+        Raises:
+            ValueError: the rate is not one of `RATES`.
+        """
+        if not RATES[0] <= rate_per_s <= RATES[1]:
+            raise ValueError(f"rate {rate_per_s:g}: from {RATES[0]:g} to {RATES[1]:g} a second")
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stop.clear()
+            self._rate_per_s = rate_per_s
+            self._thread = Thread(target=self._run, name="labkit-load", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Stop sending and wait until the orders in flight have ended. Idempotent."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def fault(self, window: FaultWindow) -> None:
+        """Shade a fault on the board."""
+        self.board.fault(window)
+
+    def _run(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="labkit-desk-"))
+        atexit.register(self.end)  # before the interpreter takes the workers' pipes away
+        try:
+            self._set("starting")
+            with TradingWorkload(rate_per_s=self._rate_per_s).start(
+                self._cluster, folder
+            ) as running:
+                self._set("on")
+                self.board.begin(
+                    self._cluster.topology.region_names, f"{self._rate_per_s:g} orders a second"
+                )
+                self.board.phase("sending")
+                self._pump(running)
+                self._set("stopping")
+        except LabError as error:
+            self._set("off", first_line(error))
+        else:
+            self._set("off")
+        finally:
+            self.board.end()
+            atexit.unregister(self.end)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _pump(self, running: RunningWorkload) -> None:
+        tail = LiveTail(self._cluster.topology.region_names)
+        while not self._stop.wait(EVERY_S):
+            running.check()
+            tail.feed(running.poll())
+            self.board.update(tail.sample(monotonic()))
+
+    def _set(self, state: str, problem: str = "") -> None:
+        self._state, self._problem = state, problem
+        self._show()
+
+    def _tell(self, _seen: Seen[None]) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        self.view = {
+            "seen_ms": now_ms(),
+            "state": self._state,
+            "problem": self._problem,
+            "rate_per_s": self._rate_per_s,
+        }

@@ -1,0 +1,93 @@
+"""Asking again and again beside the kernel's main thread, and how old the last answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Event, Thread
+from time import monotonic, time
+from typing import Generic, TypeVar
+
+import psycopg
+
+from labkit.errors import LabError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[T]):
+    """The last answer, however old, and what the last question met.
+
+    Attributes:
+        value: None until there was an answer.
+        at_s: when it was asked for, seconds since the epoch: not younger than it says.
+        took_s: from the question to the answer.
+        problem: why the last question had no answer; empty when it had one.
+    """
+
+    value: T | None = None
+    at_s: float = 0.0
+    took_s: float = 0.0
+    problem: str = ""
+
+    def to_page(self) -> dict[str, object]:
+        """How old it is, for a page: milliseconds since the epoch, as JavaScript counts."""
+        return {"seen_ms": round(self.at_s * 1000), "problem": self.problem}
+
+
+class Poller(Generic[T]):
+    """Asks in a thread of its own, so that what hangs keeps nobody else waiting.
+
+    `tell` is called in that thread after every question, answered or not: a page that hears
+    nothing knows that the kernel is gone.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], T],
+        tell: Callable[[Seen[T]], None],
+        *,
+        every_s: float,
+        name: str,
+    ) -> None:
+        """Begin to ask.
+
+        Args:
+            ask: may take long, and may raise LabError or psycopg.Error: then the last answer stays.
+            every_s: from the end of one question to the next.
+            name: of the thread.
+        """
+        self.every_s = every_s
+        self._ask, self._tell = ask, tell
+        self._due = Event()
+        self._ended = False
+        self.seen: Seen[T] = Seen()
+        self._thread = Thread(target=self._run, name=f"labkit-{name}", daemon=True)
+        self._thread.start()
+
+    def soon(self) -> None:
+        """Ask now, or as soon as the question under way is answered."""
+        self._due.set()
+
+    def end(self) -> None:
+        """Ask no more. Does not wait for a question under way. Idempotent."""
+        self._ended = True
+        self._due.set()
+
+    def _run(self) -> None:
+        while not self._ended:
+            self._due.clear()
+            at_s, begun_s = time(), monotonic()
+            try:
+                self.seen = Seen(self._ask(), at_s, monotonic() - begun_s)
+            except (LabError, psycopg.Error) as error:
+                self.seen = replace(self.seen, problem=first_line(error))
+            if not self._ended:
+                self._tell(self.seen)
+            self._due.wait(self.every_s)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, short enough for a page."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,166 @@
+"""One person at a desk: what is watched for them, through which region, and what they ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from threading import Lock
+from time import time
+from typing import Final
+
+from labkit.cluster.base import Cluster
+from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.trading.quotes import Instrument, instruments
+from labkit.ui.line import Line
+from labkit.ui.order_desk import OrderDesk
+from labkit.ui.polling import Poller, Seen
+from labkit.ui.price_history import PriceHistory
+from labkit.ui.staleness import Staleness
+
+Prices = Mapping[str, Instrument]
+
+HERE_S: Final = 0.4
+"""Between two looks at the own region's prices: another client's order shows within a second."""
+ELSEWHERE_S: Final = 2.0
+TOPICS: Final = ("prices", "orders", "account", "history")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read the prices of a region: fresh, or from a replica nearby.
+
+    Attributes:
+        stale_s: how old the answer was at least, by what fresh reads had shown before.
+        behind: how many orders it did not show.
+    """
+
+    seen: Seen[Prices]
+    stale_s: float = 0.0
+    behind: int = 0
+
+
+class Session:
+    """What the panes of one desk share. Whoever wants to know of a change calls `watch`.
+
+    Attributes:
+        region: whose balancer orders and reads go through.
+        fresh: whether prices are read from the node that takes the orders, or from one nearby.
+        symbol: the chosen instrument.
+    """
+
+    def __init__(
+        self, cluster: Cluster, *, account_nbr: str = DEMO_ACCOUNT, region: str | None = None
+    ) -> None:
+        """Begin to watch prices, in every region.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        names = cluster.topology.region_names
+        self.cluster = cluster
+        self.account_nbr = account_nbr
+        self.region = cluster.topology.region(region).name if region else names[0]
+        self.fresh = True
+        self.symbol = "AAPL"
+        self._watchers: dict[str, list[Callable[[], None]]] = {topic: [] for topic in TOPICS}
+        self._lock = Lock()
+        self._staleness = Staleness()
+        self.history = PriceHistory()
+        self._readings: dict[tuple[str, bool], Reading] = {}
+        self.orders = OrderDesk(cluster, account_nbr, self.region, lambda: self.changed("orders"))
+        self._pollers = {
+            (name, fresh): self._watch_prices(name, fresh)
+            for name in names
+            for fresh in (True, False)
+        }
+
+    def watch(self, topic: str, on_change: Callable[[], None]) -> None:
+        """Call `on_change`, from any thread, when something of a topic may have changed."""
+        self._watchers[topic].append(on_change)
+
+    def changed(self, topic: str) -> None:
+        """Tell those who watch a topic."""
+        for on_change in self._watchers[topic]:
+            on_change()
+
+    def end(self) -> None:
+        """Watch no more. Idempotent."""
+        for poller in self._pollers.values():
+            poller.end()
+
+    def move_to(self, region: str) -> None:
+        """Trade through another region's balancer.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        self.region = self.cluster.topology.region(region).name
+        self.orders.move_to(self.region)
+        self._look_closely()
+
+    def read_fresh(self, fresh: bool) -> None:
+        """Show prices from the node that takes the orders, or from one nearby."""
+        self.fresh = fresh
+        self._look_closely()
+
+    def choose(self, symbol: str) -> None:
+        """Choose an instrument."""
+        self.symbol = symbol
+        for topic in TOPICS:
+            self.changed(topic)
+
+    def reading(self, region: str | None = None, fresh: bool | None = None) -> Reading:
+        """The last prices, by default of the chosen region in the chosen way."""
+        key = (region or self.region, self.fresh if fresh is None else fresh)
+        with self._lock:
+            return self._readings.get(key, Reading(Seen()))
+
+    def order_ms(self, region: str) -> tuple[int, float | None, float | None]:
+        """How many of this desk's orders a region acknowledged, the last one's ms, the median."""
+        took = [
+            ticket.took_s * 1000
+            for ticket in self.orders.done
+            if ticket.region == region and ticket.state == "acked" and ticket.took_s is not None
+        ]
+        return len(took), took[-1] if took else None, median(took) if took else None
+
+    def _look_closely(self) -> None:
+        for (region, _), poller in self._pollers.items():
+            poller.every_s = HERE_S if region == self.region else ELSEWHERE_S
+            if region == self.region:
+                poller.soon()
+        self.changed("prices")
+
+    def _watch_prices(self, region: str, fresh: bool) -> Poller[Prices]:
+        line = Line(self.cluster.dsn(region, read_only=not fresh))
+
+        def ask() -> Prices:
+            return {one.symbol: one for one in line.ask(instruments)}
+
+        def tell(seen: Seen[Prices]) -> None:
+            moves = {symbol: one.moves for symbol, one in (seen.value or {}).items()}
+            reading = Reading(seen)
+            if not seen.problem and fresh:
+                self._staleness.fresh(seen.at_s + seen.took_s, moves)
+            elif seen.value:
+                stale_s, behind = self._staleness.of(seen.at_s, moves)
+                reading = Reading(seen, stale_s, behind)
+            with self._lock:
+                self._readings[region, fresh] = reading
+            if not seen.problem:
+                for symbol, one in (seen.value or {}).items():
+                    self.history.seen(
+                        symbol, round(seen.at_s * 1000), float(one.current_price), one.moves
+                    )
+            if region == self.region:
+                self.changed("prices")
+
+        every_s = HERE_S if region == self.region else ELSEWHERE_S
+        way = "fresh" if fresh else "replica"
+        return Poller(ask, tell, every_s=every_s, name=f"prices-{region}-{way}")
+
+
+def now_ms() -> int:
+    """The time as pages count it."""
+    return round(time() * 1000)

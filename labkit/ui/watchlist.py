@@ -1,0 +1,50 @@
+"""The instruments and what they cost, live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from labkit.trading.quotes import Instrument
+from labkit.ui.pane import Pane, script, style
+from labkit.ui.session import Session
+
+
+class Watchlist(Pane):
+    """Last prices and their change since the open; choosing a row chooses the instrument."""
+
+    _esm = script("watchlist")
+    _css = style("watchlist")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        super().__init__()
+        self._show()
+        session.watch("prices", self._show)
+
+    def do_choose(self, content: Mapping[str, Any]) -> None:
+        """A row was pressed."""
+        self._session.choose(str(content["symbol"]))
+
+    def _show(self) -> None:
+        session = self._session
+        reading = session.reading()
+        self.view = {
+            **reading.seen.to_page(),
+            "symbol": session.symbol,
+            "fresh": session.fresh,
+            "stale_s": reading.stale_s,
+            "behind": reading.behind,
+            "rows": [_row(one) for one in (reading.seen.value or {}).values()],
+        }
+
+
+def _row(one: Instrument) -> dict[str, object]:
+    opened = one.details.get("open_price")
+    return {
+        "symbol": one.symbol,
+        "name": one.name,
+        "price": str(one.current_price),
+        "moves": one.moves,
+        "change": None if opened is None else round(float(one.current_price) - float(opened), 2),
+    }

@@ -1,0 +1,76 @@
+"""Where this page trades from, how fresh its prices are, and what that costs elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from labkit.figures import theme
+from labkit.ui.pane import Pane, script, style
+from labkit.ui.polling import Poller, Seen
+from labkit.ui.session import Session, now_ms
+
+
+class WhereAmI(Pane):
+    """A switch of regions, and of fresh or nearby prices, with what was measured of each."""
+
+    _esm = script("where")
+    _css = style("where")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        names = session.cluster.topology.region_names
+        super().__init__(
+            regions=[{"name": name, "color": theme.region_color(names, name)} for name in names]
+        )
+        session.watch("orders", self._show)
+        self._poller = Poller(lambda: None, self._tell, every_s=1.0, name="where")
+
+    def close(self) -> None:
+        """Show no more. Idempotent."""
+        self._poller.end()
+        super().close()
+
+    def do_region(self, content: Mapping[str, Any]) -> None:
+        """Another region was chosen."""
+        name = str(content["name"])
+        if name in self._session.cluster.topology.region_names:
+            self._session.move_to(name)
+        self._show()
+
+    def do_fresh(self, content: Mapping[str, Any]) -> None:
+        """Fresh prices, or nearby ones."""
+        self._session.read_fresh(bool(content["fresh"]))
+        self._show()
+
+    def _tell(self, _seen: Seen[None]) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        session = self._session
+        here = session.reading(fresh=False)
+        self.view = {
+            "seen_ms": now_ms(),
+            "region": session.region,
+            "fresh": session.fresh,
+            "stale_s": here.stale_s,
+            "behind": here.behind,
+            "regions": [self._region(name) for name in self._session.cluster.topology.region_names],
+        }
+
+    def _region(self, name: str) -> dict[str, object]:
+        count, last_ms, median_ms = self._session.order_ms(name)
+        reads = {}
+        for way, fresh in (("fresh", True), ("nearby", False)):
+            seen = self._session.reading(name, fresh).seen
+            reads[way] = {
+                "ms": round(seen.took_s * 1000, 1) if seen.value and not seen.problem else None,
+                **seen.to_page(),
+            }
+        return {
+            "name": name,
+            **reads,
+            "orders": count,
+            "last_ms": last_ms,
+            "median_ms": median_ms,
+        }

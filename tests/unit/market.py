@@ -1,0 +1,135 @@
+"""A market in memory: a workload for a FakeCluster, and the database it fills."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import ClassVar, Self
+
+import pandas as pd
+import pytest
+from histories import Trade, final_of
+
+from labkit.errors import NotReady
+from labkit.history import OP_COLUMNS, History, Op, Outcome
+from labkit.testing import FakeCluster
+from labkit.trading.audit import FinalRead
+from labkit.trading.ids import RunId
+from labkit.workload.oplog import OPS_FOLDER, ops_path
+
+
+@dataclass
+class Database:
+    """Orders that were executed, of every run."""
+
+    orders: dict[str, list[str]] = field(default_factory=dict)
+    reads: int = 0
+
+    def final_read(self, _dsn: str, run: RunId) -> FinalRead:
+        self.reads += 1
+        return final_of([Trade(order_id) for order_id in self.orders[str(run)]])
+
+
+@dataclass(frozen=True)
+class Market:
+    """An order every 10 ms in turn from each region; acknowledged while there is a primary."""
+
+    rate_per_s: float = 100.0
+    seed: int = 1
+    load: ClassVar[str] = "an order every 10 ms"
+    database: ClassVar[Database]
+    on_poll: ClassVar[Callable[[], None]]
+
+    def start(self, cluster: FakeCluster, folder: Path) -> RunningMarket:
+        return RunningMarket(self, cluster, folder)
+
+
+class RunningMarket:
+    def __init__(self, market: Market, cluster: FakeCluster, folder: Path) -> None:
+        self.market, self.cluster, self.folder = market, cluster, folder
+        self.run_id = RunId.new()
+        self.executed = Market.database.orders.setdefault(str(self.run_id), [])
+        self.ops: list[Op] = []
+        self.begun_s = self.next_s = monotonic()
+        self.closed = False
+        (folder / OPS_FOLDER).mkdir(parents=True)
+        (folder / "ledger").mkdir()
+
+    def check(self) -> None:
+        pass
+
+    def poll(self) -> pd.DataFrame:
+        Market.on_poll()
+        before = len(self.ops)
+        regions = self.cluster.topology.region_names
+        while self.next_s < monotonic():
+            worker = len(self.ops) % len(regions)
+            order_id = str(self.run_id.order_id(worker, len(self.ops)))
+            acked = self._serves()
+            self.ops.append(
+                Op(
+                    scheduled_s=self.next_s,
+                    sent_s=self.next_s,
+                    finished_s=self.next_s + 0.001,
+                    region=regions[worker],
+                    kind="order",
+                    outcome=Outcome.OK if acked else Outcome.INFO,
+                    order_id=order_id,
+                )
+            )
+            if acked:
+                self.executed.append(order_id)
+                with (self.folder / "ledger" / f"{regions[worker]}.log").open("a") as ledger:
+                    ledger.write(f"{order_id}\n")
+            self.next_s += 1 / self.market.rate_per_s
+        self._write(self.ops[before:])
+        return _frame(self.ops[before:])
+
+    def _write(self, ops: list[Op]) -> None:
+        """As the workers of a real workload do."""
+        for op in ops:
+            with ops_path(self.folder, op.region).open("a") as file:
+                file.write(json.dumps(asdict(op)) + "\n")
+
+    def _serves(self) -> bool:
+        try:
+            self.cluster.leader()
+        except NotReady:
+            return False
+        return True
+
+    def stop(self) -> History:
+        self.close()
+        return self.history()
+
+    def history(self) -> History:
+        return History.from_frame(_frame(self.ops), regions=self.cluster.topology.region_names)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _frame(ops: list[Op]) -> pd.DataFrame:
+    rows = [{name: getattr(op, name) for name in OP_COLUMNS} for op in ops]
+    return pd.DataFrame(rows, columns=list(OP_COLUMNS)).astype(OP_COLUMNS)
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+    """What the market fills and the final read asks; nothing waits for stragglers."""
+    fresh = Database()
+    monkeypatch.setattr(Market, "database", fresh, raising=False)
+    monkeypatch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
+    monkeypatch.setattr("labkit.experiment.final_read", fresh.final_read)
+    monkeypatch.setattr("labkit.experiment.SETTLE_S", 0.0)
+    monkeypatch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
+    return fresh

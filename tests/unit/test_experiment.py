@@ -1,0 +1,174 @@
+"""One experiment on a cluster and a market in memory: its course, and what is left when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from market import Database, Market, RunningMarket, database  # noqa: F401 - one is a fixture
+
+from labkit import draft
+from labkit.errors import BadInput, RunError
+from labkit.experiment import Experiment
+from labkit.faults.kill import Kill
+from labkit.measurement.live import Silent, Watch
+from labkit.run_folders import make_whole
+from labkit.testing import FakeCluster
+from labkit.trials import Trials
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.result import Result
+from labkit.verdict.steady import SteadyState
+
+WHOLE = {
+    "report.html",
+    "result.json",
+    "samples.parquet",
+    "faults.jsonl",
+    "events.jsonl",
+    "ledger",
+}
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    fake = FakeCluster(election_s=0.1)
+    fake.start()
+    return fake
+
+
+@pytest.fixture
+def experiment(cluster, tmp_path, database) -> Experiment:  # noqa: F811
+    return Experiment(
+        cluster,
+        Market(),  # type: ignore[arg-type]
+        steady=SteadyState(p99_ms=1000, success_ratio=0.9),
+        fault=Kill(cluster.leader()),
+        hold_s=0.3,
+        steady_s=0.2,
+        patience_s=2,
+        scenario="node-loss",
+        folder=tmp_path / "run",
+        say=lambda _: None,
+    )
+
+
+class Breaks(Silent):
+    """Raises when a run enters a phase, as a Ctrl-C there would."""
+
+    def __init__(self, at: str, error: BaseException) -> None:
+        self.at, self.error = at, error
+
+    def phase(self, name: str) -> None:
+        if name == self.at:
+            raise self.error
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_run_that_goes_well_leaves_a_whole_folder(experiment, tmp_path):
+    result = experiment.run()
+    assert result.verdict is Verdict.PASS
+    assert names(tmp_path / "run") == WHOLE
+    assert result.summary.finding(draft.COMPLETED) is None
+
+
+@pytest.mark.parametrize(
+    "phase", ["steady state", "holding the fault", "healing", "recovery", "final read"]
+)
+def test_a_run_interrupted_in_any_phase_leaves_a_whole_folder(experiment, tmp_path, phase):
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(watch=Breaks(phase, KeyboardInterrupt()))
+    run = tmp_path / "run"
+    assert names(run) == WHOLE
+    result = Result.load(run)
+    assert result.verdict is Verdict.UNKNOWN
+    finding = result.summary.finding(draft.COMPLETED)
+    assert finding.summary == f"the run was broken off: KeyboardInterrupt in its phase {phase!r}"
+    assert "broken off" in (run / "report.html").read_text()
+    assert len(result.history.ops) > 0 or phase == "steady state"
+    injected = phase != "steady state"
+    assert bool(result.history.faults) is injected
+
+
+def test_an_interrupted_run_leaves_no_fault(experiment, cluster):
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(watch=Breaks("holding the fault", KeyboardInterrupt()))
+    assert cluster.status().healthy
+
+
+def test_a_run_whose_clients_break_down_leaves_what_was_recorded(experiment, tmp_path, monkeypatch):
+    def check(running: RunningMarket) -> None:
+        if len(running.ops) > 30:
+            raise RunError("a worker died")
+
+    monkeypatch.setattr(RunningMarket, "check", check)
+    with pytest.raises(RunError):
+        experiment.run()
+    assert names(tmp_path / "run") == WHOLE
+    assert len(Result.load(tmp_path / "run").history.ops) > 30
+
+
+def test_a_run_whose_clients_do_not_start_says_so(experiment, tmp_path, monkeypatch):
+    def start(self: Market, cluster: FakeCluster, folder: Path) -> RunningMarket:
+        raise RunError("no worker began to send")
+
+    monkeypatch.setattr(Market, "start", start)
+    with pytest.raises(RunError):
+        experiment.run()
+    result = Result.load(tmp_path / "run")
+    assert "RunError in its phase 'starting the clients'" in (
+        result.summary.finding(draft.COMPLETED).summary
+    )
+
+
+def test_a_folder_that_has_another_run_is_refused_and_not_touched(experiment, tmp_path):
+    experiment.run()
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    for again in (experiment, Trials(2, experiment)):
+        with pytest.raises(BadInput, match="has another run"):
+            again.run()
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert after == before
+
+
+# what a process that was killed leaves: no exception was ever handled
+
+
+def kill_in(run: Callable[[Watch], Result], phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a run as `kill -9` would: drafts and the clients' files are left, nothing else."""
+    with monkeypatch.context() as patch:
+        patch.setattr(draft, "complete", lambda *_: None)
+        patch.setattr("labkit.trials._Course.give_up", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            run(Breaks(phase, KeyboardInterrupt()))
+
+
+def test_what_a_killed_run_recorded_becomes_a_whole_folder(experiment, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    kill_in(experiment.run, "holding the fault", monkeypatch)
+    assert draft.is_open(run)
+    make_whole(run, "its kernel died")
+    assert names(run) == WHOLE
+    result = Result.load(run)
+    assert result.verdict is Verdict.UNKNOWN
+    assert "its kernel died" in result.summary.finding(draft.COMPLETED).summary
+    assert [fault.label for fault in result.history.faults] == ["kill us-west-2/1"]
+    assert result.summary.scenario == "node-loss"
+    assert len(result.history.ops) > 10
+
+
+def test_the_trials_before_the_one_in_which_a_run_was_killed_are_in_its_result(
+    experiment, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    trials = Trials(3, experiment, jitter_s=0)
+    kill_in(trials.run, "trial 2 of 3: holding the fault", monkeypatch)
+    make_whole(run, "its kernel died")
+    result = Result.load(run)
+    assert len(result.trials) == 1
+    assert result.summary.finding("trials").summary == "1 of 3 trials were begun"
+    assert (run / "report.html").exists()
+    assert names(run / "trials" / "2") == WHOLE

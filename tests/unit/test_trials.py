@@ -1,0 +1,285 @@
+"""An experiment again and again, on a cluster and a market in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from market import Database, Market, database  # noqa: F401 - one is a fixture
+
+from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
+from labkit.experiment import Experiment
+from labkit.faults.kill import Kill
+from labkit.faults.pause import Pause
+from labkit.figures.page import REPORT_FILE, report_html
+from labkit.history import FaultWindow
+from labkit.measurement.live import Silent
+from labkit.testing import FakeCluster
+from labkit.trials import Trials, parse_trial_heading
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.result import Result
+from labkit.verdict.steady import SteadyState
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    fake = FakeCluster(election_s=0.1)
+    fake.start()
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """Half a second each; the one test that looks at the report draws it."""
+    for module in ("experiment", "trials"):
+        monkeypatch.setattr(
+            f"labkit.{module}.write_report", lambda _, folder: (folder / REPORT_FILE).touch()
+        )
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def experiment(cluster, said, tmp_path, database) -> Experiment:  # noqa: F811
+    return Experiment(
+        cluster,
+        Market(),  # type: ignore[arg-type]
+        steady=SteadyState(p99_ms=1000, success_ratio=0.9),
+        fault=Kill(cluster.leader()),
+        hold_s=0.3,
+        steady_s=0.2,
+        patience_s=2,
+        scenario="node-loss",
+        folder=tmp_path / "run",
+        say=said.append,
+    )
+
+
+class Seen(Silent):
+    """What somebody who looks on saw."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.phases: list[str] = []
+        self.faults: dict[float, FaultWindow] = {}
+        self.ended = 0
+
+    def begin(self, regions: Any, title: str) -> None:
+        self.begun.append(title)
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+
+    def fault(self, window: FaultWindow) -> None:
+        self.faults[window.injected_s] = window
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_every_trial_kills_the_primary_of_its_moment(experiment):
+    result = Trials(3, experiment, jitter_s=0.1).run()
+    victims = [trial.fault for trial in result.summary.trials]
+    assert len(victims) == 3
+    assert victims[0] == "kill us-west-2/1"
+    assert all(a != b for a, b in pairwise(victims))
+
+
+def test_the_moment_of_the_fault_is_jittered_by_the_seed(experiment, tmp_path):
+    def moments(seed: int) -> list[float]:
+        mine = replace(experiment, folder=tmp_path / f"run-{seed}-{len(list(tmp_path.iterdir()))}")
+        result = Trials(2, mine, jitter_s=0.2, seed=seed).run()
+        return [trial.inject_after_s for trial in result.summary.trials]
+
+    first = moments(1)
+    assert first == moments(1)
+    assert first != moments(2)
+    assert all(0 <= moment <= 0.2 for moment in first)
+    assert len(set(first)) == 2
+
+
+def test_victims_can_be_named_and_are_hit_in_turn(experiment):
+    result = Trials(3, experiment, jitter_s=0, victims=["us-east-1/2", "primary"]).run()
+    assert [trial.fault for trial in result.summary.trials] == [
+        "kill us-east-1/2",
+        "kill us-west-2/1",
+        "kill us-east-1/2",
+    ]
+
+
+def test_each_trial_has_its_own_schedule_of_orders(experiment):
+    result = Trials(2, experiment, jitter_s=0).run()
+    assert [trial.summary.workload["seed"] for trial in result.trials] == [1, 2]
+
+
+def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(experiment, tmp_path):
+    result = Trials(2, experiment, jitter_s=0).run()
+    run = tmp_path / "run"
+    names = {path.name for path in run.iterdir()}
+    saved = {"report.html", "result.json", "samples.parquet", "faults.jsonl", "events.jsonl"}
+    assert names == {*saved, "trials"}
+    for number in ("1", "2"):
+        inside = {path.name for path in (run / "trials" / number).iterdir()}
+        assert inside == {*saved, "ledger"} - {"report.html"}
+    loaded = Result.load(run)
+    assert loaded.summary == result.summary
+    assert [trial.summary for trial in loaded.trials] == [t.summary for t in result.trials]
+    assert len(loaded.history.ops) == sum(len(trial.history.ops) for trial in loaded.trials)
+
+
+def test_median_and_worst_are_in_the_result_and_the_report(experiment):
+    result = Trials(3, experiment, jitter_s=0).run()
+    spread = {row.measure: row for row in result.summary.spread}
+    assert {"rto_s", "write_gap_s", "lost_acks", "p99_ms"} <= set(spread)
+    assert spread["write_gap_s"].trials == 3
+    assert 0 < spread["write_gap_s"].median <= spread["write_gap_s"].worst
+    words = str(result.report)
+    assert "median of 3 trials" in words
+    table = words[words.index("Trials, each") : words.index("Latency")]
+    rows = [line.split()[0] for line in table.splitlines() if line.strip()]
+    assert rows[-5:] == ["1", "2", "3", "median", "worst"]
+
+
+def test_a_limit_holds_for_the_worst_trial(experiment):
+    result = Trials(2, experiment, jitter_s=0).run()
+    worst_s = next(row.worst for row in result.summary.spread if row.measure == "write_gap_s")
+    assert result.report.require(write_gap_s=worst_s, lost_acks=0, duplicates=0)
+    with pytest.raises(VerdictFailed, match=r"write_gap_s is .* \(trial \d: "):
+        result.report.require(write_gap_s=worst_s / 2)
+
+
+def test_an_order_that_a_later_trial_loses_is_lost(experiment, monkeypatch):
+    """In trial 1 it was there; after trial 2 it is not."""
+    market = Market.database
+
+    def forget() -> None:
+        if len(market.orders) == 2:
+            next(iter(market.orders.values()))[:1] = []
+
+    monkeypatch.setattr(Market, "on_poll", staticmethod(forget))
+    result = Trials(2, experiment, jitter_s=0).run()
+    assert result.trials[0].summary.finding("lost_acks").verdict is Verdict.PASS
+    lost = result.summary.finding("lost_acks")
+    assert lost.verdict is Verdict.FAIL
+    with pytest.raises(VerdictFailed, match="lost_acks"):
+        result.report.require(lost_acks=0)
+
+
+def test_one_trial_is_the_experiment_itself(experiment):
+    result = Trials(1, experiment).run()
+    assert result.trials == result.summary.trials == ()
+    assert result.worst_trial is result
+
+
+def test_without_a_steady_state_no_further_trial_is_begun(experiment, cluster, monkeypatch):
+    """The second trial never becomes steady."""
+
+    def collapse() -> None:
+        if len(Market.database.orders) == 2:
+            cluster.pause(cluster.topology.regions[0])
+            cluster.pause(cluster.topology.regions[1])
+
+    monkeypatch.setattr(Market, "on_poll", staticmethod(collapse))
+    result = Trials(4, replace(experiment, patience_s=0.5), jitter_s=0).run()
+    assert len(result.trials) == 2
+    assert result.verdict is Verdict.FAIL
+    assert "2 of 4 trials were begun: trial 2 was not steady before" in (
+        result.summary.finding("trials").summary
+    )
+
+
+def test_a_last_trial_without_a_steady_state_is_told_too(experiment, cluster, monkeypatch):
+    def collapse() -> None:
+        if len(Market.database.orders) == 2:
+            cluster.pause(cluster.topology.regions[0])
+            cluster.pause(cluster.topology.regions[1])
+
+    monkeypatch.setattr(Market, "on_poll", staticmethod(collapse))
+    result = Trials(2, replace(experiment, patience_s=0.5), jitter_s=0).run()
+    assert result.summary.finding("trials").verdict is Verdict.UNKNOWN
+
+
+def test_what_a_trial_leaves_broken_is_healed_before_the_next(experiment, cluster, monkeypatch):
+    bystander = cluster.topology.node("eu-west-1/3")
+    done = []
+
+    def break_another() -> None:
+        if not done and cluster.calls[-1].action == "restart":
+            done.append(cluster.kill(bystander))
+
+    monkeypatch.setattr(Market, "on_poll", staticmethod(break_another))
+    result = Trials(2, experiment, jitter_s=0).run()
+    assert len(result.trials) == 2
+    assert "heal" in [call.action for call in cluster.calls]
+
+
+def test_trials_before_one_that_breaks_down_are_kept(experiment, tmp_path, monkeypatch):
+    def interrupt() -> None:
+        if len(Market.database.orders) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Market, "on_poll", staticmethod(interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        Trials(5, experiment, jitter_s=0).run()
+    result = Result.load(tmp_path / "run")
+    assert len(result.trials) == 2
+    assert result.verdict is Verdict.UNKNOWN
+    with pytest.raises(VerdictUnknown, match="2 of 5 trials were begun"):
+        result.report.require(rto_s=10)
+
+
+def test_who_looks_on_sees_one_run_with_a_fault_a_trial(experiment, said):
+    seen = Seen()
+    Trials(2, experiment, jitter_s=0).run(watch=seen)
+    assert seen.begun == ["2 trials: kill us-west-2/1"]
+    assert seen.ended == 1
+    assert len(seen.faults) == 2
+    assert "trial 2 of 2: holding the fault" in seen.phases
+    headings = [found for line in said if (found := parse_trial_heading(line))]
+    assert headings == [(1, 2), (2, 2)]
+
+
+def test_the_report_shows_each_trial_and_opens_offline(experiment):
+    page = report_html(Trials(2, experiment, jitter_s=0).run())
+    assert "Trials, each with its worst region" in page
+    assert "The trials side by side" in page
+    assert page.count("plotly.js v") == 1
+    assert 'src="http' not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [({"n": 0}, "n is 0"), ({"jitter_s": -1}, "jitter_s")],
+)
+def test_trials_that_cannot_be_are_refused(experiment, arguments, names):
+    with pytest.raises(BadInput, match=names):
+        Trials(**{"n": 2, "experiment": experiment, **arguments})
+
+
+def test_victims_without_a_fault_are_refused(experiment):
+    with pytest.raises(BadInput, match="no fault"):
+        Trials(2, replace(experiment, fault=None), victims=["primary"])
+
+
+def test_a_healthy_system_can_be_measured_several_times(experiment):
+    result = Trials(2, replace(experiment, fault=None), jitter_s=0).run()
+    assert [trial.fault for trial in result.summary.trials] == [None, None]
+    assert "no fault was injected" in str(result.report)
+
+
+def test_a_second_experiment_of_a_notebook_gets_a_folder_in_the_first(
+    experiment, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LABKIT_RUN_FOLDER", str(tmp_path / "whole"))
+    for fault in (Kill, Pause):
+        again = replace(
+            experiment, folder=None, fault=fault(experiment.cluster.leader()), scenario=fault.name
+        )
+        again.run()
+    assert Result.load(tmp_path / "whole").summary.scenario == "kill"
+    assert Result.load(tmp_path / "whole" / "more" / "2-pause").summary.scenario == "pause"
