@@ -7,11 +7,13 @@ orders became is read from the database only after that.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
@@ -192,8 +194,29 @@ def topology_of(cluster: Cluster) -> Topology:
 
 
 def versions_of(cluster: Cluster) -> Mapping[str, str]:
-    """Name and version of each server program, as far as the cluster knows."""
-    return cluster.versions() if isinstance(cluster, HasVersions) else {}
+    """Name and version of each server program, and the commit of labkit where it is a checkout."""
+    servers = cluster.versions() if isinstance(cluster, HasVersions) else {}
+    commit = _commit()
+    return {**servers, "commit": commit} if commit else servers
+
+
+@cache
+def _commit() -> str:
+    """Of the checkout that labkit runs from, with a `+` where files differ; empty without one."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:

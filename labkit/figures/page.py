@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from labkit.figures import theme
+from labkit.figures.chart import chart
 from labkit.figures.timeline import timeline
 from labkit.figures.trials import trials_figure
 from labkit.topology import Topology
@@ -27,7 +28,7 @@ def report_html(result: Result) -> str:
         **context(result.summary),
         # these two are markup of our own making; plotly escapes what it puts into its JSON
         figures=[
-            (heading, Markup(_chart(figure, first=i == 0)))  # noqa: S704
+            (heading, Markup(chart(figure, first=i == 0)))  # noqa: S704
             for i, (heading, figure) in enumerate(figures(result))
         ],
         tokens=Markup(theme.css()),  # noqa: S704
@@ -46,14 +47,6 @@ def figures(result: Result) -> list[tuple[str, go.Figure]]:
         (f"The longest outage: trial {number}", timeline(worst)),
         ("All trials, one after another", timeline(result)),
     ]
-
-
-def _chart(figure: go.Figure, *, first: bool) -> str:
-    """A figure as HTML; the first on a page brings plotly.js."""
-    chart: str = figure.to_html(
-        full_html=False, include_plotlyjs=first, config={"displaylogo": False, "responsive": True}
-    )
-    return chart
 
 
 def write_report(result: Result, folder: Path) -> Path:
