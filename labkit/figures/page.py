@@ -68,7 +68,7 @@ def environment(summary: Summary) -> list[tuple[str, str]]:
         ("Workload", _pairs(summary.workload)),
         ("Parameters", _pairs(summary.parameters)),
         ("Versions", _pairs(summary.versions)),
-        ("Machine", f"{summary.machine.cores} cores, {summary.machine.platform}"),
+        ("Machine", summary.machine.words),
     ]
 
 
@@ -82,4 +82,5 @@ def _round_trips(topology: Topology) -> str:
 
 
 def _pairs(things: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in things.items()) or "none"
+    told = (f"{name} {value}" for name, value in things.items() if value is not None)
+    return ", ".join(told) or "none"

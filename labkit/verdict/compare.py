@@ -184,7 +184,7 @@ def _settings(runs: Sequence[Summary]) -> dict[str, Callable[[Summary], str]]:
     for kind in ("workload", "parameters", "versions"):
         for name in dict.fromkeys(name for run in runs for name in getattr(run, kind)):
             settings[f"{kind.removesuffix('s')} {name}"] = _setting(kind, name)
-    settings["machine"] = lambda run: f"{run.machine.cores} cores, {run.machine.platform}"
+    settings["machine"] = lambda run: run.machine.words
     return settings
 
 
