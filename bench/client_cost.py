@@ -22,7 +22,9 @@ from rich.table import Table
 
 from labkit.demo import temporary_lab
 from labkit.topology import Topology
-from labkit.workload.trading import Balancers, RunningWorkload, TradingWorkload
+from labkit.workload.base import Balancers
+from labkit.workload.running import RunningWorkload
+from labkit.workload.trading import TradingWorkload
 
 RATE_PER_S = 200.0
 WARM_UP_S = 3.0

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from labkit.figures.map import cluster_map as cluster_map
     from labkit.figures.timeline import timeline as timeline
     from labkit.figures.trials import trials_figure as trials_figure
+    from labkit.figures.waterfall import waterfall as waterfall
+    from labkit.figures.waterfall import waterfall_table as waterfall_table
     from labkit.lab import connect as connect
     from labkit.measurement.felt import felt_latency as felt_latency
     from labkit.topology import SurvivalGoal as SurvivalGoal
@@ -49,9 +51,13 @@ if TYPE_CHECKING:
     from labkit.verdict.checkers import Verdict as Verdict
     from labkit.verdict.result import Result as Result
     from labkit.verdict.steady import SteadyState as SteadyState
+    from labkit.workload.classes import ClassWorkload as ClassWorkload
+    from labkit.workload.shape import Ramp as Ramp
+    from labkit.workload.shape import Steps as Steps
     from labkit.workload.trading import TradingWorkload as TradingWorkload
 
 _HOME = {
+    "ClassWorkload": "labkit.workload.classes",
     "ClusterMap": "labkit.ui.cluster_map",
     "Experiment": "labkit.experiment",
     "Kill": "labkit.faults.kill",
@@ -59,10 +65,12 @@ _HOME = {
     "Order": "labkit.trading.orders",
     "Partition": "labkit.faults.partition",
     "Pause": "labkit.faults.pause",
+    "Ramp": "labkit.workload.shape",
     "Result": "labkit.verdict.result",
     "Slow": "labkit.faults.slow",
     "Side": "labkit.trading.orders",
     "SteadyState": "labkit.verdict.steady",
+    "Steps": "labkit.workload.shape",
     "Stop": "labkit.faults.stop",
     "SurvivalGoal": "labkit.topology",
     "Topology": "labkit.topology",
@@ -80,6 +88,8 @@ _HOME = {
     "rolling_restart": "labkit.cluster.rolling",
     "timeline": "labkit.figures.timeline",
     "trials_figure": "labkit.figures.trials",
+    "waterfall": "labkit.figures.waterfall",
+    "waterfall_table": "labkit.figures.waterfall",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,9 +1,13 @@
-"""Waiting with a deadline. Monotonic clocks only: a wall clock that steps must not end a wait."""
+"""Waiting with a deadline, and wall-clock times on the monotonic clock.
+
+Waits use monotonic clocks only: a wall clock that steps must not end a wait.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic, sleep
+from dataclasses import dataclass, field
+from time import monotonic, sleep, time
 
 from labkit.errors import NotReady
 
@@ -34,3 +38,30 @@ def wait_until(
             seen = f" ({hint()})" if hint else ""
             raise NotReady(f"{what}: not ready after {timeout_s:g} s{seen}")
         sleep(poll_s)
+
+
+def _offset_s() -> float:
+    return time() - monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where the wall clock stood to the monotonic clock when this was made.
+
+    Attributes:
+        offset_s: wall clock minus monotonic clock.
+    """
+
+    offset_s: float = field(default_factory=_offset_s)
+
+    def monotonic_s(self, wall_s: float) -> float:
+        """A wall-clock time, in seconds since the epoch, on the monotonic clock."""
+        return wall_s - self.offset_s
+
+    def drift_s(self) -> float:
+        """How far the wall clock was set since: what its times may be wrong by.
+
+        Less than a millisecond is 0: two clocks cannot be read at once.
+        """
+        drift_s = abs(_offset_s() - self.offset_s)
+        return drift_s if drift_s >= 0.001 else 0.0

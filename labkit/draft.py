@@ -25,7 +25,7 @@ from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result, Summary
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OPS_FOLDER
-from labkit.workload.trading import recorded
+from labkit.workload.running import recorded
 
 COMPLETED = "completed"
 """What the finding of a run that was broken off is called."""

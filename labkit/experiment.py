@@ -10,7 +10,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -22,7 +22,15 @@ import pandas as pd
 from pydantic import JsonValue
 
 from labkit import draft
-from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVersions, OnStage
+from labkit.cluster.base import (
+    Cluster,
+    Gather,
+    HasFailoverEvidence,
+    HasStateFolder,
+    HasSurvivalGoal,
+    HasVersions,
+    OnStage,
+)
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
@@ -37,7 +45,8 @@ from labkit.verdict.result import RESULT_FILE, Result
 from labkit.verdict.steady import SteadyState
 from labkit.watchdog import Watchdog
 from labkit.workload.ledger import read_ledger
-from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.running import RunningWorkload
+from labkit.workload.trading import TradingWorkload
 
 T = TypeVar("T")
 
@@ -124,7 +133,7 @@ class Experiment:
         draft.begin(folder, **about)
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
-            self.say(f"{self.workload.rate_per_s:g} orders a second, run folder {folder}")
+            self.say(f"{self.workload.load}, run folder {folder}")
             course, final = self._go(folder, watch)
         finally:
             watch.end()
@@ -149,9 +158,10 @@ class Experiment:
         try:
             with (
                 Watchdog(self._guarded, folder / WATCHDOG_LOG) as watchdog,
+                _evidence(self.cluster) as gather,
                 self.workload.start(self.cluster, folder) as running,
             ):
-                course = _Course(self, running, watch, watchdog, folder)
+                course = _Course(self, running, watch, watchdog, folder, gather)
                 course.go()
                 running.stop()
             course.enter("final read")
@@ -232,6 +242,13 @@ def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
         return None
 
 
+def _evidence(cluster: Cluster) -> AbstractContextManager[Gather]:
+    """What the cluster notices of outages; nothing where it cannot tell."""
+    if isinstance(cluster, HasFailoverEvidence):
+        return cluster.failover_evidence()
+    return nullcontext(tuple)
+
+
 class _Course:
     """The phases of one run. Blocking actions run beside the pump that keeps `watch` informed."""
 
@@ -242,9 +259,10 @@ class _Course:
         watch: Watch,
         watchdog: Watchdog,
         folder: Path,
+        gather: Gather,
     ) -> None:
         self.experiment, self.running, self.watch = experiment, running, watch
-        self.watchdog, self.folder = watchdog, folder
+        self.watchdog, self.folder, self.gather = watchdog, folder, gather
         self.phase = ""
         self.regions = experiment.cluster.topology.region_names
         self.tail = LiveTail(self.regions)
@@ -273,7 +291,7 @@ class _Course:
 
     def history(self) -> History:
         """Everything that was recorded."""
-        return self.running.history().with_faults(self.faults)
+        return self.running.history().with_faults(self.faults).with_events(self.gather())
 
     def judge_again(self, when: str, history: History) -> Finding | None:
         """The steady state of the same seconds, now that every order of them has ended.

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from labkit.errors import BadInput
+from labkit.events import Event, load_events, save_events
 
 SAMPLES_FILE = "samples.parquet"
 FAULTS_FILE = "faults.jsonl"
@@ -148,12 +149,14 @@ class History:
         ops: one row an operation, columns as `OP_COLUMNS`, ordered by `scheduled_s`.
         faults: in the order of their injection.
         anchor_s: wall clock minus monotonic clock, seconds since the epoch.
+        events: what clients and cluster noticed of outages, in order of time.
     """
 
     ops: pd.DataFrame
     faults: tuple[FaultWindow, ...] = ()
     anchor_s: float = 0.0
     regions: tuple[str, ...] = field(default=())
+    events: tuple[Event, ...] = ()
 
     @classmethod
     def of(
@@ -194,8 +197,13 @@ class History:
         """The same operations under other faults."""
         return replace(self, faults=tuple(faults))
 
+    def with_events(self, events: Iterable[Event]) -> History:
+        """The same operations with further events."""
+        every = sorted((*self.events, *events), key=lambda event: event.at_s)
+        return replace(self, events=tuple(every))
+
     def save(self, folder: Path) -> None:
-        """Write `samples.parquet` and `faults.jsonl` into a run folder."""
+        """Write `samples.parquet`, `faults.jsonl` and `events.jsonl` into a run folder."""
         frame = self.ops.copy(deep=False)
         frame.attrs = {
             "format": FORMAT,
@@ -204,6 +212,7 @@ class History:
         }
         frame.to_parquet(folder / SAMPLES_FILE, index=False)
         save_faults(self.faults, folder)
+        save_events(self.events, folder)
 
     @classmethod
     def load(cls, folder: Path) -> History:
@@ -226,7 +235,7 @@ class History:
             load_faults(folder),
             anchor_s=float(frame.attrs["anchor_s"]),
             regions=frame.attrs["regions"],
-        )
+        ).with_events(load_events(folder))
 
 
 def save_faults(faults: Iterable[FaultWindow], folder: Path) -> None:

@@ -7,6 +7,7 @@ A run folder holds, under the same names always:
     result.json       what was measured and judged (docs/result.schema.json)
     samples.parquet   every operation of every client
     faults.jsonl      what was done to the cluster, and what the probes saw
+    events.jsonl      what clients and cluster noticed of outages
     kernel.log        what the notebook's kernel said beside its cells
     ledger/           ids of acknowledged orders, written before they were counted
     trials/           with trials: a folder for each

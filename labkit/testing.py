@@ -19,7 +19,8 @@ There is no database behind its URLs: connections to them are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import permutations
 from time import monotonic
@@ -27,6 +28,7 @@ from typing import Unpack
 
 from labkit.cluster.base import (
     ClusterStatus,
+    Gather,
     LinkChange,
     LinkStatus,
     NodeStatus,
@@ -37,6 +39,7 @@ from labkit.cluster.base import (
     quiet,
 )
 from labkit.errors import FaultUnavailable, LabBusy, NotReady, NotRunning, UnknownTarget
+from labkit.events import Event, Sign
 from labkit.topology import DEFAULT, Balancer, Node, Region, SurvivalGoal, Target, Topology
 
 
@@ -87,6 +90,7 @@ class FakeCluster:
         self._links = self._calm_links()
         self._primary: Node | None = None
         self._lost_at_s: float | None = None
+        self._events: list[Event] = []
 
     # life
 
@@ -165,6 +169,12 @@ class FakeCluster:
     def versions(self) -> dict[str, str]:
         """It runs nothing."""
         return {}
+
+    @contextmanager
+    def failover_evidence(self) -> Iterator[Gather]:
+        """What its parts noticed, each at once: synthetic, but in the order of a real failover."""
+        begun = len(self._events)
+        yield lambda: tuple(self._events[begun:])
 
     # faults
 
@@ -396,6 +406,7 @@ class FakeCluster:
         now_s = self._clock()
         if self._lost_at_s is None:
             self._lost_at_s = now_s
+            self._notice(Sign.SERVER_DOWN, self._primary)
         if now_s - self._lost_at_s >= self._election_s:
             self._elect()
 
@@ -409,7 +420,25 @@ class FakeCluster:
                 continue
             if node.region == home or not same_region_only:
                 self._primary, self._lost_at_s = node, None
+                self._notice_election(old, node)
                 return
+
+    def _notice(self, sign: Sign, node: Node) -> None:
+        """Every balancer that runs sees a server of the primary's come or go."""
+        self._events += [
+            Event(self._clock(), sign, "fake balancer", region=region, node=node.name)
+            for region in self.topology.region_names
+            if self._states[f"lb:{region}"] is State.RUNNING
+        ]
+
+    def _notice_election(self, old: Node | None, new: Node) -> None:
+        signs = [(Sign.LEADER_GONE, old), (Sign.LEADER, new), (Sign.PROMOTED, new)]
+        self._events += [
+            Event(self._clock(), sign, "fake election", node=node.name)
+            for sign, node in signs
+            if node is not None
+        ]
+        self._notice(Sign.SERVER_UP, new)
 
     def _role(self, node: Node) -> Role:
         if node == self._primary:

@@ -1,9 +1,9 @@
 """The command line: `labkit up`, `labkit fault kill primary`, `labkit run 03_node_loss`.
 
-app                        every command in its place
-lab, faults, runs, doctor  the commands, by what they are about
-outcome                    exit codes, and errors as one line
-show                       tables, progress and JSON
+app      every command in its place
+outcome  exit codes, and errors as one line
+show     tables, progress and JSON
+The others have the commands, each file those about one thing.
 
 What takes long to import (pandas, plotly, papermill) is imported by the commands that need it.
 """

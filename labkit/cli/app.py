@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli import compare, compose, desk, doctor, faults, lab, nodes, runs
+from labkit.cli import compare, compose, desk, doctor, faults, lab, load, nodes, runs
 from labkit.cli.outcome import Commands
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         compare.compare,
         runs.notebook,
     ),
+    "Load": (load.load,),
     "Faults": (lab.heal,),
 }
 for panel, commands in PANELS.items():

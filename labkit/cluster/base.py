@@ -9,12 +9,14 @@ Ask for a capability with isinstance:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 from labkit.errors import UnknownTarget
+from labkit.events import Event
 from labkit.topology import Balancer, Node, SurvivalGoal, Target, Topology
 
 
@@ -353,6 +355,22 @@ class HasVersions(Protocol):
 
     def versions(self) -> dict[str, str]:
         """Name and version of each server program."""
+
+
+Gather = Callable[[], tuple[Event, ...]]
+"""What was noticed so far, in order of time."""
+
+
+@runtime_checkable
+class HasFailoverEvidence(Protocol):
+    """Its parts notice outages, and what they noticed can be read."""
+
+    def failover_evidence(self) -> AbstractContextManager[Gather]:
+        """Notice what happens while the context is open; `Gather` gives it, also at its end.
+
+        Costs the cluster next to nothing. What no part noticed is not in it, whether a part is
+        dead, cut off or does not answer: evidence that is missing is no error.
+        """
 
 
 def resolve(cluster: Cluster, target: str) -> Target:

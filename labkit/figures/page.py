@@ -12,6 +12,7 @@ from labkit.figures import theme
 from labkit.figures.chart import chart
 from labkit.figures.timeline import timeline
 from labkit.figures.trials import trials_figure
+from labkit.figures.waterfall import waterfall
 from labkit.topology import Topology
 from labkit.verdict.report import TEMPLATES, context
 from labkit.verdict.result import Result, Summary
@@ -38,13 +39,15 @@ def report_html(result: Result) -> str:
 
 def figures(result: Result) -> list[tuple[str, go.Figure]]:
     """The pictures of a result, each under its heading."""
+    outage = [("What the outage was made of", waterfall(result))] if result.waterfall else []
     if not result.trials:
-        return [("Over time", timeline(result))]
+        return [("Over time", timeline(result)), *outage]
     worst = result.worst_trial
     number = result.trials.index(worst) + 1
     return [
         ("The trials side by side", trials_figure(result)),
         (f"The longest outage: trial {number}", timeline(worst)),
+        *outage,
         ("All trials, one after another", timeline(result)),
     ]
 

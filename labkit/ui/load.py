@@ -19,7 +19,8 @@ from labkit.ui.live_board import LiveBoard
 from labkit.ui.pane import Pane, script, style
 from labkit.ui.polling import Poller, Seen, first_line
 from labkit.ui.session import now_ms
-from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.running import RunningWorkload
+from labkit.workload.trading import TradingWorkload
 
 RATES: Final = (1.0, 300.0)
 """The least and the most orders a second that the switch takes."""

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from labkit.history import FaultWindow, History
 from labkit.measurement.histograms import latency_table
 from labkit.measurement.recovery import Healthy, recovery, rpo_s
+from labkit.measurement.waterfall import waterfalls
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import CHECKERS, Checker, Finding, Verdict
@@ -75,6 +76,7 @@ def judge(
         recovery=recovery(history, healthy),
         rpo_s=None if final is None else rpo_s(history, evidence.lost),
         latency=latency_table(history),
+        waterfalls=waterfalls(history),
         versions={
             "labkit": version("labkit"),
             "python": platform.python_version(),

@@ -91,6 +91,7 @@ def terminal_report(summary: Summary) -> RenderableType:
         Padding(_headlines(summary), (1, 0, 0, 0)),
         *([_trials(summary)] if summary.trials else []),
         *([_recovery(summary)] if summary.recovery and not summary.trials else []),
+        *(_waterfall(cells) for cells in words.waterfalls(summary)),
         _latency(summary),
         _findings(summary),
     )
@@ -107,6 +108,7 @@ def context(summary: Summary) -> dict[str, object]:
         "trials": words.trial_cells(summary),
         # with trials each has its own row above; a row a region of each would be a wall
         "recovery": [words.recovery_cells(row) for row in summary.recovery if not summary.trials],
+        "waterfalls": words.waterfalls(summary),
         "latency": words.latency_cells(summary.latency),
         "HEADWORD": words.HEADWORD,
         "check_name": words.check_name,
@@ -142,6 +144,16 @@ def _recovery(summary: Summary) -> Table:
         table.add_column(heading, justify="right")
     for row in summary.recovery:
         table.add_row(*(Text(cell) for cell in words.recovery_cells(row)))
+    return table
+
+
+def _waterfall(cells: words.WaterfallTable) -> Table:
+    table = _table(f"What the outage was made of: {cells.fault}, seconds since the injection")
+    table.add_column("stage")
+    for region in cells.regions:
+        table.add_column(region, justify="right")
+    for stage, row in cells.rows:
+        table.add_row(stage, *(Text(cell) for cell in row))
     return table
 
 

@@ -35,6 +35,7 @@ from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Healthy, Recovery
+from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
 
@@ -99,6 +100,7 @@ class Measurements(BaseModel):
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
         latency: a row a region and phase, then those of all regions.
+        waterfalls: what each fault's outage was made of, in the order of injection.
         findings: of the steady state, the faults, the checkers and the requirements.
     """
 
@@ -110,6 +112,7 @@ class Measurements(BaseModel):
     recovery: tuple[Recovery, ...]
     rpo_s: float | None
     latency: tuple[Latency, ...]
+    waterfalls: tuple[Waterfall, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -227,6 +230,14 @@ class Result:
     def findings(self) -> tuple[Finding, ...]:
         """What the steady state, the faults, the checkers and the requirements say."""
         return self.summary.findings
+
+    @property
+    def waterfall(self) -> Waterfall | None:
+        """What the outage of the first fault was made of; None without a fault.
+
+        With trials: that of the trial in which service was gone longest.
+        """
+        return next(iter(self.worst_trial.summary.waterfalls), None)
 
     @property
     def report(self) -> Report:

@@ -50,7 +50,7 @@ def trial_of(result: Result, *, number: int, inject_after_s: float, folder: str)
     )
 
 
-_SHARED = ("started_at", "finished_at", "findings", "recovery", "rpo_s", "latency")
+_SHARED = ("started_at", "finished_at", "findings", "recovery", "rpo_s", "latency", "waterfalls")
 
 
 def together(runs: Sequence[TrialRun], *, planned: int, ended: str = "") -> Result:
@@ -86,6 +86,7 @@ def together(runs: Sequence[TrialRun], *, planned: int, ended: str = "") -> Resu
         update={
             "findings": (_completed(len(runs), planned, ended), *steady, *whole.findings),
             "recovery": tuple(row for trial in trials for row in trial.recovery),
+            "waterfalls": tuple(one for trial in trials for one in trial.waterfalls),
             "rpo_s": max(known_s) if len(known_s) == len(rpos_s) else None,
             "trials": trials,
             "spread": spread(trials),
@@ -146,7 +147,7 @@ def _history(runs: Sequence[TrialRun]) -> History:
         [fault for history in histories for fault in history.faults],
         anchor_s=histories[0].anchor_s,
         regions=histories[0].regions,
-    )
+    ).with_events(event for history in histories for event in history.events)
 
 
 def _final(reads: Sequence[FinalRead]) -> FinalRead:

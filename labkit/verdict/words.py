@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Recovery
+from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import number_of, worst_recovery, worst_write_gap
 from labkit.verdict.result import Spread, Summary
 
 HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
 UNKNOWN = "unknown"
+COARSE_S = 0.05
+"""A moment that is known less closely is shown with both its ends."""
 
 
 def plain_words(summary: Summary) -> str:
@@ -136,6 +139,62 @@ def latency_cells(latency: tuple[Latency, ...]) -> LatencyTable:
             (milliseconds(row.p50_ms), milliseconds(row.p99_ms), f"{failed:,}")
         )
     return LatencyTable(phases, tuple((name, tuple(row)) for name, row in cells.items()))
+
+
+STAGES = {
+    Stage.INJECTED: "fault injected",
+    Stage.BIT: "fault took effect",
+    Stage.DETECTED: "balancer lets go",
+    Stage.ELECTED: "new leader",
+    Stage.REROUTED: "balancer leads there",
+    Stage.CONNECTED: "first connection",
+    Stage.ACKED: "first ack",
+}
+"""The stages of an outage as people read them."""
+NOT_SEEN = "not seen"
+
+
+@dataclass(frozen=True, slots=True)
+class WaterfallTable:
+    """The stages of an outage, a column a region.
+
+    Attributes:
+        rows: the stage and the cells, one a region: seconds since the injection, or "not seen".
+    """
+
+    fault: str
+    regions: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def waterfalls(summary: Summary) -> list[WaterfallTable]:
+    """A table a fault; with trials none: they have a figure of the longest outage."""
+    return [waterfall_cells(one) for one in summary.waterfalls if not summary.trials]
+
+
+def waterfall_cells(waterfall: Waterfall) -> WaterfallTable:
+    """Turn a column of stages a region into rows a stage."""
+    regions = waterfall.regions
+    return WaterfallTable(
+        waterfall.fault,
+        tuple(region.region for region in regions),
+        tuple(
+            (words, tuple(sighting_words(region, region.seen(stage)) for region in regions))
+            for stage, words in STAGES.items()
+        ),
+    )
+
+
+def sighting_words(region: RegionWaterfall, sighting: Sighting) -> str:
+    """`5.31 s`, `by 0.42 s`, `3.1 to 5.6 s`; where orders never ceased nothing is the first."""
+    if sighting.at_s is None:
+        first = sighting.stage in (Stage.CONNECTED, Stage.ACKED)
+        return "never ceased" if first and not region.ceased else NOT_SEEN
+    if sighting.not_before_s == 0 and sighting.within_s > 0:
+        return f"by {seconds(sighting.at_s)}"
+    if sighting.within_s >= COARSE_S:
+        return f"{sighting.not_before_s:.1f} to {sighting.at_s:.1f} s"
+    return seconds(sighting.at_s)
 
 
 def seconds(value: float) -> str:

@@ -48,6 +48,49 @@ class Patience:
     attempt_timeout_s: float
 
 
+@dataclass(slots=True)
+class Fate:
+    """What became of one operation so far: its attempts under one id, and what they prove.
+
+    Attributes:
+        outcome: as it stands now.
+        sent_s: when the first attempt was begun; None when none was.
+        sqlstate: of the last error, empty when there was none or the link died.
+    """
+
+    outcome: OutcomeName = "fail"
+    attempts: int = 0
+    sent_s: float | None = None
+    sqlstate: str = ""
+
+    def attempt(self) -> None:
+        """One more is begun."""
+        self.attempts += 1
+        if self.sent_s is None:
+            self.sent_s = monotonic()
+
+    def succeeded(self) -> None:
+        """The attempt was acknowledged."""
+        self.outcome, self.sqlstate = "ok", ""
+
+    def failed(self, error: psycopg.Error | LabError) -> Reply:
+        """The attempt ended with an error; say what it proves."""
+        reply, self.sqlstate = reply_of(error), sqlstate_of(error)
+        if reply is Reply.UNKNOWN:
+            self.outcome = "info"
+        return reply
+
+    def leaves_the_connection(self, reply: Reply) -> bool:
+        """Whether the next attempt needs another connection, perhaps to another node."""
+        return reply is Reply.UNKNOWN or self.sqlstate == READ_ONLY
+
+    @property
+    def backoff_s(self) -> float:
+        """How long to wait before the next attempt: longer each time, and never the same."""
+        longest_s = min(FIRST_BACKOFF_S * 2.0 ** (self.attempts - 1), LONGEST_BACKOFF_S)
+        return longest_s * uniform(0.5, 1.0)
+
+
 class TradingClient:
     """Places the orders of one region."""
 
@@ -72,50 +115,44 @@ class TradingClient:
             session: the customer's number.
         """
         deadline_s = scheduled_s + self._patience.deadline_s
-        outcome: OutcomeName = "fail"
-        sent_s: float | None = None
-        attempts = 0
-        sqlstate = ""
+        fate = Fate()
         receipt: Receipt | None = None
         while conn := await self._pool.lease(deadline_s - monotonic()):
-            attempts += 1
-            sent_s = sent_s or monotonic()
+            fate.attempt()
             try:
                 receipt = await self._attempt(conn, order)
             except (psycopg.Error, LabError) as error:
-                reply, sqlstate = reply_of(error), sqlstate_of(error)
-                if conn.closed or reply is Reply.UNKNOWN or sqlstate == READ_ONLY:
+                reply = fate.failed(error)
+                if conn.closed or fate.leaves_the_connection(reply):
                     self._pool.discard(conn)
                 else:
                     self._pool.give_back(conn)
-                if reply is Reply.UNKNOWN:
-                    outcome = "info"
                 if reply is Reply.REFUSED:
                     break
-                await asyncio.sleep(min(_backoff_s(attempts), deadline_s - monotonic()))
+                await asyncio.sleep(min(fate.backoff_s, deadline_s - monotonic()))
             else:
                 self._pool.give_back(conn)
-                outcome, sqlstate = "ok", ""
+                fate.succeeded()
                 break
         finished_s = monotonic()
-        if outcome == "ok":
+        if fate.outcome == "ok":
             self._ledger.acknowledged(order.order_id)
         self._record(
             FinishedOp(
                 scheduled_s=scheduled_s,
-                sent_s=sent_s,
+                sent_s=fate.sent_s,
                 finished_s=finished_s,
                 region=self._region,
                 kind="order",
-                outcome=outcome,
+                outcome=fate.outcome,
                 order_id=str(order.order_id),
                 symbol=order.symbol,
                 side=order.side.value,
                 session=session,
                 move_nbr=receipt.move_nbr if receipt else None,
                 price_cents=receipt.price_cents if receipt else None,
-                attempts=attempts,
-                sqlstate=sqlstate,
+                attempts=fate.attempts,
+                sqlstate=fate.sqlstate,
             )
         )
 
@@ -129,7 +166,3 @@ class TradingClient:
             return await place_order_async(conn, order)
         finally:
             timer.cancel()
-
-
-def _backoff_s(attempts: int) -> float:
-    return min(FIRST_BACKOFF_S * 2.0 ** (attempts - 1), LONGEST_BACKOFF_S) * uniform(0.5, 1.0)

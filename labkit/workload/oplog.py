@@ -29,7 +29,7 @@ class FinishedOp:
     sent_s: float | None
     finished_s: float
     region: str
-    kind: KindName
+    kind: str
     outcome: OutcomeName
     order_id: str
     symbol: str

@@ -8,6 +8,7 @@ replaced without costing an order an attempt.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import uniform
 
 import psycopg
@@ -26,8 +27,17 @@ class Pool:
     Every lease ends with `give_back` or `discard`.
     """
 
-    def __init__(self, dsn: str, size: int, *, application_name: str) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        size: int,
+        *,
+        application_name: str,
+        on_open: Callable[[], None] = lambda: None,
+    ) -> None:
+        """A pool without connections yet; `on_open` is called when one more has been opened."""
         self._dsn = dsn
+        self._on_open = on_open
         self._application_name = application_name
         self._size = size
         self._ready: asyncio.Queue[Connection] = asyncio.Queue()
@@ -94,6 +104,7 @@ class Pool:
             self._missing.release()
         else:
             self._failing = False
+            self._on_open()
             self.give_back(conn)
 
     def _on_idle_input(self, conn: Connection) -> None:

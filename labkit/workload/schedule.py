@@ -1,20 +1,24 @@
 """What is sent when, decided before anything is sent.
 
-The load is open loop: replies do not delay it, so an outage cannot hide the orders that would have
-met it (coordinated omission). Arrivals are a Poisson process: gaps are exponential, as from many
-customers who do not know of each other, and do not fall into step with timers of the servers or
-with the windows of a chart. The sum of the regions is a Poisson process again.
+By default the load is open loop: replies do not delay it, so an outage cannot hide the orders that
+would have met it (coordinated omission). Arrivals are a Poisson process: gaps are exponential, as
+from many customers who do not know of each other, and do not fall into step with timers of the
+servers or with the windows of a chart. The sum of the regions is a Poisson process again.
+
+In a closed loop a customer orders when the last order is through: that finds out how much a cluster
+can do, and hides how long it could do nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle
+from itertools import accumulate, count, cycle, repeat
 from random import Random
 
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side
+from labkit.workload.shape import Shape
 
 LARGEST_ORDER = 10
 """Shares of an order are drawn from 1 to this."""
@@ -27,7 +31,7 @@ class Planned:
     """An order and its moment.
 
     Attributes:
-        at_s: seconds after the schedule's start.
+        at_s: seconds after the schedule's start; 0 in a closed loop.
         session: the customer. One account ordered from in two regions is two customers.
     """
 
@@ -36,36 +40,38 @@ class Planned:
     session: int
 
 
-def arrivals(rate_per_s: float, seed: str) -> Iterator[float]:
-    """Endless arrival times in seconds after the start, ascending; the same for the same seed."""
-    random = Random(seed)
-    at_s = 0.0
-    while True:
-        at_s += random.expovariate(rate_per_s)
-        yield at_s
+def due_times(rate_per_s: Shape | None, seed: int, worker: int) -> Iterator[float]:
+    """When each thing is due, in seconds after the start; all at once in a closed loop (None)."""
+    return repeat(0.0) if rate_per_s is None else rate_per_s.arrivals(f"arrivals {seed} {worker}")
 
 
 def plan(
     run: RunId,
     worker: int,
     *,
-    rate_per_s: float,
+    rate_per_s: Shape | None,
     seed: int,
     accounts: Sequence[str],
     symbols: Sequence[str],
+    skew: float = 0.0,
 ) -> Iterator[Planned]:
     """Endless orders of one worker; all but their ids is the same for the same seed and worker.
 
     Accounts and symbols are gone through in a shuffled order, each as often as the others, so
     that a row is not ordered from again while its last order still holds its lock. Sides and
     quantities are drawn.
+
+    Args:
+        rate_per_s: None in a closed loop; each order is due at once then.
+        skew: the exponent of Zipf's law. Above 0, symbols are drawn, and the n-th is `n ** skew`
+            times as rare as the first.
     """
     random = Random(f"orders {seed} {worker}")
     next_customer = cycle(random.sample(range(len(accounts)), len(accounts)))
-    next_symbol = cycle(random.sample(symbols, len(symbols)))
+    evenly = cycle(random.sample(symbols, len(symbols)))
+    next_symbol = _drawn(symbols, skew, f"symbols {seed} {worker}") if skew else evenly
     sides = tuple(Side)
-    times_s = arrivals(rate_per_s, f"arrivals {seed} {worker}")
-    for sequence, at_s in zip(count(), times_s, strict=False):
+    for sequence, at_s in zip(count(), due_times(rate_per_s, seed, worker), strict=False):
         customer = next(next_customer)
         yield Planned(
             at_s,
@@ -78,3 +84,10 @@ def plan(
             ),
             session=worker << CUSTOMER_BITS | customer,
         )
+
+
+def _drawn(symbols: Sequence[str], skew: float, seed: str) -> Iterator[str]:
+    random = Random(seed)
+    cumulative = list(accumulate(rank**-skew for rank in range(1, len(symbols) + 1)))
+    while True:
+        yield from random.choices(symbols, cum_weights=cumulative, k=100)

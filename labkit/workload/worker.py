@@ -18,16 +18,21 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from time import monotonic
 from typing import Any, Self
 
 from labkit.trading.ids import RunId
+from labkit.workload.adapter import ClassClient, load_class
 from labkit.workload.client import Patience, TradingClient
+from labkit.workload.connections import ConnectionLog
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
-from labkit.workload.schedule import plan
+from labkit.workload.schedule import due_times, plan
+from labkit.workload.sending import Job, send
+from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
 STOP = b"stop\n"
@@ -43,7 +48,13 @@ class WorkerConfig:
         run: the run id as text.
         dsn: of the region's balancer, without a password.
         folder: the run folder.
-        rate_per_s: of this worker alone.
+        rate_per_s: of this worker alone; None in a closed loop.
+        concurrency: customers of this worker in a closed loop; None in an open one.
+        iterations: after so many orders, or loops of the class, the worker ends by itself; None:
+            it does not.
+        regions: how many the topology has.
+        accounts: what the orders are about, with `symbols` and `skew`.
+        class_file: run the class of this file instead of placing orders.
     """
 
     region: str
@@ -51,13 +62,28 @@ class WorkerConfig:
     run: str
     dsn: str
     folder: str
-    rate_per_s: float
+    rate_per_s: Shape | None
+    concurrency: Shape | None
+    iterations: int | None
     seed: int
     deadline_s: float
     attempt_timeout_s: float
     connections: int
-    accounts: tuple[str, ...]
-    symbols: tuple[str, ...]
+    regions: int
+    accounts: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    skew: float = 0.0
+    class_file: str | None = None
+
+    @property
+    def patience(self) -> Patience:
+        """How long its client waits."""
+        return Patience(self.deadline_s, self.attempt_timeout_s)
+
+    @property
+    def application_name(self) -> str:
+        """What the servers see of it."""
+        return f"labkit-workload-{self.region}"
 
     def to_line(self) -> bytes:
         """The first line of the worker's stdin."""
@@ -67,46 +93,70 @@ class WorkerConfig:
     def from_line(cls, line: bytes) -> Self:
         """Read back what `to_line` wrote."""
         data = json.loads(line)
-        return cls(
-            **{**data, "accounts": tuple(data["accounts"]), "symbols": tuple(data["symbols"])}
-        )
+        for name in ("accounts", "symbols"):
+            data[name] = tuple(data[name])
+        for name in ("rate_per_s", "concurrency"):
+            data[name] = data[name] and Shape.from_dict(data[name])
+        return cls(**data)
 
 
 async def work(config: WorkerConfig) -> None:
-    """Send by schedule until told to stop, then see the orders in flight to their end."""
+    """Send until told to stop or done, then see what is under way to its end."""
     stop = asyncio.Event()
     _watch_lifeline(stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    pool = Pool(config.dsn, config.connections, application_name=f"labkit-workload-{config.region}")
+    if config.class_file is None:
+        with ConnectionLog(Path(config.folder), config.region) as connections:
+            await _trade(config, stop, connections.opened)
+    else:
+        await _run_class(config, config.class_file, stop)
+
+
+async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[], None]) -> None:
+    pool = Pool(
+        config.dsn, config.connections, application_name=config.application_name, on_open=on_open
+    )
     async with asyncio.TaskGroup() as background:
         keep_open = background.create_task(pool.keep_open())
         await _first_of(pool.filled(), stop.wait(), timeout_s=WARM_UP_S)
         folder = Path(config.folder)
         with Ledger(folder, config.region) as ledger, OpLog(folder, config.region) as log:
-            patience = Patience(config.deadline_s, config.attempt_timeout_s)
-            client = TradingClient(config.region, pool, patience, ledger, log.append)
+            client = TradingClient(config.region, pool, config.patience, ledger, log.append)
+            orders = plan(
+                RunId.parse(config.run),
+                config.worker,
+                rate_per_s=config.rate_per_s,
+                seed=config.seed,
+                accounts=config.accounts,
+                symbols=config.symbols,
+                skew=config.skew,
+            )
+            jobs = (
+                Job(p.at_s, partial(client.place, order=p.order, session=p.session)) for p in orders
+            )
             keep_flushing = background.create_task(log.keep_flushing())
-            async with asyncio.TaskGroup() as orders:
-                sending = orders.create_task(_send(config, client, orders))
-                await stop.wait()
-                sending.cancel()
+            await send(islice(jobs, config.iterations), config.concurrency, stop)
             keep_flushing.cancel()
         keep_open.cancel()
 
 
-async def _send(config: WorkerConfig, client: TradingClient, orders: asyncio.TaskGroup) -> None:
-    begun_s = monotonic()
-    for planned in plan(
-        RunId.parse(config.run),
-        config.worker,
-        rate_per_s=config.rate_per_s,
-        seed=config.seed,
-        accounts=config.accounts,
-        symbols=config.symbols,
-    ):
-        scheduled_s = begun_s + planned.at_s
-        await asyncio.sleep(max(0.0, scheduled_s - monotonic()))
-        orders.create_task(client.place(scheduled_s, planned.order, session=planned.session))
+async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> None:
+    make = load_class(Path(file))
+    args = {"region_index": config.worker, "regions": config.regions, "seed": config.seed}
+    with ClassClient(
+        config.region,
+        [make(args) for _ in range(config.connections)],
+        config.dsn,
+        config.patience,
+        application_name=config.application_name,
+    ) as client:
+        await _first_of(client.set_up(), stop.wait(), timeout_s=WARM_UP_S)
+        with OpLog(Path(config.folder), config.region) as log:
+            keep_flushing = asyncio.create_task(log.keep_flushing())
+            times_s = due_times(config.rate_per_s, config.seed, config.worker)
+            jobs = (Job(at_s, partial(client.run, record=log.append)) for at_s in times_s)
+            await send(islice(jobs, config.iterations), config.concurrency, stop)
+            keep_flushing.cancel()
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import pandas as pd
 import psutil
@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from labkit.clock import wait_until
-from labkit.errors import BadInput, RunError
+from labkit.errors import BadInput, RunError, UnknownTarget
 from labkit.history import OP_COLUMNS, Outcome
 from labkit.topology import Topology
 from labkit.trading.audit import final_read
@@ -24,7 +24,9 @@ from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import ops_path
-from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.running import RunningWorkload
+from labkit.workload.shape import Shape, Steps
+from labkit.workload.trading import TradingWorkload
 from labkit.workload.worker import WorkerConfig
 
 from .plain_server import Server, free_port
@@ -109,6 +111,83 @@ def test_chosen_rows_are_traded_by_all_regions(dsn: str, tmp_path: Path) -> None
     assert set(orders["symbol"]) == {"AAPL"}
     assert set(orders["account_nbr"]) == {DEMO_ACCOUNT}
     assert orders["order_id"].str[15:18].nunique() == 2
+
+
+def test_a_hot_symbol_is_ordered_most(dsn: str, tmp_path: Path) -> None:
+    symbols = ("AAPL", "MSFT", "DIS", "NFLX")
+    workload = TradingWorkload(rate_per_s=200, symbols=symbols, skew=2.0, iterations=200)
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        wait_until(lambda: running.ended, what="the last order", timeout_s=30)
+        orders = running.stop().ops["symbol"].value_counts()
+    assert orders.index[0] == "AAPL"
+    assert orders["AAPL"] > 2 * orders["MSFT"] > 0
+
+
+def test_iterations_end_the_run_by_themselves(dsn: str, tmp_path: Path) -> None:
+    with TradingWorkload(rate_per_s=200, iterations=31).start(OneServer(dsn), tmp_path) as running:
+        wait_until(lambda: running.ended, what="the last order", timeout_s=30)
+        running.check()
+        ops = running.stop().ops
+    assert len(ops) == 31
+    assert ops["region"].value_counts().to_dict() == {"us-west-2": 16, "eu-west-1": 15}
+
+
+def test_one_region_alone_sends_all_of_the_rate_and_has_its_own_rows(
+    dsn: str, tmp_path: Path
+) -> None:
+    workload = TradingWorkload(rate_per_s=200, regions=("eu-west-1",), iterations=20)
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        wait_until(lambda: running.ended, what="the last order", timeout_s=30)
+        history = running.stop()
+    assert history.regions == ("eu-west-1",)
+    orders = final_read(dsn, running.run_id).orders
+    assert set(orders["order_id"].str[15:18]) == {"001"}
+
+
+def test_an_unknown_region_is_refused_before_anything_starts(dsn: str, tmp_path: Path) -> None:
+    workload = TradingWorkload(regions=("us-west-2", "mars"))
+    with pytest.raises(UnknownTarget, match="mars"):
+        workload.start(OneServer(dsn), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def in_flight(ops: pd.DataFrame, at_s: float) -> int:
+    return int(((ops["scheduled_s"] <= at_s) & (ops["finished_s"] > at_s)).sum())
+
+
+def test_in_a_closed_loop_as_many_are_under_way_as_there_are_customers(
+    dsn: str, tmp_path: Path
+) -> None:
+    """Each region's customers: three, then one."""
+    steps = Steps((3, 1), every_s=1.0)
+    with TradingWorkload(concurrency=steps).start(OneServer(dsn), tmp_path) as running:
+        begun_s = monotonic()
+        wait_until(lambda: monotonic() > begun_s + 2.5, what="the second step", timeout_s=10)
+        history = running.stop()
+    ops = history.ops
+    first_s = ops["scheduled_s"].min()
+    for region in history.regions:
+        here = ops[ops["region"] == region]
+        assert max(in_flight(here, at_s) for at_s in here["finished_s"] - 1e-6) == 3
+        late = here[here["scheduled_s"] > first_s + 2.0]
+        assert len(late) > 0
+        assert max(in_flight(late, at_s) for at_s in late["finished_s"] - 1e-6) == 1
+    assert set(ops["outcome"]) == {Outcome.OK}
+    assert sorted(read_ledger(tmp_path)) == sorted(ops["order_id"])
+
+
+def test_a_closed_loop_goes_on_after_a_crash_of_the_server(
+    server: Server, dsn: str, tmp_path: Path
+) -> None:
+    workload = TradingWorkload(concurrency=2, deadline_s=10)
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        poll_until(running, 20)
+        server.stop()
+        server.start()
+        poll_until(running, 50)
+        ops = running.stop().ops
+    there = set(final_read(dsn, running.run_id).orders["order_id"])
+    assert set(ops["order_id"][ops["outcome"] == Outcome.OK]) <= there
 
 
 def test_stopping_twice_returns_the_same(running: RunningWorkload) -> None:
@@ -218,11 +297,14 @@ def worker(dsn: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         run=str(RunId.new()),
         dsn=dsn,
         folder=str(tmp_path),
-        rate_per_s=50,
+        rate_per_s=Shape.of(50),
+        concurrency=None,
+        iterations=None,
         seed=1,
         deadline_s=5,
         attempt_timeout_s=2,
         connections=2,
+        regions=3,
         accounts=(DEMO_ACCOUNT,),
         symbols=("AAPL", "MSFT"),
     )

@@ -39,6 +39,7 @@ class Market:
 
     rate_per_s: float = 100.0
     seed: int = 1
+    load: ClassVar[str] = "an order every 10 ms"
     database: ClassVar[Database]
     on_poll: ClassVar[Callable[[], None]]
 

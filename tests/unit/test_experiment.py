@@ -20,7 +20,14 @@ from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 
-WHOLE = {"report.html", "result.json", "samples.parquet", "faults.jsonl", "ledger"}
+WHOLE = {
+    "report.html",
+    "result.json",
+    "samples.parquet",
+    "faults.jsonl",
+    "events.jsonl",
+    "ledger",
+}
 
 
 @pytest.fixture

@@ -121,10 +121,11 @@ def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(experiment, t
     result = Trials(2, experiment, jitter_s=0).run()
     run = tmp_path / "run"
     names = {path.name for path in run.iterdir()}
-    assert names == {"report.html", "result.json", "samples.parquet", "faults.jsonl", "trials"}
+    saved = {"report.html", "result.json", "samples.parquet", "faults.jsonl", "events.jsonl"}
+    assert names == {*saved, "trials"}
     for number in ("1", "2"):
         inside = {path.name for path in (run / "trials" / number).iterdir()}
-        assert inside == {"result.json", "samples.parquet", "faults.jsonl", "ledger"}
+        assert inside == {*saved, "ledger"} - {"report.html"}
     loaded = Result.load(run)
     assert loaded.summary == result.summary
     assert [trial.summary for trial in loaded.trials] == [t.summary for t in result.trials]

@@ -12,7 +12,9 @@ from labkit.errors import BadInput
 from labkit.history import OP_COLUMNS, OpKind, Outcome
 from labkit.trading.ids import RunId
 from labkit.workload.oplog import FinishedOp, KindName, OpLog, OpTail, OutcomeName, ops_path
-from labkit.workload.trading import RunningWorkload, TradingWorkload
+from labkit.workload.running import RunningWorkload
+from labkit.workload.shape import Ramp, Shape, Steps
+from labkit.workload.trading import TradingWorkload
 from labkit.workload.worker import WorkerConfig
 
 OP = FinishedOp(
@@ -88,18 +90,31 @@ def test_poll_has_the_types_of_a_history_and_nan_for_never_sent(ended: RunningWo
     assert {name: str(dtype) for name, dtype in empty.dtypes.items()} == OP_COLUMNS
 
 
-def test_a_workers_configuration_reads_back() -> None:
+@pytest.mark.parametrize(
+    ("rate_per_s", "concurrency"),
+    [
+        (Shape.of(20.0), None),
+        (Shape.of(Steps((5, 10), every_s=3)), None),
+        (None, Shape.of(Ramp(0, 9, over_s=2))),
+    ],
+)
+def test_a_workers_configuration_reads_back(
+    rate_per_s: Shape | None, concurrency: Shape | None
+) -> None:
     config = WorkerConfig(
         region="us-west-2",
         worker=2,
         run=str(RunId.new()),
         dsn="postgresql://trader@127.0.0.1:1/trade",
         folder="/runs/one",
-        rate_per_s=20.0,
+        rate_per_s=rate_per_s,
+        concurrency=concurrency,
+        iterations=7,
         seed=1,
         deadline_s=5.0,
         attempt_timeout_s=2.0,
         connections=12,
+        regions=3,
         accounts=("a", "b"),
         symbols=("X",),
     )
@@ -114,8 +129,26 @@ def test_a_workers_configuration_reads_back() -> None:
         ({"deadline_s": -1}, "deadline_s is -1, it must be positive"),
         ({"connections": 0}, "connections is 0, it must be positive"),
         ({"symbols": ()}, "symbols is empty"),
+        ({"regions": ()}, "regions is empty"),
+        ({"iterations": 0}, "iterations is 0, it must be positive"),
+        ({"concurrency": 0}, "concurrency is 0, it must be positive"),
+        ({"skew": -1}, "skew is -1, it must be 0 or more"),
+        ({"rate_per_s": 5, "concurrency": 5}, "both given"),
     ],
 )
 def test_a_workload_that_cannot_run_is_refused(setting: dict[str, object], text: str) -> None:
     with pytest.raises(BadInput, match=text):
         TradingWorkload(**setting)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({}, "60 orders a second"),
+        ({"rate_per_s": Steps((50, 100), every_s=10)}, "50, 100 (steps of 10 s) orders a second"),
+        ({"rate_per_s": Ramp(0, 200, over_s=30)}, "0 to 200 (over 30 s) orders a second"),
+        ({"concurrency": 8}, "8 customers a region"),
+    ],
+)
+def test_a_workload_says_how_much_it_sends(setting: dict[str, object], words: str) -> None:
+    assert TradingWorkload(**setting).load == words

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from labkit.trading.ids import OrderIdParts, RunId, parts
 from labkit.trading.orders import Side
-from labkit.workload.schedule import Planned, arrivals, plan
+from labkit.workload.schedule import Planned, plan
+from labkit.workload.shape import Shape
 
 rates = st.floats(0.1, 10_000)
 seeds = st.integers(0, 2**63)
@@ -27,35 +28,18 @@ def some(
     seed: int = 1,
     accounts: tuple[str, ...] = ("a", "b", "c"),
     symbols: tuple[str, ...] = ("X", "Y"),
+    skew: float = 0.0,
 ) -> list[Planned]:
     endless = plan(
-        run, worker, rate_per_s=rate_per_s, seed=seed, accounts=accounts, symbols=symbols
+        run,
+        worker,
+        rate_per_s=Shape.of(rate_per_s),
+        seed=seed,
+        accounts=accounts,
+        symbols=symbols,
+        skew=skew,
     )
     return list(islice(endless, count))
-
-
-@given(rates, seeds)
-def test_arrivals_ascend_from_the_start(rate_per_s: float, seed: int) -> None:
-    times_s = [0.0, *islice(arrivals(rate_per_s, str(seed)), 100)]
-    assert all(a <= b for a, b in pairwise(times_s))
-
-
-@given(rates, st.floats(1.1, 100), seeds)
-def test_a_higher_rate_is_the_same_pattern_faster(
-    rate_per_s: float, factor: float, seed: int
-) -> None:
-    slow = list(islice(arrivals(rate_per_s, str(seed)), 20))
-    fast = list(islice(arrivals(rate_per_s * factor, str(seed)), 20))
-    assert fast == pytest.approx([at_s / factor for at_s in slow])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_gaps_are_exponential_with_the_mean_of_the_rate(seed: int) -> None:
-    """Of an exponential distribution, 1/e exceed the mean."""
-    times_s = [0.0, *islice(arrivals(50.0, str(seed)), 20_000)]
-    gaps_s = [b - a for a, b in pairwise(times_s)]
-    assert sum(gaps_s) / len(gaps_s) == pytest.approx(1 / 50, rel=0.03)
-    assert sum(gap_s > 1 / 50 for gap_s in gaps_s) / len(gaps_s) == pytest.approx(0.368, abs=0.015)
 
 
 @given(workers, seeds)
@@ -109,3 +93,27 @@ def test_buys_and_sells_of_all_sizes_occur() -> None:
     sides = Counter(order.side for order in orders)
     assert sides[Side.BUY] == pytest.approx(1_000, abs=100)
     assert {order.quantity for order in orders} == set(range(1, 11))
+
+
+@pytest.mark.parametrize("skew", [0.5, 1.0, 2.0])
+def test_with_skew_the_first_symbols_are_hot(skew: float) -> None:
+    symbols = tuple(f"S{n}" for n in range(1, 11))
+    seen = Counter(p.order.symbol for p in some(20_000, symbols=symbols, skew=skew))
+    weights = [n**-skew for n in range(1, 11)]
+    for n, symbol in enumerate(symbols):
+        assert seen[symbol] / 20_000 == pytest.approx(weights[n] / sum(weights), abs=0.015)
+
+
+@given(seeds)
+def test_skew_changes_symbols_only(seed: int) -> None:
+    even, hot = some(20, seed=seed), some(20, seed=seed, skew=1.0)
+    assert hot == some(20, seed=seed, skew=1.0)
+    assert even == [
+        replace(p, order=replace(p.order, symbol=q.order.symbol))
+        for p, q in zip(hot, even, strict=True)
+    ]
+
+
+def test_in_a_closed_loop_every_order_is_due_at_once() -> None:
+    endless = plan(RUN, 0, rate_per_s=None, seed=1, accounts=("a",), symbols=("X",))
+    assert {planned.at_s for planned in islice(endless, 50)} == {0.0}

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from labkit.cluster import balancer_log
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -58,14 +60,16 @@ def configuration(
     return "\n".join([heading, *(block for block in blocks if block)])
 
 
-_GLOBAL = """\
+_GLOBAL = f"""\
 global
   maxconn 4096
   nbthread 1
   hard-stop-after 1s
+  {balancer_log.LOG}
 
 defaults
   mode tcp
+  log global
   timeout connect 5s
   timeout check 2s
   timeout queue 5s

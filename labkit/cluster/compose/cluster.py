@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Unpack
@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster import folder, watchdogs
-from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, State, quiet
+from labkit.cluster.base import ClusterStatus, Gather, LinkChange, OnStage, State, quiet
 from labkit.cluster.cockroach import database, statements
 from labkit.cluster.cockroach.database import Operator
 from labkit.cluster.cockroach.view import View, Watch
 from labkit.cluster.compose.engine import Container, Engine
+from labkit.cluster.compose.evidence import failover_evidence
 from labkit.cluster.compose.layout import HOST, WAN, Layout, balancer_service, node_service
 from labkit.cluster.compose.making import make
 from labkit.cluster.compose.project import Compose, find_compose
@@ -330,6 +331,15 @@ class ComposeCluster:
                 return View(database.Leases({}), None)
             goal = database.survival_goal(connection)
             return View(database.leases(connection, self.topology), goal)
+
+    def failover_evidence(self) -> AbstractContextManager[Gather]:
+        """What the balancers and the database notice; `compose.evidence` says how exactly."""
+
+        def leases(node: Node) -> Mapping[Node, int]:
+            with self._operator.connect(node, timeout_ms=2000) as connection:
+                return database.leases(connection, self.topology).held
+
+        return failover_evidence(self.engine, self.settings.project, self.layout, leases)
 
     def _containers(self) -> dict[str, Container]:
         return self.engine.containers(self.settings.project)

@@ -140,6 +140,16 @@ class Engine:
         words = " | ".join(line.strip() for line in text.decode(errors="replace").splitlines())
         return words or "(it said nothing)"
 
+    def log(self, container: Container, since_wall_s: float) -> str:
+        """What a container wrote since a wall-clock time; survives its restarts.
+
+        Raises:
+            ClusterError: Docker cannot give it.
+        """
+        with _clear_errors(container.service):
+            text = self._client.api.logs(container.id, since=int(since_wall_s), stderr=False)
+        return str(text.decode(errors="replace"))
+
     def has_image(self, name: str) -> bool:
         """Whether an image is there."""
         try:

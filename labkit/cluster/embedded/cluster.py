@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster import folder, watchdogs
-from labkit.cluster.base import ClusterStatus, LinkChange, OnStage, quiet
+from labkit.cluster.base import ClusterStatus, Gather, LinkChange, OnStage, quiet
 from labkit.cluster.embedded import config, patroni, programs
+from labkit.cluster.embedded.evidence import failover_evidence
 from labkit.cluster.embedded.layout import (
     HOST,
     WAN,
@@ -259,6 +260,10 @@ class EmbeddedCluster:
         if region is not None:
             self.topology.region(region)
         return self._starter.primary()
+
+    def failover_evidence(self) -> AbstractContextManager[Gather]:
+        """What etcd, Patroni and the balancers notice; `embedded.evidence` says how exactly."""
+        return failover_evidence(self.layout)
 
     # faults
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from labkit.cluster import balancer_log
 from labkit.cluster.embedded.layout import HOST, SCOPE, Layout, member_name
 from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Secrets
@@ -196,9 +197,11 @@ global
   maxconn 500
   nbthread 1
   hard-stop-after 1s
+  {balancer_log.LOG}
 
 defaults
   mode tcp
+  log global
   timeout connect 1s
   timeout check 1s
   timeout queue 5s

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
@@ -94,6 +94,23 @@ def member(port: int, timeout_s: float = 0.5) -> Member | None:
             if row.get("state") == "streaming"
         },
     )
+
+
+HistoryLine = Sequence[int | str]
+"""Timeline, log position where it ended, reason, ISO time, and the member that ended it by becoming
+primary (Patroni's REST API, `GET /history`)."""
+
+
+def history(port: int) -> list[HistoryLine] | None:
+    """Every promotion that the Patroni at a REST port knows of; None when it does not answer."""
+    status, text = _ask("GET", port, "/history")
+    if status != 200:
+        return None
+    try:
+        lines = json.loads(text)
+    except ValueError:
+        return None
+    return [line for line in lines if isinstance(line, list)] if isinstance(lines, list) else None
 
 
 def change_cluster(port: int, password: str, change: Mapping[str, object]) -> None:

@@ -1,0 +1,236 @@
+"""Running a class with dbworkload's interface under labkit's schedules and rules of retrying.
+
+The interface (dbworkload 0.16, `dbworkload/templates/stub.j2`): `__init__(args)` once a thread,
+`setup(conn, id, total_thread_count)` on its first connection, then again and again the functions
+that `loop()` returns, in their order, each called with the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Protocol, Self
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from labkit.errors import BadInput, LabError
+from labkit.trading.connection import hanging_up_after
+from labkit.trading.orders import Reply
+from labkit.workload.client import LONGEST_BACKOFF_S, Fate, Patience
+from labkit.workload.oplog import FinishedOp
+from labkit.workload.pool import CONNECT_TIMEOUT_S
+
+NEVER_BEGUN = "loop"
+"""The kind of an operation that no thread was free for, or none had a connection, in time."""
+
+Connection = psycopg.Connection[Any]
+Function = Callable[[Connection], object]
+
+
+class WorkloadClass(Protocol):
+    """One thread's instance. A class may also have `setup(conn, id, total_thread_count)`."""
+
+    def loop(self) -> Sequence[Function]:
+        """What is done next; called again when all of it is done, or one of it failed."""
+
+
+def load_class(file: Path) -> Callable[[Mapping[str, Any]], WorkloadClass]:
+    """The class of a file: `trade_orders.py` has `TradeOrders`, as dbworkload wants it.
+
+    Raises:
+        BadInput: no such file, or it has no such class.
+    """
+    name = "".join(part.capitalize() for part in file.stem.split("_"))
+    spec = spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise BadInput(f"{file}: no Python file with a workload class")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[[Mapping[str, Any]], WorkloadClass] | None = getattr(module, name, None)
+    if found is None:
+        raise BadInput(f"{file}: has no class {name}, the name that goes with the file's")
+    return found
+
+
+class ClassClient:
+    """The threads of one region, a connection each; a context manager. For one event loop."""
+
+    def __init__(
+        self,
+        region: str,
+        instances: Sequence[WorkloadClass],
+        dsn: str,
+        patience: Patience,
+        *,
+        application_name: str,
+    ) -> None:
+        self._region = region
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(len(instances), thread_name_prefix="class")
+        self._idle: asyncio.Queue[_Customer] = asyncio.Queue()
+        self._customers = [
+            _Customer(
+                instance,
+                region=region,
+                number=number,
+                of=len(instances),
+                connect=partial(
+                    psycopg.connect,
+                    dsn,
+                    autocommit=True,
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    application_name=application_name,
+                ),
+                patience=patience,
+            )
+            for number, instance in enumerate(instances)
+        ]
+
+    async def set_up(self) -> None:
+        """Connect all and call their `setup`. Who cannot connect tries again when needed."""
+        loop = asyncio.get_running_loop()
+        setting_up = []
+        for customer in self._customers:
+            future = loop.run_in_executor(self._threads, customer.set_up)
+            future.add_done_callback(partial(self._is_idle, customer))
+            setting_up.append(future)
+        await asyncio.wait(setting_up)  # cancelled, it leaves them to their end
+
+    def _is_idle(self, customer: _Customer, _future: object) -> None:
+        self._idle.put_nowait(customer)
+
+    async def run(self, scheduled_s: float, *, record: Callable[[FinishedOp], None]) -> None:
+        """Do once what `loop` says, on whoever is idle, and record each function as an operation.
+
+        The first counts from the scheduled moment, each following one from the end of the one
+        before. After one that did not succeed, the rest is left out, as dbworkload does.
+        """
+        try:
+            async with asyncio.timeout(scheduled_s + self._patience.deadline_s - monotonic()):
+                customer = await self._idle.get()
+        except TimeoutError:
+            record(_finished(Fate(), NEVER_BEGUN, self._region, scheduled_s))
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            for op in await loop.run_in_executor(self._threads, customer.loop_once, scheduled_s):
+                record(op)
+        finally:
+            self._idle.put_nowait(customer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()
+        for customer in self._customers:
+            customer.close()
+
+
+class _Customer:
+    """One instance and its connection; used by one thread at a time."""
+
+    def __init__(
+        self,
+        instance: WorkloadClass,
+        *,
+        region: str,
+        number: int,
+        of: int,
+        connect: Callable[[], Connection],
+        patience: Patience,
+    ) -> None:
+        self._instance = instance
+        self._region = region
+        self._number = number
+        self._of = of
+        self._connect = connect
+        self._patience = patience
+        self._conn: Connection | None = None
+        self._set_up = False
+
+    def set_up(self) -> None:
+        with suppress(psycopg.Error, LabError):
+            self._connected()
+
+    def loop_once(self, scheduled_s: float) -> list[FinishedOp]:
+        ops: list[FinishedOp] = []
+        if self._connected_by(scheduled_s + self._patience.deadline_s) is None:
+            return [_finished(Fate(), NEVER_BEGUN, self._region, scheduled_s)]
+        for function in self._instance.loop():
+            ops.append(self._call(function, ops[-1].finished_s if ops else scheduled_s))
+            if ops[-1].outcome != "ok":
+                break
+        return ops
+
+    def close(self) -> None:
+        if self._conn:
+            self._conn.close()
+            self._conn = None
+
+    def _call(self, function: Function, scheduled_s: float) -> FinishedOp:
+        deadline_s = scheduled_s + self._patience.deadline_s
+        fate = Fate()
+        while conn := self._connected_by(deadline_s):
+            fate.attempt()
+            try:
+                with hanging_up_after(conn, self._patience.attempt_timeout_s):
+                    function(conn)
+            except (psycopg.Error, LabError) as error:
+                reply = fate.failed(error)
+                if fate.leaves_the_connection(reply) or not _ready(conn):
+                    self.close()
+                if reply is Reply.REFUSED:
+                    break
+                sleep(max(0.0, min(fate.backoff_s, deadline_s - monotonic())))
+            else:
+                fate.succeeded()
+                break
+        return _finished(fate, getattr(function, "__name__", "function"), self._region, scheduled_s)
+
+    def _connected_by(self, deadline_s: float) -> Connection | None:
+        while monotonic() < deadline_s:
+            with suppress(psycopg.Error):
+                return self._connected()
+            sleep(max(0.0, min(LONGEST_BACKOFF_S, deadline_s - monotonic())))
+        return None
+
+    def _connected(self) -> Connection:
+        if self._conn is None or self._conn.closed:
+            self._conn = self._connect()
+        if not self._set_up:
+            if setup := getattr(self._instance, "setup", None):
+                with hanging_up_after(self._conn, self._patience.attempt_timeout_s):
+                    setup(self._conn, self._number, self._of)
+            self._set_up = True
+        return self._conn
+
+
+def _ready(conn: Connection) -> bool:
+    return not conn.closed and conn.info.transaction_status is TransactionStatus.IDLE
+
+
+def _finished(fate: Fate, kind: str, region: str, scheduled_s: float) -> FinishedOp:
+    return FinishedOp(
+        scheduled_s=scheduled_s,
+        sent_s=fate.sent_s,
+        finished_s=monotonic(),
+        region=region,
+        kind=kind,
+        outcome=fate.outcome,
+        order_id="",
+        symbol="",
+        side="",
+        session=0,
+        move_nbr=None,
+        price_cents=None,
+        attempts=fate.attempts,
+        sqlstate=fate.sqlstate,
+    )

@@ -1,0 +1,168 @@
+"""What every workload has: how much load, from which regions, and how patient its clients are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Protocol
+
+from labkit.errors import BadInput
+from labkit.topology import Topology
+from labkit.trading.ids import RunId
+from labkit.workload.ledger import LEDGER_FOLDER
+from labkit.workload.oplog import OPS_FOLDER
+from labkit.workload.running import RunningWorkload, Worker, kill, spawn
+from labkit.workload.shape import Ramp, Shape, Steps
+from labkit.workload.worker import WorkerConfig
+
+USUAL_RATE_PER_S = 60.0
+
+GRACE_S = 5.0
+"""Beyond the deadline of the last order, until a worker that does not end is killed."""
+
+
+class Balancers(Protocol):
+    """What a workload needs of a cluster."""
+
+    @property
+    def topology(self) -> Topology:
+        """Its regions."""
+
+    def dsn(self, region: str, *, read_only: bool = False) -> str:
+        """A libpq connection URL of a region's balancer; it holds no password."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload(ABC):
+    """Clients of every region, each through its own balancer, and how much they send.
+
+    Attributes:
+        rate_per_s: open loop: orders a second, all regions together, sent by schedule whatever the
+            replies. A number, `Steps` or a `Ramp`. 60 when neither this nor `concurrency` is given.
+        concurrency: closed loop: customers a region, each sending when its last order is through.
+            A number, `Steps` or a `Ramp`. It finds out how much a cluster can do, and hides how
+            long it could do nothing.
+        iterations: end after so many orders, all regions together; None for no end.
+        regions: those to send from; None for all.
+        seed: of everything that is drawn.
+        deadline_s: from an order's scheduled moment until no further attempt is begun.
+        attempt_timeout_s: for the answer to one attempt.
+        connections: per region, of an open loop. They bound what a region can have in flight: it
+            needs more than its orders a second times the latency in seconds. A closed loop has
+            one for each customer.
+
+    Raises:
+        BadInput: a number that is not positive, both loops, or no region.
+    """
+
+    rate_per_s: float | Steps | Ramp | None = None
+    concurrency: float | Steps | Ramp | None = None
+    iterations: int | None = None
+    regions: tuple[str, ...] | None = None
+    seed: int = 1
+    deadline_s: float = 5.0
+    attempt_timeout_s: float = 2.0
+    connections: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("deadline_s", "attempt_timeout_s", "connections", "iterations"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise BadInput(f"{type(self).__name__}: {name} is {value}, it must be positive")
+        if self.regions == ():
+            raise BadInput(f"{type(self).__name__}: regions is empty; leave it out for all")
+        if self.rate_per_s is not None and self.concurrency is not None:
+            raise BadInput(
+                f"{type(self).__name__}: rate_per_s and concurrency are both given; a load is sent "
+                "by schedule or by reply, choose one"
+            )
+        if self.rate_per_s is None and self.concurrency is None:
+            object.__setattr__(self, "rate_per_s", USUAL_RATE_PER_S)  # so that results show it
+        for name in ("rate_per_s", "concurrency"):
+            level = getattr(self, name)
+            if isinstance(level, int | float) and not 0 < level < float("inf"):
+                raise BadInput(f"{type(self).__name__}: {name} is {level}, it must be positive")
+
+    @property
+    def load(self) -> str:
+        """How much it sends, in words."""
+        if self.rate_per_s is not None:
+            return f"{_words(self.rate_per_s)} orders a second"
+        assert self.concurrency is not None
+        return f"{_words(self.concurrency)} customers a region"
+
+    @property
+    def patience_s(self) -> float:
+        """From an order's scheduled moment to its outcome, at most."""
+        return self.deadline_s + self.attempt_timeout_s
+
+    def start(self, cluster: Balancers, folder: Path) -> RunningWorkload:
+        """Start a worker a region and return when all have begun to send.
+
+        Args:
+            folder: the run folder; gets `ledger/` and `ops/`.
+
+        Raises:
+            BadInput: the folder has those of another run, or `regions` are not the cluster's.
+            RunError: a worker did not start; the others are stopped again.
+        """
+        for used in (LEDGER_FOLDER, OPS_FOLDER):
+            if any((folder / used).glob("*")):
+                raise BadInput(f"{folder}: has the {used} of another run; each run needs its own")
+        run_id = RunId.new()
+        workers: dict[str, Worker] = {}
+        configs = self._configs(cluster, run_id, folder)
+        try:
+            for config in configs:
+                workers[config.region] = spawn(config)
+            running = RunningWorkload(
+                run_id,
+                folder,
+                workers,
+                self.patience_s + GRACE_S,
+                ends_by_itself=self.iterations is not None,
+            )
+            running.wait_until_sending()
+        except BaseException:
+            kill(workers)
+            raise
+        return running
+
+    def _configs(self, cluster: Balancers, run_id: RunId, folder: Path) -> list[WorkerConfig]:
+        topology = cluster.topology
+        driven = [topology.region(name).name for name in self.regions or topology.region_names]
+        rate = None if self.rate_per_s is None else Shape.of(self.rate_per_s)
+        concurrency = None if self.concurrency is None else Shape.of(self.concurrency)
+        return [
+            self._config(
+                WorkerConfig(
+                    region=region,
+                    worker=topology.region_names.index(region),
+                    run=str(run_id),
+                    dsn=cluster.dsn(region),
+                    folder=str(folder),
+                    rate_per_s=rate and rate.divided_by(len(driven)),
+                    concurrency=concurrency,
+                    iterations=self._share_of_iterations(place, len(driven)),
+                    seed=self.seed,
+                    deadline_s=self.deadline_s,
+                    attempt_timeout_s=self.attempt_timeout_s,
+                    connections=ceil(concurrency.peak) if concurrency else self.connections,
+                    regions=len(topology.region_names),
+                )
+            )
+            for place, region in enumerate(driven)
+        ]
+
+    def _share_of_iterations(self, place: int, of: int) -> int | None:
+        return None if self.iterations is None else len(range(place, self.iterations, of))
+
+    @abstractmethod
+    def _config(self, config: WorkerConfig) -> WorkerConfig:
+        """Say what the worker does."""
+
+
+def _words(load: float | Steps | Ramp) -> str:
+    return f"{load:g}" if isinstance(load, int | float) else str(load)

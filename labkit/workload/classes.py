@@ -1,0 +1,34 @@
+"""Workloads that are classes with dbworkload's interface, under labkit's schedules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from labkit.workload.adapter import load_class
+from labkit.workload.base import Workload
+from labkit.workload.worker import WorkerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassWorkload(Workload):
+    """A class of a file, such as those of `workloads/`, from every region.
+
+    Each function of its loop is an operation, its kind is the function's name. labkit does not
+    know what it does, so nothing of it is audited: it measures. `TradingWorkload` does both.
+
+    Attributes:
+        file: a Python file with a class of the same name, as dbworkload takes it.
+
+    Raises:
+        BadInput: a number outside its range, or the file has no such class.
+    """
+
+    file: Path
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        load_class(self.file)
+
+    def _config(self, config: WorkerConfig) -> WorkerConfig:
+        return replace(config, class_file=str(self.file.resolve()))
