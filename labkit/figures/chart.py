@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import plotly.graph_objects as go
 
+from labkit.errors import BadInput
 from labkit.figures.static import static_svg
 
 
@@ -16,4 +19,11 @@ def chart(figure: go.Figure, *, first: bool) -> str:
     live = figure.to_html(
         full_html=False, include_plotlyjs=first, config={"displaylogo": False, "responsive": True}
     )
-    return f'<div class="lk-live">{live}</div><div class="lk-static">{static_svg(figure)}</div>'
+    return f'<div class="lk-live">{live}</div><div class="lk-static">{_picture(figure)}</div>'
+
+
+def _picture(figure: go.Figure) -> str:
+    try:
+        return static_svg(figure)
+    except BadInput as error:
+        return f"<p>{escape(str(error))}: open this page where scripts run.</p>"
