@@ -46,7 +46,7 @@ def experiment(cluster, tmp_path, database) -> Experiment:  # noqa: F811
         fault=Kill(cluster.leader()),
         hold_s=0.3,
         steady_s=0.2,
-        patience_s=2,
+        patience_s=30,
         scenario="node-loss",
         folder=tmp_path / "run",
         say=lambda _: None,
