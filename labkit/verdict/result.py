@@ -35,6 +35,7 @@ from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Healthy, Recovery
+from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
@@ -100,6 +101,7 @@ class Measurements(BaseModel):
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
         latency: a row a region and phase, then those of all regions.
+        staleness: a row a region that read from a replica.
         waterfalls: what each fault's outage was made of, in the order of injection.
         findings: of the steady state, the faults, the checkers and the requirements.
     """
@@ -112,6 +114,7 @@ class Measurements(BaseModel):
     recovery: tuple[Recovery, ...]
     rpo_s: float | None
     latency: tuple[Latency, ...]
+    staleness: tuple[Staleness, ...] = ()
     waterfalls: tuple[Waterfall, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]

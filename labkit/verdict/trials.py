@@ -50,7 +50,16 @@ def trial_of(result: Result, *, number: int, inject_after_s: float, folder: str)
     )
 
 
-_SHARED = ("started_at", "finished_at", "findings", "recovery", "rpo_s", "latency", "waterfalls")
+_SHARED = (
+    "started_at",
+    "finished_at",
+    "findings",
+    "recovery",
+    "rpo_s",
+    "latency",
+    "staleness",
+    "waterfalls",
+)
 
 
 def together(runs: Sequence[TrialRun], *, planned: int, ended: str = "") -> Result:
