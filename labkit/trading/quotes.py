@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from labkit.errors import UnknownSymbol
-from labkit.trading.orders import cents
+from labkit.trading.money import cents
 
 QUOTE: Final = "SELECT symbol, current_price, moves FROM prices WHERE symbol = %s"
 

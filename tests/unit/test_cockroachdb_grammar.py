@@ -94,9 +94,8 @@ COLLECTED = {
     "STATEMENT_TIMEOUT.format(round(timeout_s * 1000))",
     "VERSION_THERE",
     "WRITE",
-    "_statement(conn)",  # Dialect.place_order
     "query",  # audit._frame: ORDERS, INSTRUMENTS, ACCOUNTS
-    "statement",  # schema._insist: cockroachdb_statements
+    "statement",  # schema._insist: cockroachdb_statements; attempts.attempt: those of Dialect
     "_text(script)",  # schema.load on PostgreSQL
 }
 """How what is sent is written where it is sent; each is collected by sent_to_cockroachdb."""
@@ -126,9 +125,13 @@ def test_every_statement_constant_of_the_application_is_collected() -> None:
 VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "UPSERT", "WITH", "SET", "CREATE", "ALTER", "SHOW"}
 
 
+SINGLE = ("place_order", "create_account", "deposit", "claim_orders", "complete_orders")
+"""Fields of a Dialect; on CockroachDB each is a script of one statement."""
+
+
 def test_every_script_of_cockroachdb_is_loaded_or_placed() -> None:
     folder = REPOSITORY / "sql"
-    known = {*engines.COCKROACHDB.scripts, "cockroachdb/place_order.sql"}
+    known = {*engines.COCKROACHDB.scripts, *(f"cockroachdb/{name}.sql" for name in SINGLE)}
     there = {str(path.relative_to(folder)) for path in (folder / "cockroachdb").iterdir()}
     assert there <= known
 
@@ -147,8 +150,8 @@ def test_no_table_that_an_order_writes_is_global() -> None:
     )
     order = engines.COCKROACHDB.place_order
     written = set(re.findall(r"^\s*(?:UPDATE|INSERT INTO) (\w+)", order, re.MULTILINE))
-    assert written == {"accounts", "prices", "orders", "order_activity"}
-    assert len(localities) == 9
+    assert written == {"accounts", "prices", "positions", "orders", "order_activity"}
+    assert len(localities) == 11
     assert localities["instruments"] == "GLOBAL"
     assert localities["prices"] == "REGIONAL BY TABLE IN PRIMARY REGION"
     assert {name for name in written if localities[name] == "GLOBAL"} == set()
@@ -162,6 +165,8 @@ def test_a_script_is_split_at_semicolons_that_end_a_line() -> None:
     assert engines.statements(script) == ("SELECT 'a; b' -- no", "SELECT 2")
 
 
-def test_no_comment_travels_with_an_order() -> None:
-    assert "--" not in engines.COCKROACHDB.place_order
-    assert engines.COCKROACHDB.place_order.startswith("WITH")
+@pytest.mark.parametrize("name", SINGLE)
+def test_no_comment_travels_with_a_statement(name: str) -> None:
+    statement = getattr(engines.COCKROACHDB, name)
+    assert "--" not in statement
+    assert statement.startswith("WITH")
