@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from labkit.trading.book import Holding, PastOrder
 from labkit.trading.quotes import Instrument
 from labkit.ui.pane import Pane, script, style
@@ -25,6 +28,10 @@ class AccountView(Pane):
         for topic in ("account", "prices"):
             session.watch(topic, self._show)
 
+    def do_deposit(self, content: Mapping[str, Any]) -> None:
+        """Money is to be added."""
+        self._session.add_money(str(content["amount"]), float(content["clicked_ms"]) / 1000)
+
     def _show(self) -> None:
         session = self._session
         seen = session.book
@@ -38,7 +45,7 @@ class AccountView(Pane):
             else [],
             "orders": [_order(one) for one in book.orders] if book else [],
             "notices": [notice.to_page() for notice in session.notices.newest],
-            "deposit": None,
+            "deposit": session.teller.slip.to_page(),
         }
 
 

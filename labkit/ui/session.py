@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from statistics import median
 from threading import Lock
 from time import time
 from typing import Final
 
 from labkit.cluster.base import Cluster
+from labkit.errors import BadInput
 from labkit.trading.book import Book, book, price_points
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.orders import Side
+from labkit.trading.processing import Queue, claim_orders, complete_orders
 from labkit.trading.quotes import Instrument, instruments
 from labkit.ui.line import Line
 from labkit.ui.notices import Notices
@@ -20,6 +23,7 @@ from labkit.ui.order_desk import OrderDesk, Ticket
 from labkit.ui.polling import Poller, Seen
 from labkit.ui.price_history import PriceHistory
 from labkit.ui.staleness import Staleness
+from labkit.ui.teller import Slip, Teller
 
 Prices = Mapping[str, Instrument]
 
@@ -27,6 +31,9 @@ HERE_S: Final = 0.4
 """Between two looks at the own region's prices: another client's order shows within a second."""
 ELSEWHERE_S: Final = 2.0
 BOOK_S: Final = 1.0
+OFFICE_S: Final = 1.0
+"""Between two looks for orders to execute. Nobody else may be there to do it: no load, no other
+desk. Where there are several, the lease keeps them out of each other's way."""
 TOPICS: Final = ("prices", "orders", "account", "history")
 
 
@@ -74,6 +81,7 @@ class Session:
         self._charted: set[str] = set()
         self._readings: dict[tuple[str, bool], Reading] = {}
         self.notices = Notices()
+        self.teller = Teller(cluster, account_nbr, lambda: self.region, self._deposit_changed)
         self.orders = OrderDesk(
             cluster, account_nbr, self.region, lambda: self.changed("orders"), self._order_done
         )
@@ -83,6 +91,8 @@ class Session:
             for fresh in (True, False)
         }
         self._lines: dict[str, Line] = {}
+        self._office_line: tuple[str, Line] | None = None
+        self._office = Poller(self._process, lambda _: None, every_s=OFFICE_S, name="back-office")
         self._book = Poller(self._read_book, self._tell_book, every_s=BOOK_S, name="account")
 
     def watch(self, topic: str, on_change: Callable[[], None]) -> None:
@@ -99,6 +109,7 @@ class Session:
         for poller in self._pollers.values():
             poller.end()
         self._book.end()
+        self._office.end()
 
     @property
     def book(self) -> Seen[Book]:
@@ -142,6 +153,38 @@ class Session:
             if ticket.region == region and ticket.state == "acked" and ticket.took_s is not None
         ]
         return len(took), took[-1] if took else None, median(took) if took else None
+
+    def add_money(self, amount: str, clicked_s: float) -> None:
+        """Add money to the account, as a page wrote it.
+
+        Raises:
+            ValueError: it is no amount.
+        """
+        try:
+            self.teller.deposit(Decimal(amount), clicked_s)
+        except (InvalidOperation, BadInput) as error:
+            raise ValueError(f"no amount: {amount!r}") from error
+
+    def _deposit_changed(self, slip: Slip) -> None:
+        if slip.state == "acked":
+            self.notices.add("deposit", slip.text)
+        elif slip.state != "sending":
+            self.notices.add(slip.state, slip.text)
+        self._book.soon()
+        self.changed("account")
+
+    def _process(self) -> int:
+        """The back office: execute the orders that wait, mine and those of others."""
+        region = self.region
+        if self._office_line is None or self._office_line[0] != region:
+            self._office_line = region, Line(self.cluster.dsn(region))
+        line = self._office_line[1]
+        claim = line.ask(lambda conn: claim_orders(conn, Queue(region)))
+        if not claim.order_ids:
+            return 0
+        done = line.ask(lambda conn: complete_orders(conn, claim))
+        self._book.soon()
+        return done
 
     def _read_book(self) -> Book:
         """The account, and once for each symbol the orders that made its price."""
