@@ -28,7 +28,8 @@ export default {
     let Plotly;
     let drawn = "";
     const { data, layout } = structuredClone(spec.figure);
-    const drawChart = async ({ symbol, points = [] }) => {
+    const drawChart = async () => {
+      const [symbol, ...points] = model.get("points");
       none.hidden = points.length > 0;
       chart.hidden = !points.length;
       const now = `${symbol} ${points.length} ${points.at(-1)}`;
@@ -67,7 +68,7 @@ export default {
       write(asOf, view.as_of ? `Sample data as of ${view.as_of}.` : "");
       facts(about, view.about);
       facts(statistics, view.statistics);
-      drawChart(view);
+      drawChart();
     };
     loadPlotly(spec).then(
       (loaded) => {

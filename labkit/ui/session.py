@@ -252,7 +252,7 @@ class Session:
                     self.history.seen(
                         symbol, round(seen.at_s * 1000), float(one.current_price), one.moves
                     )
-            if region == self.region:
+            if (region, fresh) == (self.region, self.fresh):
                 self.changed("prices")
 
         every_s = HERE_S if region == self.region else ELSEWHERE_S
