@@ -70,8 +70,8 @@ class FinalRead:
             current_price_cents 0 and moves 0.
         accounts: all. Columns: account_nbr, opening_balance_cents, deposits_cents, balance_cents,
             bought_cents, sold_cents (over all deposits and orders in the database), positions_off
-            (in how many instruments the account's position is not what it bought less what it
-            sold).
+            (in how many instruments the account's position, or its cost, is not what it bought less
+            what it sold).
     """
 
     orders: pd.DataFrame
@@ -204,7 +204,8 @@ traded AS (
     SELECT account_nbr, symbol,
         sum(CASE order_type WHEN 'buy' THEN unit_price * total_qty ELSE 0 END) AS bought,
         sum(CASE order_type WHEN 'sell' THEN unit_price * total_qty ELSE 0 END) AS sold,
-        sum(CASE order_type WHEN 'buy' THEN total_qty ELSE -total_qty END) AS held
+        sum(CASE order_type WHEN 'buy' THEN total_qty ELSE -total_qty END) AS held,
+        sum(CASE order_type WHEN 'buy' THEN 1 ELSE -1 END * unit_price * total_qty) AS net_cost
     FROM orders GROUP BY account_nbr, symbol
 ),
 money AS (
@@ -215,6 +216,7 @@ off AS (
     FROM positions AS p
     FULL JOIN traded AS t ON t.account_nbr = p.account_nbr AND t.symbol = p.symbol
     WHERE coalesce(p.quantity, 0) <> coalesce(t.held, 0)
+        OR coalesce(p.net_cost, 0) <> coalesce(t.net_cost, 0)
     GROUP BY coalesce(p.account_nbr, t.account_nbr)
 )
 SELECT a.account_nbr, (a.opening_balance * 100)::BIGINT, (coalesce(d.amount, 0) * 100)::BIGINT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labkit.topology import DEFAULT
-from labkit.trading import audit, book, quotes, schema
+from labkit.trading import audit, portfolio, quotes, schema
 from labkit.trading.engines import COCKROACHDB
 
 
@@ -38,9 +38,10 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "audit.ACCOUNTS": audit.ACCOUNTS,
         "audit.WRITE": audit.WRITE,
         "quotes.QUOTE": quotes.QUOTE,
+        "quotes.QUOTE_SINCE": quotes.QUOTE_SINCE,
+        "quotes.PRICE_HISTORY": quotes.PRICE_HISTORY,
+        "portfolio.ACCOUNT": portfolio.ACCOUNT,
+        "portfolio.POSITIONS": portfolio.POSITIONS,
+        "portfolio.ORDER_HISTORY": portfolio.ORDER_HISTORY,
         "quotes.INSTRUMENTS": quotes.INSTRUMENTS,
-        "book.BALANCE": book.BALANCE,
-        "book.HOLDINGS": book.HOLDINGS,
-        "book.ORDERS": book.ORDERS,
-        "book.POINTS": book.POINTS,
     }

@@ -62,7 +62,7 @@ export default {
       tellAge(made.age, view);
       write(made.heading, view.name ? `${view.symbol} · ${view.name}` : (view.symbol ?? "—"));
       write(price, view.price ? money(view.price) : "—");
-      write(change, view.change == null ? "" : `${money(Math.abs(view.change))} (${Math.abs(view.percent).toFixed(2)} %) since the open`);
+      write(change, view.change == null ? "" : `${money(Math.abs(view.change))} (${Math.abs(view.percent).toFixed(2)} %) by its orders`);
       change.className = `lk-num lk-${trend(view.change ?? 0)}`;
       write(description, view.description ?? "");
       write(asOf, view.as_of ? `Sample data as of ${view.as_of}.` : "");

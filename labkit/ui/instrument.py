@@ -72,13 +72,11 @@ class InstrumentView(Pane):
 
 
 def _known(one: Instrument) -> dict[str, object]:
-    opened = one.details.get("open_price")
-    price = float(one.current_price)
     return {
         "name": one.name,
         "price": str(one.current_price),
-        "change": None if opened is None else round(price - float(opened), 2),
-        "percent": None if not opened else round((price / float(opened) - 1) * 100, 2),
+        "change": float(one.change),
+        "percent": round(float(one.change / one.initial_price) * 100, 2),
         "description": one.details.get("description", ""),
         "as_of": one.details.get("as_of"),
         "about": _rows(one, ABOUT),

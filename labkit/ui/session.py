@@ -12,16 +12,22 @@ from typing import Final
 
 from labkit.cluster.base import Cluster
 from labkit.errors import BadInput
-from labkit.trading.book import Book, book, price_points
 from labkit.trading.catalogue import DEMO_ACCOUNT
-from labkit.trading.orders import Side
+from labkit.trading.portfolio import (
+    Account,
+    PastOrder,
+    Position,
+    account,
+    order_history,
+    positions,
+)
 from labkit.trading.processing import Queue, claim_orders, complete_orders
-from labkit.trading.quotes import Instrument, instruments
+from labkit.trading.quotes import Instrument, instruments, price_history, quote
 from labkit.ui.line import Line
 from labkit.ui.notices import Notices
 from labkit.ui.order_desk import OrderDesk, Ticket
 from labkit.ui.polling import Poller, Seen
-from labkit.ui.price_history import PriceHistory
+from labkit.ui.price_history import KEPT_POINTS, PriceHistory
 from labkit.ui.staleness import Staleness
 from labkit.ui.teller import Slip, Teller
 
@@ -31,6 +37,7 @@ HERE_S: Final = 0.4
 """Between two looks at the own region's prices: another client's order shows within a second."""
 ELSEWHERE_S: Final = 2.0
 BOOK_S: Final = 1.0
+LAST_ORDERS: Final = 30
 OFFICE_S: Final = 1.0
 """Between two looks for orders to execute. Nobody else may be there to do it: no load, no other
 desk. Where there are several, the lease keeps them out of each other's way."""
@@ -49,6 +56,19 @@ class Reading:
     seen: Seen[Prices]
     stale_s: float = 0.0
     behind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One account, by three reads one after the other.
+
+    Attributes:
+        orders: the last `LAST_ORDERS`, the newest first.
+    """
+
+    account: Account
+    positions: tuple[Position, ...]
+    orders: tuple[PastOrder, ...]
 
 
 class Session:
@@ -193,13 +213,19 @@ class Session:
             self._lines = {region: Line(self.cluster.dsn(region))}
         line = self._lines[region]
         if symbol not in self._charted:
-            points = line.ask(lambda conn: price_points(conn, symbol))
+            first = line.ask(lambda conn: quote(conn, symbol)).moves - KEPT_POINTS
+            moves = line.ask(lambda conn: price_history(conn, symbol, after=max(0, first)))
             self._charted.add(symbol)
             self.history.before(
-                symbol, [(round(at.at.timestamp() * 1000), float(at.price)) for at in points]
+                symbol, [(round(move.at.timestamp() * 1000), float(move.price)) for move in moves]
             )
             self.changed("history")
-        return line.ask(lambda conn: book(conn, self.account_nbr))
+        nbr = self.account_nbr
+        return Book(
+            line.ask(lambda conn: account(conn, nbr)),
+            line.ask(lambda conn: positions(conn, nbr)),
+            line.ask(lambda conn: order_history(conn, nbr, limit=LAST_ORDERS)),
+        )
 
     def _tell_book(self, seen: Seen[Book]) -> None:
         if seen.value and not seen.problem:
@@ -260,8 +286,8 @@ class Session:
         return Poller(ask, tell, every_s=every_s, name=f"prices-{region}-{way}")
 
 
-def _of(side: Side, quantity: int, symbol: str) -> str:
-    return f"{side.value.capitalize()} {quantity:,} {symbol}"
+def _of(side: str, quantity: int, symbol: str) -> str:
+    return f"{side.capitalize()} {quantity:,} {symbol}"
 
 
 def now_ms() -> int:

@@ -64,5 +64,5 @@ class TradeTicket(Pane):
             "ticket": session.orders.ticket.to_page(),
             "last": last.to_page() if last else None,
             "deposit": session.teller.slip.to_page(),
-            "balance": str(book.balance) if (book := session.book.value) else None,
+            "balance": str(book.account.balance) if (book := session.book.value) else None,
         }

@@ -191,10 +191,10 @@ class NoPhantoms:
 
 @dataclass(frozen=True)
 class MoneyExact:
-    """Every balance is the opening balance, less what was bought, plus what was sold.
+    """Every balance is the opening balance and the deposits, less what was bought, plus the sales.
 
-    Proves: no account gained or lost a cent against its own orders in the database.
-    Cannot: see an order that is missing together with its money; `NoLostAcks` does.
+    Proves: no account gained or lost a cent against its own orders and deposits in the database.
+    Cannot: see an order or a deposit that is missing together with its money; `NoLostAcks` does.
     """
 
     name: ClassVar[str] = "money"
@@ -204,7 +204,8 @@ class MoneyExact:
         if evidence.final is None:
             return _no_final_read(self.name)
         accounts = evidence.final.accounts
-        due = accounts["opening_balance_cents"] - accounts["bought_cents"] + accounts["sold_cents"]
+        put_in = accounts["opening_balance_cents"] + accounts["deposits_cents"]
+        due = put_in - accounts["bought_cents"] + accounts["sold_cents"]
         return _exact(self.name, "account", accounts["account_nbr"], accounts["balance_cents"], due)
 
 

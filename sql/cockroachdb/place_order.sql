@@ -119,12 +119,13 @@ placed AS (
     RETURNING order_id, order_nbr, unit_price, move_nbr
 ),
 position AS (
-    INSERT INTO positions AS p (account_nbr, symbol, quantity, crdb_region)
+    INSERT INTO positions AS p (account_nbr, symbol, quantity, net_cost, crdb_region)
     SELECT %(account_nbr)s::TEXT, %(symbol)s::TEXT,
-        CASE %(side)s::TEXT WHEN 'buy' THEN 1 ELSE -1 END * %(quantity)s::BIGINT, crdb_region
+        CASE %(side)s::TEXT WHEN 'buy' THEN 1 ELSE -1 END * %(quantity)s::BIGINT, debit, crdb_region
     FROM accepted
     ON CONFLICT (crdb_region, account_nbr, symbol)
-        DO UPDATE SET quantity = p.quantity + excluded.quantity
+        DO UPDATE SET quantity = p.quantity + excluded.quantity,
+            net_cost = p.net_cost + excluded.net_cost
     RETURNING p.quantity
 ),
 received AS (

@@ -84,6 +84,7 @@ CREATE TABLE IF NOT EXISTS positions (
     account_nbr TEXT NOT NULL REFERENCES accounts (account_nbr),
     symbol      TEXT NOT NULL REFERENCES instruments (symbol),
     quantity    BIGINT NOT NULL,
+    net_cost    DECIMAL(20,2) NOT NULL,
     crdb_region crdb_internal_region NOT NULL
         DEFAULT default_to_database_primary_region(gateway_region())::crdb_internal_region,
     PRIMARY KEY (crdb_region, account_nbr, symbol)
@@ -131,7 +132,7 @@ CREATE TABLE IF NOT EXISTS orders (
     PRIMARY KEY (crdb_region, order_id),
     UNIQUE (crdb_region, order_nbr),
     INDEX orders_account_nbr (account_nbr, order_nbr),
-    INDEX orders_symbol (symbol, move_nbr),
+    INDEX orders_symbol (symbol, move_nbr) STORING (unit_price, order_type, order_entry_ts),
     INDEX orders_open (order_nbr) WHERE order_status <> 'processed'
 ) LOCALITY REGIONAL BY ROW AS crdb_region;
 

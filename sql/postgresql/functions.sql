@@ -112,9 +112,10 @@ BEGIN
     UPDATE accounts SET balance = balance - v_debit WHERE account_nbr = p_account_nbr;
     UPDATE prices SET current_price = current_price + v_step, moves = v_order.move_nbr
         WHERE symbol = p_symbol;
-    INSERT INTO positions AS p (account_nbr, symbol, quantity)
-        VALUES (p_account_nbr, p_symbol, sign(v_debit) * p_quantity)
-        ON CONFLICT (account_nbr, symbol) DO UPDATE SET quantity = p.quantity + EXCLUDED.quantity;
+    INSERT INTO positions AS p (account_nbr, symbol, quantity, net_cost)
+        VALUES (p_account_nbr, p_symbol, sign(v_debit) * p_quantity, v_debit)
+        ON CONFLICT (account_nbr, symbol) DO UPDATE
+        SET quantity = p.quantity + EXCLUDED.quantity, net_cost = p.net_cost + EXCLUDED.net_cost;
     INSERT INTO order_activity (order_id, order_status) VALUES (p_order_id, 'order_received');
 END;
 $$ LANGUAGE plpgsql;

@@ -57,19 +57,21 @@ CREATE TABLE IF NOT EXISTS prices (
     moves         BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
--- What an account holds: bought less sold, and less than nothing when it sold short. Written by the
--- account's orders alone, under the account's lock.
+-- What an account holds: bought less sold, and less than nothing when it sold short. `net_cost`: what was
+-- paid for it less what it was sold for, so that its profit needs no look into the orders. Written by
+-- the account's orders alone, under the account's lock.
 CREATE TABLE IF NOT EXISTS positions (
     account_nbr TEXT NOT NULL REFERENCES accounts,
     symbol      TEXT NOT NULL REFERENCES instruments,
     quantity    BIGINT NOT NULL,
+    net_cost    DECIMAL(20,2) NOT NULL,
     PRIMARY KEY (account_nbr, symbol)
 ) WITH (fillfactor = 50);
 
 -- `order_id` is made by the client before the first attempt; `retries` counts the attempts after
 -- the one that was applied (functions.sql says why a retry must write). `move_nbr` is the order's place
 -- among those that moved its symbol's price, the first is 1. `prices.moves` is the last one given, so
--- whoever reads a price knows which orders it shows. The constraint is their index as well.
+-- whoever reads a price knows which orders it shows. Its index is the price history of a symbol.
 CREATE TABLE IF NOT EXISTS orders (
     order_id       UUID PRIMARY KEY,
     order_nbr      BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -85,7 +87,7 @@ CREATE TABLE IF NOT EXISTS orders (
         CHECK (order_status IN ('received', 'processing', 'processed')),
     claim_id       UUID,
     claimed_ts     TIMESTAMPTZ,
-    UNIQUE (symbol, move_nbr)
+    UNIQUE (symbol, move_nbr) INCLUDE (unit_price, order_type, order_entry_ts)
 ) WITH (fillfactor = 90);
 
 CREATE INDEX IF NOT EXISTS orders_account_nbr ON orders (account_nbr, order_nbr);

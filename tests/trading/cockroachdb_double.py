@@ -42,10 +42,12 @@ $$;
 
 def translated(statement: str) -> str:
     """A statement of CockroachDB's schema as PostgreSQL takes it: an index is one of its own."""
-    index = re.compile(r",\n\s+INDEX (\w+) (\([^)]*\)(?: WHERE [^\n,]+)?)")
+    index = re.compile(r",\n\s+INDEX (\w+) (\([^)]*\)(?: STORING \([^)]*\))?(?: WHERE [^\n,]+)?)")
     created = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)
     indexes = [
-        f"CREATE INDEX IF NOT EXISTS {name} ON {created.group(1)} {rest}"
+        f"CREATE INDEX IF NOT EXISTS {name} ON {created.group(1)} {rest}".replace(
+            " STORING ", " INCLUDE "
+        )
         for name, rest in index.findall(statement)
         if created
     ]

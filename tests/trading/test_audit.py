@@ -117,6 +117,7 @@ def test_final_read_shows_what_was_deposited(
     [
         "UPDATE positions SET quantity = quantity + 1 WHERE account_nbr = '0005821112'",
         "DELETE FROM positions WHERE account_nbr = '0005821112'",
+        "UPDATE positions SET net_cost = net_cost + 0.01 WHERE account_nbr = '0005821112'",
         "UPDATE positions SET symbol = 'AAPL' WHERE account_nbr = '0005821112'",
     ],
 )

@@ -243,14 +243,7 @@ def test_the_tables_have_room_for_one_execution_and_one_trade(
 def test_a_batch_reads_its_own_orders_however_many_were_processed_before(
     conn: psycopg.Connection, run: RunId, processed: int
 ) -> None:
-    history = [(run.order_id(0, 10_000 + n), DEMO_ACCOUNT, n + 1_000) for n in range(processed)]
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO orders (order_id, account_nbr, symbol, total_qty, order_type, unit_price,"
-            " move_nbr, order_status) VALUES (%s, %s, 'DIS', 1, 'buy', 1, %s, 'processed')",
-            history,
-        )
-    conn.execute("VACUUM ANALYZE orders")
+    fill_history(conn, run, processed)
     place_some(conn, run, 30)
     queue = Queue(HOME, batch=10)
     with conn.transaction():
@@ -270,6 +263,18 @@ def test_a_batch_reads_its_own_orders_however_many_were_processed_before(
     # taken, looked up to be written, and by the foreign keys of what belongs to them
     assert claiming <= 4 * queue.batch
     assert both <= 10 * queue.batch
+
+
+def fill_history(conn: psycopg.Connection, run: RunId, processed: int) -> None:
+    """Orders that were processed long ago, as if 1000 others had moved the price before."""
+    history = [(run.order_id(0, 10_000 + n), DEMO_ACCOUNT, n + 1_000) for n in range(processed)]
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO orders (order_id, account_nbr, symbol, total_qty, order_type, unit_price,"
+            " move_nbr, order_status) VALUES (%s, %s, 'DIS', 1, 'buy', 1, %s, 'processed')",
+            history,
+        )
+    conn.execute("VACUUM ANALYZE orders")
 
 
 def rows_read(conn: psycopg.Connection, table: str) -> int:

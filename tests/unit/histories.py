@@ -124,7 +124,7 @@ def final_of(trades: Sequence[Trade]) -> FinalRead:
             for name, buys, sells in stocks
         ],
         "accounts": [
-            (name, OPENING_CENTS, OPENING_CENTS - bought + sold, bought, sold)
+            (name, OPENING_CENTS, 0, OPENING_CENTS - bought + sold, bought, sold, 0)
             for name, bought, sold in accounts
         ],
     }

@@ -18,7 +18,7 @@ import pytest
 
 import labkit
 from labkit.topology import DEFAULT
-from labkit.trading import audit, book, engines, quotes, schema
+from labkit.trading import audit, engines, portfolio, quotes, schema
 from labkit.trading.statements import sent_to_cockroachdb
 
 REPOSITORY = Path(labkit.__file__).parents[1]
@@ -83,14 +83,15 @@ def sources() -> Iterator[Path]:
 
 
 COLLECTED = {
-    "BALANCE",
-    "HOLDINGS",
+    "ACCOUNT",
     "INSTRUMENTS",
     "LAST_OF_ALL",
     "OF_EVERY_VERSION",
-    "ORDERS",
-    "POINTS",
+    "ORDER_HISTORY",
+    "POSITIONS",
+    "PRICE_HISTORY",
     "QUOTE",
+    "QUOTE_SINCE",
     "STATEMENT_TIMEOUT.format(round(timeout_s * 1000))",
     "VERSION_THERE",
     "WRITE",
@@ -113,7 +114,7 @@ def test_no_statement_is_sent_that_is_not_collected() -> None:
 
 def test_every_statement_constant_of_the_application_is_collected() -> None:
     collected = set(sent_to_cockroachdb().values())
-    for module in (audit, book, quotes, schema, engines):
+    for module in (audit, portfolio, quotes, schema, engines):
         for name, value in vars(module).items():
             if isinstance(value, str) and name.isupper() and value.strip().split(" ")[0] in VERBS:
                 if "{}" in value:
