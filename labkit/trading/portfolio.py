@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,10 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import class_row
 
 from labkit.errors import UnknownAccount
-from labkit.trading.orders import Side
 
 ACCOUNT: Final = """
 SELECT account_nbr, name, opening_balance, balance, may_short,
@@ -30,20 +28,20 @@ ORDER BY symbol
 
 ORDER_HISTORY: Final = """
 WITH page AS MATERIALIZED (
-    SELECT order_id, order_nbr, symbol, order_type, total_qty, unit_price
+    SELECT order_id, order_nbr, symbol, order_type, total_qty, unit_price, move_nbr, order_status
     FROM orders WHERE account_nbr = %(account_nbr)s AND order_nbr < %(before)s
     ORDER BY order_nbr DESC LIMIT %(limit)s
 )
-SELECT p.order_id, p.order_nbr, p.symbol, p.order_type, p.total_qty, p.unit_price,
-    min(a.activity_ts) FILTER (WHERE a.order_status = 'order_received'),
-    min(a.activity_ts) FILTER (WHERE a.order_status = 'processing'),
-    min(a.activity_ts) FILTER (WHERE a.order_status = 'order_processed')
+SELECT p.order_id, p.order_nbr, p.symbol, p.order_type AS side, p.total_qty AS quantity,
+    p.unit_price, p.move_nbr, p.order_status AS status,
+    min(a.activity_ts) FILTER (WHERE a.order_status = 'order_received') AS received_at,
+    min(a.activity_ts) FILTER (WHERE a.order_status = 'processing') AS processing_at,
+    min(a.activity_ts) FILTER (WHERE a.order_status = 'order_processed') AS processed_at
 FROM page AS p LEFT JOIN order_activity AS a ON a.order_id = p.order_id
-GROUP BY p.order_id, p.order_nbr, p.symbol, p.order_type, p.total_qty, p.unit_price
+GROUP BY p.order_id, p.order_nbr, p.symbol, p.order_type, p.total_qty, p.unit_price, p.move_nbr,
+    p.order_status
 ORDER BY p.order_nbr DESC
 """
-LIFE: Final = ("received", "processing", "processed")
-"""The statuses of an order, in the order of its last columns."""
 
 NO_ORDER_NBR_IS_GREATER: Final = 2**63 - 1
 
@@ -93,25 +91,26 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PastOrder:
-    """An order that was placed.
+    """An order of an account, and how far it is.
 
     Attributes:
-        life: when it was "received", "processing" (taken by a processor first) and "processed", as
-            far as it got; by the database's clock.
+        side: "buy" or "sell".
+        status: "received", "processing" or "processed".
+        received_at: and the others, by the database's clock; None while it is not so far.
+        processing_at: when a processor took it first.
     """
 
     order_id: UUID
     order_nbr: int
     symbol: str
-    side: Side
+    side: str
     quantity: int
     unit_price: Decimal
-    life: Mapping[str, datetime]
-
-    @property
-    def status(self) -> str:
-        """How far it got."""
-        return next((word for word in reversed(LIFE) if word in self.life), LIFE[0])
+    move_nbr: int
+    status: str
+    received_at: datetime | None
+    processing_at: datetime | None
+    processed_at: datetime | None
 
 
 def account(conn: psycopg.Connection[Any], account_nbr: str) -> Account:
@@ -121,7 +120,7 @@ def account(conn: psycopg.Connection[Any], account_nbr: str) -> Account:
         UnknownAccount: no such account.
     """
     with conn.cursor(row_factory=class_row(Account)) as cursor:
-        found = cursor.execute(ACCOUNT, (account_nbr,), prepare=False).fetchone()
+        found = cursor.execute(ACCOUNT, (account_nbr,)).fetchone()
     if found is None:
         raise UnknownAccount(f"no account {account_nbr}")
     return found
@@ -130,7 +129,7 @@ def account(conn: psycopg.Connection[Any], account_nbr: str) -> Account:
 def positions(conn: psycopg.Connection[Any], account_nbr: str) -> tuple[Position, ...]:
     """What an account holds and has held, by symbol; empty for an unknown account."""
     with conn.cursor(row_factory=class_row(Position)) as cursor:
-        return tuple(cursor.execute(POSITIONS, (account_nbr,), prepare=False))
+        return tuple(cursor.execute(POSITIONS, (account_nbr,)))
 
 
 def order_history(
@@ -149,12 +148,5 @@ def order_history(
         limit: at most so many.
     """
     arguments = {"account_nbr": account_nbr, "before": before, "limit": limit}
-    with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute(ORDER_HISTORY, arguments, prepare=False).fetchall()
-    return tuple(
-        PastOrder(
-            *(order_id, number, symbol, Side(side), quantity, price),
-            life={word: at for word, at in zip(LIFE, times, strict=True) if at},
-        )
-        for order_id, number, symbol, side, quantity, price, *times in rows
-    )
+    with conn.cursor(row_factory=class_row(PastOrder)) as cursor:
+        return tuple(cursor.execute(ORDER_HISTORY, arguments))

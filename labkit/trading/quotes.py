@@ -181,7 +181,7 @@ def price_history(
     """
     arguments = {"symbol": symbol, "after": after, "limit": limit}
     with conn.cursor(row_factory=args_row(PricePoint)) as cursor:
-        return tuple(cursor.execute(PRICE_HISTORY, arguments, prepare=False))
+        return tuple(cursor.execute(PRICE_HISTORY, arguments))
 
 
 def instruments(

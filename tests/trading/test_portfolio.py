@@ -94,11 +94,12 @@ def test_the_life_of_an_order_is_in_the_history(conn: psycopg.Connection, run: R
         "received",
     ]
     assert (received.symbol, received.side, received.quantity) == ("DIS", "sell", 4)
-    assert received.unit_price == Decimal("101.39")
-    assert list(processed.life) == ["received", "processing", "processed"]
-    assert list(processed.life.values()) == sorted(processed.life.values())
-    assert list(processing.life) == ["received", "processing"]
-    assert list(received.life) == ["received"]
+    assert (received.unit_price, received.move_nbr) == (Decimal("101.39"), 2)
+    times = (processed.received_at, processed.processing_at, processed.processed_at)
+    assert None not in times
+    assert list(times) == sorted(t for t in times if t)
+    assert (processing.processing_at is None, processing.processed_at) == (False, None)
+    assert (received.received_at is None, received.processing_at) == (False, None)
 
 
 def test_the_history_of_orders_comes_in_pages_the_latest_first(
