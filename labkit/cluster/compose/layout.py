@@ -7,6 +7,8 @@ On 127.0.0.1, unless a port base is given, the ports of the demo this lab is bui
      8080..  DB Consoles of the nodes    port base +100..
      8404..  statistics of the balancers port base +220..
      8403    the WAN's control           port base +299
+    26300..  balancers, as clients of    port base +300.., one a pair of regions
+             another region dial them
 
 Inside, every region is a network of its own, and the WAN's container stands in all of them:
 
@@ -18,6 +20,7 @@ Inside, every region is a network of its own, and the WAN's container stands in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 
 from labkit.cluster.cockroach.program import HTTP_PORT, SQL_PORT
 from labkit.topology import Node, Topology
@@ -78,6 +81,13 @@ class Layout:
         first = self._at(200, max(26276, 26257 + len(self.topology.nodes)))
         return first + self._region(region)
 
+    def balancer_from(self, source: str, region: str) -> int:
+        """Where clients in `source` dial another region's balancer, through the WAN."""
+        if source == region or not self.wan:
+            return self.balancer(region)
+        first = self._at(300, max(26300, self.balancer(self.topology.region_names[-1]) + 1))
+        return first + len(self.topology.regions) * self._region(source) + self._region(region)
+
     def statistics(self, region: str) -> int:
         """A balancer's statistics, for looking only."""
         return self._at(220, 8404) + self._region(region)
@@ -96,7 +106,14 @@ class Layout:
             wanted[self.statistics(region)] = f"lb:{region} statistics"
         if self.wan:
             wanted[self.wan_control] = "WAN control"
+            for source, region in self.ways:
+                wanted[self.balancer_from(source, region)] = f"lb:{region} from {source}"
         return wanted
+
+    @property
+    def ways(self) -> tuple[tuple[str, str], ...]:
+        """Every pair of regions: from, to."""
+        return tuple(permutations(self.topology.region_names, 2))
 
     # inside
 
@@ -123,6 +140,10 @@ class Layout:
         if source == node.region or not self.wan:
             return node_service(node), HTTP_PORT
         return WAN, 28000 + self._through_wan(source, node)
+
+    def balancer_inside(self, source: str, region: str) -> int:
+        """The port of the WAN's container behind `balancer_from`."""
+        return 29000 + 10 * self._region(source) + self._region(region)
 
     # services
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import yaml
@@ -222,7 +221,13 @@ def _wan(project: Project) -> Service:
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         "networks": list(layout.networks),
-        "ports": [f"{HOST}:{layout.wan_control}:{WAN_CONTROL}"],
+        "ports": [
+            f"{HOST}:{layout.wan_control}:{WAN_CONTROL}",
+            *(
+                f"{HOST}:{layout.balancer_from(*way)}:{layout.balancer_inside(*way)}"
+                for way in layout.ways
+            ),
+        ],
         "volumes": [
             *(
                 f"{source}/{part}:{inside}/{part}:ro"
@@ -300,13 +305,22 @@ def wan_plan(layout: Layout, token: str) -> Plan:
                         name=f"{source} > {node} {what}",
                     )
                 )
+    listeners += [
+        Listener(
+            port=layout.balancer_inside(source, region),
+            region=region,
+            kind=Kind.FIXED,
+            to_host=balancer_service(region),
+            to_port=program.SQL_PORT,
+            source=source,
+            name=f"{source} > lb:{region}",
+        )
+        for source, region in layout.ways
+    ]
     return Plan(
         control_port=WAN_CONTROL,
         token=token,
-        links={
-            (a, b): LinkSettings(delay_ms=topology.one_way_ms(a, b))
-            for a, b in permutations(topology.region_names, 2)
-        },
+        links={(a, b): LinkSettings(delay_ms=topology.one_way_ms(a, b)) for a, b in layout.ways},
         listeners=tuple(listeners),
         host="0.0.0.0",  # noqa: S104 - of its container; Compose publishes on 127.0.0.1
     )
