@@ -18,7 +18,7 @@ import pytest
 
 import labkit
 from labkit.topology import DEFAULT
-from labkit.trading import audit, engines, quotes, schema
+from labkit.trading import audit, engines, page_price, quotes, schema
 from labkit.trading.statements import sent_to_cockroachdb
 
 REPOSITORY = Path(labkit.__file__).parents[1]
@@ -83,6 +83,11 @@ def sources() -> Iterator[Path]:
 
 
 COLLECTED = {
+    "CREATE_PAGES",
+    "DROP_PAGES",
+    "OPEN_PAGE",
+    "READ_PAGE",
+    "WRITE_PAGE",
     "INSTRUMENTS",
     "LAST_OF_ALL",
     "OF_EVERY_VERSION",
@@ -109,7 +114,7 @@ def test_no_statement_is_sent_that_is_not_collected() -> None:
 
 def test_every_statement_constant_of_the_application_is_collected() -> None:
     collected = set(sent_to_cockroachdb().values())
-    for module in (audit, quotes, schema, engines):
+    for module in (audit, page_price, quotes, schema, engines):
         for name, value in vars(module).items():
             if isinstance(value, str) and name.isupper() and value.strip().split(" ")[0] in VERBS:
                 if "{}" in value:
