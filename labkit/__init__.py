@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from labkit.figures.rejoin import rejoin_table as rejoin_table
     from labkit.figures.rejoin import restart_table as restart_table
     from labkit.figures.steps import steps_figure as steps_figure
+    from labkit.figures.tables import failure_table as failure_table
+    from labkit.figures.tables import latency_table as latency_table
+    from labkit.figures.tables import service_table as service_table
     from labkit.figures.timeline import timeline as timeline
     from labkit.figures.trials import trials_figure as trials_figure
     from labkit.figures.waterfall import waterfall as waterfall
@@ -107,9 +110,11 @@ _HOME = {
     "by_step": "labkit.measurement.steps",
     "cluster_map": "labkit.figures.map",
     "connect": "labkit.lab",
+    "failure_table": "labkit.figures.tables",
     "felt_beside": "labkit.figures.felt",
     "felt_figure": "labkit.figures.felt",
     "felt_latency": "labkit.measurement.felt",
+    "latency_table": "labkit.figures.tables",
     "lost_updates": "labkit.measurement.consistency",
     "node_table": "labkit.figures.felt",
     "place_order": "labkit.trading.orders",
@@ -120,6 +125,7 @@ _HOME = {
     "restart_table": "labkit.figures.rejoin",
     "rolling_restart": "labkit.cluster.rolling",
     "seen_elsewhere": "labkit.measurement.consistency",
+    "service_table": "labkit.figures.tables",
     "steps_figure": "labkit.figures.steps",
     "surviving": "labkit.lab",
     "timeline": "labkit.figures.timeline",

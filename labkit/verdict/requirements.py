@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from labkit.errors import BadInput
+from labkit.history import OpKind
 from labkit.measurement.histograms import ALL_REGIONS
 from labkit.measurement.recovery import Recovery
 from labkit.measurement.windows import Phase
@@ -161,7 +162,11 @@ def _rpo(summary: Measurements) -> Iterable[Measured]:
 
 def _p99(summary: Measurements) -> Iterable[Measured]:
     settled = (Phase.AFTER, Phase.WHOLE)
-    rows = [row for row in summary.latency if row.phase in settled and row.region != ALL_REGIONS]
+    rows = [
+        row
+        for row in summary.latency
+        if row.kind == OpKind.ORDER and row.phase in settled and row.region != ALL_REGIONS
+    ]
     measured = [Measured(row.p99_ms, f"{row.region}, {row.phase}") for row in rows]
     return measured or [Measured(None, "the fault was never healed")]
 
@@ -183,7 +188,7 @@ MEASURES: dict[str, Measure] = {
 }
 """What can be required; every number is that of the worst region, fault and trial.
 
-`p99_ms` is that of the whole run, or of the time after the fault where there was one.
+`p99_ms` is that of orders over the whole run, or of the time after the fault where there was one.
 `staleness_s` is how far behind a replica read was at most (`labkit.measurement.staleness`).
 """
 

@@ -34,6 +34,7 @@ from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Healthy, Recovery
+from labkit.measurement.service import Failures, Service
 from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
@@ -70,7 +71,9 @@ class Measurements(BaseModel):
     Attributes:
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
-        latency: a row a region and phase, then those of all regions.
+        latency: of each kind of operation a row a region and phase, then those of all regions.
+        service: seconds below the steady state, a row a region and phase.
+        failures: what was not acknowledged, a row a region, phase, kind and error.
         staleness: a row a region that read from a replica.
         waterfalls: what each fault's outage was made of, in the order of injection.
         findings: of the steady state, the faults, the checkers and the requirements.
@@ -86,6 +89,8 @@ class Measurements(BaseModel):
     latency: tuple[Latency, ...]
     staleness: tuple[Staleness, ...] = ()
     waterfalls: tuple[Waterfall, ...] = ()
+    service: tuple[Service, ...] = ()
+    failures: tuple[Failures, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property

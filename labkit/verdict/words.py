@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from labkit.history import OpKind, Outcome
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Recovery
+from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import number_of, worst_recovery, worst_write_gap
@@ -13,6 +16,12 @@ from labkit.verdict.result import Spread, Summary
 
 HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
 UNKNOWN = "unknown"
+KINDS = {
+    str(OpKind.ORDER): "orders",
+    str(OpKind.FRESH_READ): "fresh reads",
+    str(OpKind.REPLICA_READ): "reads from a replica",
+}
+OUTCOMES = {str(Outcome.FAIL): "not applied", str(Outcome.INFO): "unknown"}
 COARSE_S = 0.05
 """A moment that is known less closely is shown with both its ends."""
 
@@ -116,29 +125,78 @@ def rto_words(row: Recovery) -> str:
     return "not watched"
 
 
+LATENCY_HEADINGS = ("p50", "p90", "p99", "p99.9", "max", "acked", "not acked")
+
+
 @dataclass(frozen=True, slots=True)
 class LatencyTable:
-    """p50 and p99 per region, a pair of columns a phase.
+    """Latency of one kind of operation in milliseconds, and how many stand behind it.
 
     Attributes:
-        phases: in order.
-        rows: the region and the cells: p50, p99 and "not acknowledged" of each phase in turn.
+        title: names the kind.
+        rows: the region (empty where it is that of the row above), the phase, and a cell for each
+            of `LATENCY_HEADINGS`.
     """
 
-    phases: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    title: str
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
-def latency_cells(latency: tuple[Latency, ...]) -> LatencyTable:
-    """Turn rows a region and phase into rows a region."""
-    phases = tuple(dict.fromkeys(row.phase for row in latency))
-    cells: dict[str, list[str]] = {}
-    for row in latency:
-        failed = row.fail + row.info
-        cells.setdefault(row.region, []).extend(
-            (milliseconds(row.p50_ms), milliseconds(row.p99_ms), f"{failed:,}")
+def latency_tables(latency: Sequence[Latency]) -> list[LatencyTable]:
+    """A table a kind of operation."""
+    kinds = dict.fromkeys(row.kind for row in latency)
+    return [
+        LatencyTable(
+            f"Latency of {KINDS.get(kind, kind)} in ms, from the scheduled moment",
+            tuple(_latency_rows([row for row in latency if row.kind == kind])),
         )
-    return LatencyTable(phases, tuple((name, tuple(row)) for name, row in cells.items()))
+        for kind in kinds
+    ]
+
+
+def _latency_rows(latency: Sequence[Latency]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    above = ""
+    for row in latency:
+        percentiles = (row.p50_ms, row.p90_ms, row.p99_ms, row.p999_ms, row.max_ms)
+        cells = (*map(milliseconds, percentiles), f"{row.ok:,}", f"{row.fail + row.info:,}")
+        yield "" if row.region == above else row.region, row.phase, cells
+        above = row.region
+
+
+def service_rows(service: Sequence[Service]) -> list[tuple[str, ...]]:
+    """Region, phase, seconds below the steady state, of how many, and the share with service."""
+    return [
+        (
+            row.region,
+            row.phase,
+            seconds(row.below_s),
+            seconds(row.observed_s),
+            "not observed" if row.availability is None else f"{row.availability:.2%}",
+        )
+        for row in service
+    ]
+
+
+SERVICE_HEADINGS = ("region", "phase", "below the steady state", "of", "with service")
+
+
+def failure_rows(failures: Sequence[Failures]) -> list[tuple[str, ...]]:
+    """Region, phase, kind, how it ended, the error in words, its SQLSTATE, and how many."""
+    return [
+        (
+            row.region,
+            row.phase,
+            KINDS.get(row.kind, row.kind),
+            OUTCOMES.get(row.outcome, row.outcome),
+            row.error,
+            row.sqlstate,
+            f"{row.count:,}",
+        )
+        for row in failures
+    ]
+
+
+FAILURE_HEADINGS = ("region", "phase", "what", "outcome", "last error", "SQLSTATE", "count")
 
 
 STAGES = {
