@@ -183,7 +183,7 @@ class Layout(ABC):
         return tuple(found)
 
     def wan_plan(self, token: str, *, control_port: int, host: str) -> Plan:
-        """Every way from one region to another's nodes and balancers, and how far apart they are."""
+        """Every way from a region to nodes and balancers of others, and how far apart they are."""
         shape = self.topology
         to_nodes = sorted(
             (one for node in shape.nodes for one in self.listeners(node)),
