@@ -13,7 +13,7 @@ from labkit.errors import LabError
 from labkit.history import Outcome
 from labkit.measurement.histograms import ALL_REGIONS, histogram
 from labkit.measurement.windows import is_ok, latency_s
-from labkit.trading.orders import REFUSALS
+from labkit.trading.attempts import REFUSALS
 
 NO_CONNECTION = "no connection in time"
 NO_ANSWER = "the link died"

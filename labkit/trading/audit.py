@@ -12,9 +12,9 @@ import pandas as pd
 import psycopg
 
 from labkit.errors import ClusterError, NotReady, OutcomeUnknown
+from labkit.trading.attempts import Reply, reply_of, watch_sync_wait
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.ids import RunId
-from labkit.trading.orders import Reply, reply_of, watch_sync_wait
 
 ORDER_COLUMNS = {
     "order_id": "str",

@@ -7,6 +7,7 @@ fails as if the server had gone, and the connection is not used again.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -42,6 +43,20 @@ def hanging_up_after(conn: psycopg.Connection[Any], timeout_s: float) -> Iterato
         finally:
             timer.cancel()
             timer.join()
+
+
+@contextmanager
+def hanging_up_after_async(conn: psycopg.AsyncConnection[Any], timeout_s: float) -> Iterator[None]:
+    """`hanging_up_after` for an async connection, in the thread of its event loop.
+
+    Not asyncio.timeout: on cancellation psycopg cancels the statement, and a cancelled commit
+    reports success.
+    """
+    timer = asyncio.get_running_loop().call_later(timeout_s, hang_up, conn)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _same_socket(conn: AnyConnection) -> socket.socket:

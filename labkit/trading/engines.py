@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from labkit.assets import asset
@@ -22,7 +21,7 @@ ORDER_COLUMNS: Final = (
     "refusal",
     "reason",
 )
-"""What `Dialect.place_order` returns, one row. `refusal` is one of orders.REFUSALS or NULL."""
+"""What `Dialect.place_order` returns, one row. `refusal` is one of attempts.REFUSALS or NULL."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,20 @@ class Dialect:
         scripts: files of `sql/` that make the schema and its starting data, in this order.
         place_order: the statement that places an order; its parameters are order_id, account_nbr,
             symbol, side and quantity, its row has ORDER_COLUMNS.
+        claim_orders: the statement that takes open orders; its parameters are claim_id, region,
+            batch and lease_s, it gives a row with the id of each order taken.
+        complete_orders: the statement that executes them; its parameters are claim_id, region and
+            order_ids, its row says how many were executed.
         loads_at_once: whether tables can be made in one transaction.
         warns_of_sync_wait: whether a commit that did not wait for the standbys reports success
-            with a warning (orders.SyncWait).
+            with a warning (attempts.SyncWait).
     """
 
     engine: str
     scripts: tuple[str, ...]
     place_order: str
+    claim_orders: str
+    complete_orders: str
     loads_at_once: bool
     warns_of_sync_wait: bool
 
@@ -61,8 +66,8 @@ def statements(script: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(r";$", code, flags=re.MULTILINE) if part.strip())
 
 
-def _only_statement(path: Path) -> str:
-    [statement] = statements(path.read_text())
+def _only_statement(script: str) -> str:
+    [statement] = statements(asset("sql", *script.split("/")).read_text())
     return statement
 
 
@@ -80,6 +85,11 @@ POSTGRESQL: Final = Dialect(
         " NULL AS refusal, NULL AS reason"
         " FROM place_order(%(order_id)s, %(account_nbr)s, %(symbol)s, %(side)s, %(quantity)s)"
     ),
+    # one queue for all regions: it is read where it is written, on the primary
+    claim_orders=(
+        "SELECT claimed_order_id FROM claim_orders(%(claim_id)s, %(batch)s, %(lease_s)s)"
+    ),
+    complete_orders="SELECT complete_orders(%(claim_id)s, %(order_ids)s)",
     loads_at_once=True,
     warns_of_sync_wait=True,
 )
@@ -88,7 +98,9 @@ COCKROACHDB: Final = Dialect(
     engine="cockroachdb",
     # accounts.sql last: its last row tells that all is there (schema.loaded)
     scripts=("cockroachdb/schema.sql", "instruments.sql", "cockroachdb/accounts.sql"),
-    place_order=_only_statement(asset("sql", "cockroachdb", "place_order.sql")),
+    place_order=_only_statement("cockroachdb/place_order.sql"),
+    claim_orders=_only_statement("cockroachdb/claim_orders.sql"),
+    complete_orders=_only_statement("cockroachdb/complete_orders.sql"),
     loads_at_once=False,
     warns_of_sync_wait=False,
 )

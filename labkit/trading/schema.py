@@ -15,7 +15,7 @@ from labkit.topology import DEFAULT
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.engines import COCKROACHDB, dialect_of, statements
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the tables and functions, which a load leaves in the database. Raised with every change to
 `sql/` that a database of an older load could not serve."""
 

@@ -28,6 +28,8 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "psycopg, around audit.final_read: begin": "BEGIN ISOLATION LEVEL SERIALIZABLE",
         "psycopg, around audit.final_read: end": "COMMIT",
         "engines.COCKROACHDB.place_order": COCKROACHDB.place_order,
+        "engines.COCKROACHDB.claim_orders": COCKROACHDB.claim_orders,
+        "engines.COCKROACHDB.complete_orders": COCKROACHDB.complete_orders,
         "audit.STATEMENT_TIMEOUT": audit.STATEMENT_TIMEOUT.format(20_000),
         "audit.ORDERS": audit.ORDERS,
         "audit.INSTRUMENTS": audit.INSTRUMENTS,

@@ -15,7 +15,8 @@ import psycopg
 
 from labkit.cluster.base import Cluster
 from labkit.errors import BadInput, LabError
-from labkit.trading.orders import Order, Receipt, Reply, Side, place_order, reply_of
+from labkit.trading.attempts import Reply, reply_of
+from labkit.trading.orders import Order, Receipt, Side, place_order
 from labkit.ui.line import Line
 from labkit.ui.polling import first_line
 

@@ -1,52 +1,18 @@
-"""What a run left behind, ready to be asked: sets of order ids and the final read."""
+"""What a run left behind, ready to be asked: each order has a number, each answer is an array."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from labkit.history import History, Outcome
 from labkit.measurement.windows import is_ok
 from labkit.trading.audit import FinalRead
-
-
-@dataclass(frozen=True, eq=False)
-class IdSet:
-    """A set of order ids that stays in columns: millions, without a Python object each.
-
-    Attributes:
-        values: each id once.
-    """
-
-    values: pa.LargeStringArray
-
-    @classmethod
-    def of(cls, ids: Iterable[str] = ()) -> IdSet:
-        """Out of any collection of ids."""
-        columnar = ids if isinstance(ids, pd.Series) else list(ids)
-        return cls(pc.unique(pa.array(columnar, type=pa.large_string())))
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __iter__(self) -> Iterator[str]:
-        return (str(value) for value in self.values)
-
-    def __or__(self, other: IdSet) -> IdSet:
-        return IdSet(pc.unique(pa.concat_arrays([self.values, other.values])))
-
-    def __and__(self, other: IdSet) -> IdSet:
-        return IdSet(self.values.filter(pc.is_in(self.values, value_set=other.values)))
-
-    def __sub__(self, other: IdSet) -> IdSet:
-        shared = pc.is_in(self.values, value_set=other.values)
-        return IdSet(self.values.filter(pc.invert(shared)))
+from labkit.verdict.numbers import NO_ORDER, numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,46 +25,105 @@ class Evidence:
         final: the read after healing, or None when there was none.
     """
 
-    ledger: IdSet
+    ledger: pd.Series
     history: History
     final: FinalRead | None
 
     @classmethod
     def of(cls, ledger: Iterable[str], history: History, final: FinalRead | None) -> Evidence:
         """Gather it; `ledger` may be any collection of ids."""
-        return cls(IdSet.of(ledger), history, final)
+        columnar = ledger if isinstance(ledger, pd.Series) else list(ledger)
+        return cls(pd.Series(columnar, dtype="str"), history, final)
 
     @cached_property
-    def acked_in_history(self) -> IdSet:
-        """Ids that the history has as acknowledged."""
-        return self._orders(is_ok(self.history.ops))
+    def _numbered(self) -> tuple[tuple[np.ndarray, ...], int]:
+        final = self.ledger[:0] if self.final is None else self.final.orders["order_id"]
+        return numbered(self.history.ops["order_id"], self.ledger, final)
+
+    @property
+    def count(self) -> int:
+        """How many distinct orders anybody speaks of; their numbers are below it."""
+        return self._numbered[1]
+
+    @property
+    def in_history(self) -> np.ndarray:
+        """The order's number of each row of `history.ops`; `NO_ORDER` for a read."""
+        return self._numbered[0][0]
+
+    @property
+    def in_final(self) -> np.ndarray:
+        """The order's number of each row of `final.orders`."""
+        return self._numbered[0][2]
 
     @cached_property
-    def acked(self) -> IdSet:
-        """Ids that the ledger or the history has as acknowledged."""
-        return self.ledger | self.acked_in_history
+    def ledgered(self) -> np.ndarray:
+        """Which orders the ledger has. This and the following: a value an order, by its number."""
+        return self._marked(self._numbered[0][1])
 
     @cached_property
-    def refused(self) -> IdSet:
-        """Ids of which every attempt was certainly not applied, says the history."""
+    def acked_in_history(self) -> np.ndarray:
+        """Which ones the history has as acknowledged."""
+        return self._marked(self._of_outcome(is_ok(self.history.ops)))
+
+    @cached_property
+    def acked(self) -> np.ndarray:
+        """Which ones the ledger or the history has as acknowledged."""
+        return np.asarray(self.ledgered | self.acked_in_history)
+
+    @cached_property
+    def refused(self) -> np.ndarray:
+        """Of which ones every attempt was certainly not applied, says the history."""
         failed = np.asarray(self.history.ops["outcome"] == str(Outcome.FAIL))
-        return self._orders(failed) - self._orders(~failed)
+        return np.asarray(
+            self._marked(self._of_outcome(failed)) & ~self._marked(self._of_outcome(~failed))
+        )
 
     @cached_property
-    def attempted(self) -> IdSet:
-        """Ids that were ever tried, whatever came of it."""
-        return self.ledger | self._orders(np.full(len(self.history.ops), True))
+    def attempted(self) -> np.ndarray:
+        """Which ones were ever tried, whatever came of it."""
+        return np.asarray(self.ledgered | self._marked(self._of_outcome(slice(None))))
 
     @cached_property
-    def executed(self) -> IdSet:
-        """Ids in the final read; none when there was no final read."""
-        return IdSet.of() if self.final is None else IdSet.of(self.final.orders["order_id"])
+    def rows(self) -> np.ndarray:
+        """How many rows of the final read each order has."""
+        return np.bincount(self.in_final, minlength=self.count)
 
     @cached_property
-    def lost(self) -> IdSet:
-        """Acknowledged ids that the final read lacks; none when there was no final read."""
-        return IdSet.of() if self.final is None else self.acked - self.executed
+    def final_row(self) -> np.ndarray:
+        """A row of the final read that each order has, -1 for none."""
+        row = np.full(self.count, -1, dtype=np.int32)
+        row[self.in_final] = np.arange(len(self.in_final), dtype=np.int32)
+        return row
 
-    def _orders(self, chosen: np.ndarray) -> IdSet:
-        ids = self.history.ops["order_id"][chosen]
-        return IdSet.of(ids[ids != ""])
+    @property
+    def lost_orders(self) -> np.ndarray:
+        """Which acknowledged ones the final read lacks; none when there was no final read."""
+        if self.final is None:
+            return np.zeros(self.count, dtype=bool)
+        return np.asarray(self.acked & (self.rows == 0))
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The ids of the lost ones."""
+        return self.names(np.flatnonzero(self.lost_orders))
+
+    def names(self, numbers: np.ndarray) -> tuple[str, ...]:
+        """The ids of orders, as they were written where each was seen first."""
+        columns = [self.history.ops["order_id"], self.ledger]
+        if self.final is not None:
+            columns.append(self.final.orders["order_id"])
+        name: dict[int, str] = {}
+        for ids, number in zip(columns, self._numbered[0], strict=False):
+            rows = np.flatnonzero(np.isin(number, numbers))
+            for key, text in zip(number[rows].tolist(), ids.iloc[rows].tolist(), strict=True):
+                name.setdefault(key, text)
+        return tuple(name[number] for number in numbers.tolist())
+
+    def _of_outcome(self, chosen: np.ndarray | slice) -> np.ndarray:
+        numbers = self.in_history[chosen]
+        return np.asarray(numbers[numbers != NO_ORDER])
+
+    def _marked(self, numbers: np.ndarray) -> np.ndarray:
+        marks = np.zeros(self.count, dtype=bool)
+        marks[numbers] = True
+        return marks

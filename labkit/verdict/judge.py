@@ -13,6 +13,7 @@ from labkit.history import FaultWindow, History
 from labkit.measurement.histograms import latency_table
 from labkit.measurement.recovery import Healthy, recovery, rpo_s
 from labkit.measurement.service import failures, service
+from labkit.measurement.staleness import staleness
 from labkit.measurement.waterfall import waterfalls
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead
@@ -77,6 +78,7 @@ def judge(
         recovery=recovery(history, healthy),
         rpo_s=None if final is None else rpo_s(history, evidence.lost),
         latency=latency_table(history),
+        staleness=staleness(history),
         waterfalls=waterfalls(history),
         service=service(history, healthy),
         failures=failures(history),

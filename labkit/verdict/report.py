@@ -92,8 +92,8 @@ def terminal_report(summary: Summary) -> RenderableType:
         *([_trials(summary)] if summary.trials else []),
         *([_recovery(summary)] if summary.recovery and not summary.trials else []),
         *(_waterfall(cells) for cells in words.waterfalls(summary)),
-        *([_service(summary)] if summary.service else []),
         *(_latency(latency) for latency in words.latency_tables(summary.latency)),
+        *([_service(summary)] if summary.service else []),
         *([_failures(summary)] if summary.failures else []),
         _findings(summary),
     )

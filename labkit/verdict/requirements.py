@@ -146,6 +146,11 @@ def _p99(summary: Measurements) -> Iterable[Measured]:
     return measured or [Measured(None, "the fault was never healed")]
 
 
+def _staleness(summary: Measurements) -> Iterable[Measured]:
+    measured = [Measured(row.max_s, row.region) for row in summary.staleness]
+    return measured or [Measured(None, "no replica read was answered")]
+
+
 MEASURES: dict[str, Measure] = {
     "rto_s": _of_regions(_rto),
     "write_gap_s": _of_regions(lambda r: Measured(r.write_gap_s, f"{r.region}, {r.fault}")),
@@ -154,10 +159,12 @@ MEASURES: dict[str, Measure] = {
     "rpo_s": _rpo,
     "duplicates": _of_checker("duplicates"),
     "p99_ms": _p99,
+    "staleness_s": _staleness,
 }
 """What can be required; every number is that of the worst region, fault and trial.
 
 `p99_ms` is that of orders over the whole run, or of the time after the fault where there was one.
+`staleness_s` is how far behind a replica read was at most (`labkit.measurement.staleness`).
 """
 
 COUNTS = ("lost_acks", "duplicates")

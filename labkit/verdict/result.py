@@ -35,6 +35,7 @@ from labkit.history import History
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Healthy, Recovery
 from labkit.measurement.service import Failures, Service
+from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
@@ -73,6 +74,7 @@ class Measurements(BaseModel):
         latency: of each kind of operation a row a region and phase, then those of all regions.
         service: seconds below the steady state, a row a region and phase.
         failures: what was not acknowledged, a row a region, phase, kind and error.
+        staleness: a row a region that read from a replica.
         waterfalls: what each fault's outage was made of, in the order of injection.
         findings: of the steady state, the faults, the checkers and the requirements.
     """
@@ -85,6 +87,7 @@ class Measurements(BaseModel):
     recovery: tuple[Recovery, ...]
     rpo_s: float | None
     latency: tuple[Latency, ...]
+    staleness: tuple[Staleness, ...] = ()
     waterfalls: tuple[Waterfall, ...] = ()
     service: tuple[Service, ...] = ()
     failures: tuple[Failures, ...] = ()

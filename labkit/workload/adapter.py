@@ -21,9 +21,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from labkit.errors import BadInput, LabError
+from labkit.trading.attempts import Reply
 from labkit.trading.connection import hanging_up_after
-from labkit.trading.orders import Reply
-from labkit.workload.client import LONGEST_BACKOFF_S, Fate, Patience
+from labkit.trading.retries import LONGEST_BACKOFF_S, Fate, Patience
 from labkit.workload.oplog import FinishedOp
 from labkit.workload.pool import CONNECT_TIMEOUT_S
 

@@ -31,6 +31,7 @@ class TradingWorkload(Workload):
     symbols: tuple[str, ...] | None = None
     accounts: tuple[str, ...] | None = None
     skew: float = 0.0
+    process: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,4 +48,5 @@ class TradingWorkload(Workload):
             accounts=self.accounts or GENERATED_ACCOUNTS[share],
             symbols=self.symbols or GENERATED_SYMBOLS[share],
             skew=self.skew,
+            process=self.process,
         )

@@ -16,7 +16,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -24,12 +25,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from labkit.trading.ids import RunId
+from labkit.trading.processing import Queue
+from labkit.trading.retries import Patience
 from labkit.workload.adapter import ClassClient, load_class
-from labkit.workload.client import Patience, TradingClient
+from labkit.workload.client import TradingClient
 from labkit.workload.connections import ConnectionLog
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
+from labkit.workload.processor import Processor
 from labkit.workload.schedule import due_times, plan
 from labkit.workload.sending import Job, send
 from labkit.workload.shape import Shape
@@ -54,6 +58,7 @@ class WorkerConfig:
             it does not.
         regions: how many the topology has.
         accounts: what the orders are about, with `symbols` and `skew`.
+        process: whether it processes orders beside sending some.
         class_file: run the class of this file instead of placing orders.
     """
 
@@ -73,6 +78,7 @@ class WorkerConfig:
     accounts: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     skew: float = 0.0
+    process: bool = False
     class_file: str | None = None
 
     @property
@@ -135,8 +141,23 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[]
                 Job(p.at_s, partial(client.place, order=p.order, session=p.session)) for p in orders
             )
             keep_flushing = background.create_task(log.keep_flushing())
-            await send(islice(jobs, config.iterations), config.concurrency, stop)
+            async with _processing(config) if config.process else nullcontext():
+                await send(islice(jobs, config.iterations), config.concurrency, stop)
             keep_flushing.cancel()
+        keep_open.cancel()
+
+
+@asynccontextmanager
+async def _processing(config: WorkerConfig) -> AsyncIterator[None]:
+    """An order processor during the block; in the end it processes what is left of the orders."""
+    pool = Pool(config.dsn, 1, application_name=f"labkit-processor-{config.region}")
+    processor = Processor(pool, Queue(config.region))
+    async with asyncio.TaskGroup() as tasks:
+        keep_open = tasks.create_task(pool.keep_open())
+        working = tasks.create_task(processor.work())
+        yield
+        processor.end()
+        await working
         keep_open.cancel()
 
 

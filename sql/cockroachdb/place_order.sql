@@ -29,7 +29,7 @@
 -- computed from an old one follows from it alone.
 --
 -- Twice the same id at once: both find no earlier order, one commits, the other is begun again and
--- finds it, or fails on the primary key (23505), which orders.reply_of takes for "try again". The
+-- finds it, or fails on the primary key (23505), which attempts.reply_of takes for "try again". The
 -- region is computed from the id (schema.sql), so that key is one row in one region wherever the
 -- attempts came from.
 --

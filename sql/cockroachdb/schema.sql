@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS trading_schema (
     version BIGINT PRIMARY KEY
 ) LOCALITY REGIONAL BY TABLE IN PRIMARY REGION;
 
-INSERT INTO trading_schema (version) VALUES (2) ON CONFLICT DO NOTHING;
+INSERT INTO trading_schema (version) VALUES (3) ON CONFLICT DO NOTHING;
 
 -- Reference data, written once: read in every region without leaving it, by the foreign key of every
 -- order too, which is what GLOBAL tables are for (table-localities.md "When to use regional vs.
@@ -82,6 +82,9 @@ CREATE TABLE IF NOT EXISTS accounts (
 -- all. That no number is given twice follows from `prices`, where it is counted in the same
 -- transaction. The index gives the price history of a symbol, by the region and then merged.
 --
+-- orders_open is the queue of the order processors, a part of it in each region. A processor takes
+-- from its own region's, so none asks another region (claim_orders.sql).
+--
 -- No `retries` column: a retry has nothing to write here (place_order.sql says why).
 CREATE TABLE IF NOT EXISTS orders (
     order_id       UUID NOT NULL,
@@ -95,10 +98,15 @@ CREATE TABLE IF NOT EXISTS orders (
     order_type     TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
     unit_price     DECIMAL(20,2) NOT NULL CHECK (unit_price >= 0.10),
     move_nbr       BIGINT NOT NULL CHECK (move_nbr > 0),
+    order_status   TEXT NOT NULL DEFAULT 'received'
+        CHECK (order_status IN ('received', 'processing', 'processed')),
+    claim_id       UUID,
+    claimed_ts     TIMESTAMPTZ,
     PRIMARY KEY (crdb_region, order_id),
     UNIQUE (crdb_region, order_nbr),
     INDEX orders_account_nbr (account_nbr, order_nbr),
-    INDEX orders_symbol (symbol, move_nbr)
+    INDEX orders_symbol (symbol, move_nbr),
+    INDEX orders_open (order_nbr) WHERE order_status <> 'processed'
 ) LOCALITY REGIONAL BY ROW AS crdb_region;
 
 -- What belongs to an order lives with it: the same computed region. A foreign key that names the
@@ -110,12 +118,14 @@ CREATE TABLE IF NOT EXISTS order_activity (
         GENERATED ALWAYS AS ($home_of_order) STORED,
     order_status TEXT NOT NULL
         CHECK (order_status IN ('order_received', 'processing', 'order_processed')),
-    activity_ts  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    activity_ts  TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (crdb_region, activity_id),
     FOREIGN KEY (crdb_region, order_id) REFERENCES orders (crdb_region, order_id),
     INDEX order_activity_order_id (order_id)
 ) LOCALITY REGIONAL BY ROW AS crdb_region;
 
+-- An order is executed once and an execution traded once. UNIQUE with the region is unique over all
+-- of them here: the region follows from the order's id, and a trade's from its execution's.
 CREATE TABLE IF NOT EXISTS order_processing (
     execution_id BIGINT NOT NULL DEFAULT unique_rowid(),
     order_id     UUID NOT NULL,
@@ -125,7 +135,7 @@ CREATE TABLE IF NOT EXISTS order_processing (
     processed_ts TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (crdb_region, execution_id),
     FOREIGN KEY (crdb_region, order_id) REFERENCES orders (crdb_region, order_id),
-    INDEX order_processing_order_id (order_id)
+    UNIQUE (crdb_region, order_id)
 ) LOCALITY REGIONAL BY ROW AS crdb_region;
 
 -- A trade lives with its execution; whoever inserts it names that region.
@@ -141,6 +151,6 @@ CREATE TABLE IF NOT EXISTS trades (
         DEFAULT default_to_database_primary_region(gateway_region())::crdb_internal_region,
     PRIMARY KEY (crdb_region, trade_id),
     FOREIGN KEY (crdb_region, execution_id) REFERENCES order_processing (crdb_region, execution_id),
-    INDEX trades_execution_id (execution_id),
+    UNIQUE (crdb_region, execution_id),
     INDEX trades_symbol (symbol, trade_ts)
 ) LOCALITY REGIONAL BY ROW;

@@ -11,7 +11,7 @@
 --   LK004  the sell would take the price below 0.10
 --   LK005  the id belongs to a different order
 --   LK006  the quantity is not between 1 and 1,000,000
--- labkit/trading/orders.py maps them to errors.
+-- labkit/trading/attempts.py maps them to errors.
 --
 -- Locks are taken in one order everywhere: account, price, order id. So two orders can wait
 -- for each other, but never both ways.
@@ -100,5 +100,88 @@ BEGIN
     UPDATE prices SET current_price = current_price + v_step, moves = v_order.move_nbr
         WHERE symbol = p_symbol;
     INSERT INTO order_activity (order_id, order_status) VALUES (p_order_id, 'order_received');
+END;
+$$ LANGUAGE plpgsql;
+
+
+-- claim_orders: up to p_batch open orders for one processor, the oldest first. One short transaction;
+-- what another processor is just taking is passed over, not waited for.
+--
+-- A claim is a lease. An order that is not completed within p_lease_s of its claim is given to the
+-- next who asks: its processor died, or is too slow. Who is right about the time does not matter for
+-- what is executed: complete_orders looks at the claim, not at the clock.
+--
+-- The condition names order_status <> 'processed' as the index of open orders does, or that index
+-- could not be used. The planner's statistics are of another moment than the queue, so it might sort
+-- all of a long queue for a short batch, or read the whole table; the settings leave it the index.
+CREATE OR REPLACE FUNCTION claim_orders(
+    p_claim_id UUID,
+    p_batch BIGINT,
+    p_lease_s DOUBLE PRECISION
+) RETURNS TABLE (claimed_order_id UUID)
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH due AS MATERIALIZED (
+        SELECT o.order_id FROM orders AS o
+        WHERE o.order_status <> 'processed' AND (
+            o.order_status = 'received'
+            OR o.claimed_ts < clock_timestamp() - p_lease_s * INTERVAL '1 second'
+        )
+        ORDER BY o.order_nbr LIMIT p_batch FOR NO KEY UPDATE SKIP LOCKED
+    ),
+    claimed AS (
+        UPDATE orders AS o
+        SET order_status = 'processing', claim_id = p_claim_id, claimed_ts = clock_timestamp()
+        FROM due WHERE o.order_id = due.order_id
+        RETURNING o.order_id
+    ),
+    noted AS (
+        INSERT INTO order_activity (order_id, order_status)
+        SELECT claimed.order_id, 'processing' FROM claimed
+        RETURNING order_id
+    )
+    SELECT noted.order_id FROM noted;
+END;
+$$ LANGUAGE plpgsql;
+
+
+-- complete_orders: executes those of the orders that are still under the claim, all or none. What a
+-- repeated call finds processed, and what another processor has claimed since, is left alone. Returns
+-- how many this call executed.
+CREATE OR REPLACE FUNCTION complete_orders(p_claim_id UUID, p_order_ids UUID[])
+RETURNS BIGINT
+SET enable_seqscan = off
+AS $$
+DECLARE
+    v_completed BIGINT;
+BEGIN
+    WITH done AS (
+        UPDATE orders AS o SET order_status = 'processed'
+        WHERE o.order_id = ANY (p_order_ids)
+            AND o.order_status = 'processing' AND o.claim_id = p_claim_id
+        RETURNING o.order_id, o.symbol, o.order_type, o.unit_price, o.total_qty
+    ),
+    executed AS (
+        INSERT INTO order_processing (order_id, order_status)
+        SELECT done.order_id, 'order_processed' FROM done
+        RETURNING order_processing.order_id, order_processing.execution_id
+    ),
+    traded AS (
+        INSERT INTO trades (execution_id, symbol, order_type, trade_price, quantity)
+        SELECT executed.execution_id, done.symbol, done.order_type, done.unit_price, done.total_qty
+        FROM done JOIN executed ON executed.order_id = done.order_id
+        RETURNING trade_id
+    ),
+    noted AS (
+        INSERT INTO order_activity (order_id, order_status)
+        SELECT done.order_id, 'order_processed' FROM done
+        RETURNING activity_id
+    )
+    SELECT count(*) INTO v_completed FROM done;
+    RETURN v_completed;
 END;
 $$ LANGUAGE plpgsql;

@@ -10,7 +10,7 @@
 
 -- First: whatever a load leaves behind says which version it is of (labkit/trading/schema.py).
 CREATE TABLE IF NOT EXISTS trading_schema (version BIGINT PRIMARY KEY);
-INSERT INTO trading_schema (version) VALUES (2) ON CONFLICT DO NOTHING;
+INSERT INTO trading_schema (version) VALUES (3) ON CONFLICT DO NOTHING;
 
 CREATE TABLE IF NOT EXISTS users (
     user_id    UUID PRIMARY KEY,
@@ -59,33 +59,41 @@ CREATE TABLE IF NOT EXISTS orders (
     unit_price     DECIMAL(20,2) NOT NULL CHECK (unit_price >= 0.10),
     move_nbr       BIGINT NOT NULL CHECK (move_nbr > 0),
     retries        INTEGER NOT NULL DEFAULT 0,
+    order_status   TEXT NOT NULL DEFAULT 'received'
+        CHECK (order_status IN ('received', 'processing', 'processed')),
+    claim_id       UUID,
+    claimed_ts     TIMESTAMPTZ,
     UNIQUE (symbol, move_nbr)
 ) WITH (fillfactor = 90);
 
 CREATE INDEX IF NOT EXISTS orders_account_nbr ON orders (account_nbr, order_nbr);
+
+-- The queue of the order processors. It holds the open orders alone, so taking from it costs the same
+-- however many were processed before.
+CREATE INDEX IF NOT EXISTS orders_open ON orders (order_nbr) WHERE order_status <> 'processed';
 
 CREATE TABLE IF NOT EXISTS order_activity (
     activity_id  BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     order_id     UUID NOT NULL REFERENCES orders,
     order_status TEXT NOT NULL
         CHECK (order_status IN ('order_received', 'processing', 'order_processed')),
-    activity_ts  TIMESTAMPTZ NOT NULL DEFAULT now()
+    activity_ts  TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE INDEX IF NOT EXISTS order_activity_order_id ON order_activity (order_id);
 
+-- An order is executed once and an execution traded once: the constraints hold it whatever a
+-- processor does.
 CREATE TABLE IF NOT EXISTS order_processing (
     execution_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    order_id     UUID NOT NULL REFERENCES orders,
+    order_id     UUID NOT NULL UNIQUE REFERENCES orders,
     order_status TEXT NOT NULL CHECK (order_status = 'order_processed'),
     processed_ts TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
-CREATE INDEX IF NOT EXISTS order_processing_order_id ON order_processing (order_id);
-
 CREATE TABLE IF NOT EXISTS trades (
     trade_id     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    execution_id BIGINT NOT NULL REFERENCES order_processing,
+    execution_id BIGINT NOT NULL UNIQUE REFERENCES order_processing,
     symbol       TEXT NOT NULL REFERENCES instruments,
     order_type   TEXT NOT NULL CHECK (order_type IN ('buy', 'sell')),
     trade_price  DECIMAL(20,2) NOT NULL CHECK (trade_price >= 0.10),
@@ -93,5 +101,4 @@ CREATE TABLE IF NOT EXISTS trades (
     trade_ts     TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
-CREATE INDEX IF NOT EXISTS trades_execution_id ON trades (execution_id);
 CREATE INDEX IF NOT EXISTS trades_symbol ON trades (symbol, trade_ts);

@@ -5,9 +5,10 @@ transactions which PostgreSQL runs as SERIALIZABLE, each begun again on 40001, l
 money exact.
 
 What they do not show: anything about CockroachDB's own planner, locks, retries, regions, GLOBAL
-tables, latencies or types. `LOCALITY` and indexes inside CREATE TABLE are cut out, a region is
-plain text, the gateway's region is a setting of the session, unique_rowid() is a sequence, and the
-application is told that it speaks to CockroachDB by patching the function that asks.
+tables, latencies or types. `LOCALITY` is cut out, indexes inside CREATE TABLE are made after it, a
+region is plain text, the gateway's region is a setting of the session, unique_rowid() is a
+sequence, and the application is told that it speaks to CockroachDB by patching the function that
+asks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import psycopg
 import pytest
 
 from labkit.topology import DEFAULT
-from labkit.trading import engines, orders, schema
+from labkit.trading import attempts, engines, orders, processing, schema
 from labkit.trading.connection import AnyConnection
 
 PREFIX = "crdb_"
@@ -40,9 +41,16 @@ $$;
 
 
 def translated(statement: str) -> str:
-    """A statement of CockroachDB's schema as PostgreSQL takes it."""
-    statement = re.sub(r",\n\s+INDEX \w+ \([^)]*\)", "", statement)
-    return re.sub(r"\) LOCALITY [A-Z ]+(crdb_region)?$", ")", statement)
+    """A statement of CockroachDB's schema as PostgreSQL takes it: an index is one of its own."""
+    index = re.compile(r",\n\s+INDEX (\w+) (\([^)]*\)(?: WHERE [^\n,]+)?)")
+    created = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)
+    indexes = [
+        f"CREATE INDEX IF NOT EXISTS {name} ON {created.group(1)} {rest}"
+        for name, rest in index.findall(statement)
+        if created
+    ]
+    table = re.sub(r"\) LOCALITY [A-Z ]+(crdb_region)?$", ")", index.sub("", statement))
+    return ";\n".join([table, *indexes])
 
 
 def with_options(dsn: str, gateway_region: str = "us-west-2") -> str:
@@ -63,7 +71,7 @@ def speak(patch: pytest.MonkeyPatch) -> None:
     def cockroachdb_statements(regions: Sequence[str]) -> tuple[str, ...]:
         return tuple(translated(statement) for statement in statements(regions))
 
-    for module in (orders, schema):
+    for module in (attempts, orders, processing, schema):
         patch.setattr(module, "dialect_of", dialect_of)
     patch.setattr(schema, "cockroachdb_statements", cockroachdb_statements)
 

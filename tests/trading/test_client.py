@@ -14,7 +14,8 @@ import pytest
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side
-from labkit.workload.client import Patience, TradingClient
+from labkit.trading.retries import Patience
+from labkit.workload.client import TradingClient
 from labkit.workload.ledger import Ledger, read_ledger
 from labkit.workload.oplog import FinishedOp
 from labkit.workload.pool import Pool

@@ -20,20 +20,11 @@ from labkit.errors import (
     UnknownAccount,
     UnknownSymbol,
 )
+from labkit.trading.attempts import REFUSALS, Reply, reply_of, sqlstate_of
 from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.ids import RunId
-from labkit.trading.orders import (
-    REFUSALS,
-    Order,
-    Receipt,
-    Reply,
-    Side,
-    place_order,
-    place_order_async,
-    reply_of,
-    sqlstate_of,
-)
+from labkit.trading.orders import Order, Receipt, Side, place_order, place_order_async
 from labkit.trading.quotes import Quote, quote
 
 from .conftest import ENGINES
@@ -96,19 +87,22 @@ def place_alone(dsn: str, order: Order) -> Receipt:
         return place(conn, order)
 
 
-def backend_waiting(conn: psycopg.Connection, event: str) -> int:
-    """The pid of the one backend that waits for `event` while it places an order."""
-    query = (
+def backend_waiting(
+    conn: psycopg.Connection, event: str, *, query: str = "placed_order_nbr"
+) -> int:
+    """The pid of the one backend that waits for `event` while it runs such a query."""
+    waiting = (
         "SELECT pid FROM pg_stat_activity WHERE wait_event = %s"
-        " AND query LIKE '%%placed_order_nbr%%' AND pid <> pg_backend_pid()"
+        " AND query LIKE %s AND pid <> pg_backend_pid()"
     )
+    arguments = (event, f"%{query}%")
     wait_until(
-        lambda: conn.execute(query, (event,)).fetchall(),
+        lambda: conn.execute(waiting, arguments).fetchall(),
         what=f"a backend waiting for {event}",
         timeout_s=10,
         poll_s=0.02,
     )
-    [(pid,)] = conn.execute(query, (event,)).fetchall()
+    [(pid,)] = conn.execute(waiting, arguments).fetchall()
     return int(pid)
 
 

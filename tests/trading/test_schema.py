@@ -11,8 +11,9 @@ from psycopg.sql import SQL, Identifier
 from labkit.assets import asset
 from labkit.errors import ClusterError, LabMismatch, UnknownSymbol
 from labkit.trading import catalogue, quotes, schema
+from labkit.trading.attempts import REFUSALS
 from labkit.trading.ids import RunId
-from labkit.trading.orders import REFUSALS, Order, Side, place_order
+from labkit.trading.orders import Order, Side, place_order
 
 from .conftest import ENGINES
 

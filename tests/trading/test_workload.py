@@ -87,6 +87,26 @@ def test_what_was_acknowledged_is_in_history_ledger_and_database(
         assert sorted(ids) == sorted(history.ops["order_id"])
 
 
+def test_workers_process_what_was_ordered_before_they_end(
+    dsn: str, running: RunningWorkload
+) -> None:
+    poll_until(running, 40)
+    running.stop()
+    orders = final_read(dsn, running.run_id).orders
+    assert set(orders["statuses"]) == {"order_received,processing,order_processed"}
+    assert set(orders["executions"]) == {1}
+    assert set(orders["trades"]) == {1}
+
+
+def test_without_processing_orders_stay_received(dsn: str, tmp_path: Path) -> None:
+    workload = TradingWorkload(rate_per_s=50, connections=2, process=False)
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        poll_until(running, 10)
+        running.stop()
+    orders = final_read(dsn, running.run_id).orders
+    assert set(orders["statuses"]) == {"order_received"}
+
+
 def test_poll_gives_the_columns_of_a_history(running: RunningWorkload) -> None:
     frame = poll_until(running, 1)
     assert list(frame.columns) == list(OP_COLUMNS)
@@ -307,6 +327,7 @@ def worker(dsn: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         regions=3,
         accounts=(DEMO_ACCOUNT,),
         symbols=("AAPL", "MSFT"),
+        process=False,
     )
     with subprocess.Popen(
         [sys.executable, "-m", "labkit.workload.worker"], stdin=subprocess.PIPE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from itertools import count
 
 import pandas as pd
 
-from labkit.history import FaultWindow, History, Op, Outcome
+from labkit.history import FaultWindow, History, Op, OpKind, Outcome
 from labkit.topology import DEFAULT
 from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, FinalRead
 from labkit.verdict.judge import judge
@@ -70,7 +69,11 @@ def outage(region: str, start_s: float, end_s: float, *, per_s: float = 20) -> l
 
 @dataclass(frozen=True)
 class Trade:
-    """One order of a made-up run: what its client saw, and whether it was executed."""
+    """One order of a made-up run: what its client saw, and whether it was executed.
+
+    `sent_before_s` and `told_after_s` are the time from its sending to its effect and from there to
+    the answer.
+    """
 
     order_id: str
     outcome: Outcome = Outcome.OK
@@ -79,49 +82,111 @@ class Trade:
     symbol: int = 0
     side: str = "buy"
     quantity: int = 1
+    sent_before_s: float = 0.0
+    told_after_s: float = 0.1
 
     @property
-    def cents(self) -> int:
-        return self.quantity * PRICE_CENTS
+    def session(self) -> int:
+        return self.account
 
+
+@dataclass(frozen=True)
+class Read:
+    """One read of a price: it shows the moves there are at its place in the run, and `off` more.
+
+    `cents_off` is what the price it shows is away from that of those moves.
+    """
+
+    kind: OpKind = OpKind.FRESH_READ
+    symbol: int = 0
+    session: int = 0
+    off: int = 0
+    cents_off: int = 0
+    outcome: Outcome = Outcome.OK
+    sent_before_s: float = 0.0
+    told_after_s: float = 0.1
+
+
+Step = Trade | Read
+"""Steps take effect in the order of a list, a second apart."""
 
 ACCOUNTS, SYMBOLS = ("A-0", "A-1"), ("ACME", "XYZ")
 PRICE_CENTS, OPENING_CENTS, STEP_CENTS = 1234, 5_000_000, 10
 
 
-def final_of(trades: Sequence[Trade]) -> FinalRead:
+@dataclass(frozen=True)
+class Market:
+    """What came of some steps.
+
+    Attributes:
+        fills: the place and the price of each step; of a read, the one it showed.
+        prices: of each symbol, after 0, 1, 2, ... moves.
+    """
+
+    fills: tuple[tuple[int, int], ...]
+    prices: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def after(cls, steps: Sequence[Step]) -> Market:
+        prices = [[PRICE_CENTS] for _ in SYMBOLS]
+        places: list[tuple[Step, int]] = []
+        for step in steps:
+            here = prices[step.symbol]
+            if isinstance(step, Read):
+                places.append((step, len(here) - 1 + step.off))
+                continue
+            # what was acknowledged and lost had the place that the next one gets
+            places.append((step, len(here)))
+            if step.executed:
+                here.append(here[-1] + (STEP_CENTS if step.side == "buy" else -STEP_CENTS))
+
+        def fill(step: Step, place: int) -> tuple[int, int]:
+            here = prices[step.symbol]
+            if isinstance(step, Read):
+                return place, here[min(place, len(here) - 1)] + step.cents_off
+            return place, here[place - 1]
+
+        return cls(
+            tuple(fill(step, place) for step, place in places),
+            tuple(tuple(here) for here in prices),
+        )
+
+
+def final_of(steps: Sequence[Step]) -> FinalRead:
     """The database after exactly the executed trades."""
-    done = [trade for trade in trades if trade.executed]
+    market = Market.after(steps)
+    done = [
+        (step, place, cents)
+        for step, (place, cents) in zip(steps, market.fills, strict=True)
+        if isinstance(step, Trade) and step.executed
+    ]
 
-    def sides(place: str, i: int, value: Callable[[Trade], int]) -> tuple[int, int]:
-        mine = [trade for trade in done if getattr(trade, place) == i]
-        return tuple(sum(value(t) for t in mine if t.side == side) for side in ("buy", "sell"))
+    def sides(key: str, i: int, value: Callable[[Trade, int], int]) -> tuple[int, int]:
+        mine = [(trade, cents) for trade, _, cents in done if getattr(trade, key) == i]
+        return tuple(
+            sum(value(trade, cents) for trade, cents in mine if trade.side == side)
+            for side in ("buy", "sell")
+        )
 
-    moves: Counter[int] = Counter()
-    move_nbrs = []
-    for trade in done:
-        moves[trade.symbol] += 1
-        move_nbrs.append(moves[trade.symbol])
-    accounts = [(name, *sides("account", i, lambda t: t.cents)) for i, name in enumerate(ACCOUNTS)]
-    stocks = [(name, *sides("symbol", i, lambda _: 1)) for i, name in enumerate(SYMBOLS)]
+    accounts = [
+        (name, *sides("account", i, lambda trade, cents: trade.quantity * cents))
+        for i, name in enumerate(ACCOUNTS)
+    ]
+    stocks = [
+        (name, market.prices[i], *sides("symbol", i, lambda _trade, _cents: 1))
+        for i, name in enumerate(SYMBOLS)
+    ]
     rows = {
         "orders": [
             (
                 *(t.order_id, ACCOUNTS[t.account], SYMBOLS[t.symbol], t.side, t.quantity),
-                *(PRICE_CENTS, move_nbr, 1, "order_received", 0, 0),
+                *(cents, place, 1, "order_received", 0, 0),
             )
-            for t, move_nbr in zip(done, move_nbrs, strict=True)
+            for t, place, cents in done
         ],
         "instruments": [
-            (
-                name,
-                PRICE_CENTS,
-                PRICE_CENTS + STEP_CENTS * (buys - sells),
-                buys + sells,
-                buys,
-                sells,
-            )
-            for name, buys, sells in stocks
+            (name, PRICE_CENTS, prices[-1], len(prices) - 1, buys, sells)
+            for name, prices, buys, sells in stocks
         ],
         "accounts": [
             (name, OPENING_CENTS, OPENING_CENTS - bought + sold, bought, sold)
@@ -141,17 +206,46 @@ def final_of(trades: Sequence[Trade]) -> FinalRead:
     )
 
 
-def history_of(trades: Sequence[Trade]) -> History:
-    """What the clients recorded of these trades."""
-    return History.of(
-        order("west", i, i + 0.1, trade.outcome, order_id=trade.order_id)
-        for i, trade in enumerate(trades)
-    )
+def ops_of(steps: Sequence[Step]) -> list[Op]:
+    """What the clients recorded of these steps, one operation each."""
+    ops = []
+    for at_s, (step, (place, cents)) in enumerate(
+        zip(steps, Market.after(steps).fills, strict=True)
+    ):
+        told = step.outcome is Outcome.OK
+        ops.append(
+            Op(
+                scheduled_s=at_s - step.sent_before_s,
+                sent_s=at_s - step.sent_before_s,
+                finished_s=at_s + step.told_after_s,
+                region="west",
+                kind=step.kind if isinstance(step, Read) else OpKind.ORDER,
+                outcome=step.outcome,
+                order_id="" if isinstance(step, Read) else step.order_id,
+                symbol=SYMBOLS[step.symbol],
+                side="" if isinstance(step, Read) else step.side,
+                session=step.session,
+                move_nbr=place if told else None,
+                price_cents=cents if told else None,
+            )
+        )
+    return ops
 
 
-def ledger_of(trades: Sequence[Trade]) -> list[str]:
-    """The acknowledged ones, as a ledger has them."""
-    return [trade.order_id for trade in trades if trade.outcome is Outcome.OK]
+def history_of(steps: Sequence[Step]) -> History:
+    """What the clients recorded of these steps."""
+    return History.of(ops_of(steps))
+
+
+def row_of(steps: Sequence[Step], i: int) -> int:
+    """The row of the i-th step in `history_of(steps).ops`."""
+    ops = ops_of(steps)
+    return sum(op.scheduled_s < ops[i].scheduled_s for op in ops)
+
+
+def ledger_of(steps: Sequence[Step]) -> list[str]:
+    """The acknowledged orders, as a ledger has them."""
+    return [s.order_id for s in steps if isinstance(s, Trade) and s.outcome is Outcome.OK]
 
 
 REGIONS = ("us-west-2", "us-east-1", "eu-west-1")

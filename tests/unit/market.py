@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar, Self
@@ -30,7 +30,11 @@ class Database:
 
     def final_read(self, _dsn: str, run: RunId) -> FinalRead:
         self.reads += 1
-        return final_of([Trade(order_id) for order_id in self.orders[str(run)]])
+        every = final_of(
+            [Trade(order_id) for orders in self.orders.values() for order_id in orders]
+        )
+        mine = every.orders["order_id"].isin(self.orders[str(run)])
+        return replace(every, orders=every.orders[mine])
 
 
 @dataclass(frozen=True)

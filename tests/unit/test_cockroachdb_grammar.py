@@ -90,9 +90,8 @@ COLLECTED = {
     "STATEMENT_TIMEOUT.format(round(timeout_s * 1000))",
     "VERSION_THERE",
     "WRITE",
-    "_statement(conn)",  # Dialect.place_order
     "query",  # audit._frame: ORDERS, INSTRUMENTS, ACCOUNTS
-    "statement",  # schema._insist: cockroachdb_statements
+    "statement",  # schema._insist: cockroachdb_statements; attempts.attempt: those of Dialect
     "_text(script)",  # schema.load on PostgreSQL
 }
 """How what is sent is written where it is sent; each is collected by sent_to_cockroachdb."""
@@ -124,7 +123,9 @@ VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "UPSERT", "WITH", "SET", "CREAT
 
 def test_every_script_of_cockroachdb_is_loaded_or_placed() -> None:
     folder = REPOSITORY / "sql"
-    known = {*engines.COCKROACHDB.scripts, "cockroachdb/place_order.sql"}
+    single = ("place_order", "claim_orders", "complete_orders")
+    known = {*engines.COCKROACHDB.scripts, *(f"cockroachdb/{name}.sql" for name in single)}
+    assert all(hasattr(engines.COCKROACHDB, name) for name in single)
     there = {str(path.relative_to(folder)) for path in (folder / "cockroachdb").iterdir()}
     assert there <= known
 
@@ -158,6 +159,8 @@ def test_a_script_is_split_at_semicolons_that_end_a_line() -> None:
     assert engines.statements(script) == ("SELECT 'a; b' -- no", "SELECT 2")
 
 
-def test_no_comment_travels_with_an_order() -> None:
-    assert "--" not in engines.COCKROACHDB.place_order
-    assert engines.COCKROACHDB.place_order.startswith("WITH")
+@pytest.mark.parametrize("name", ["place_order", "claim_orders", "complete_orders"])
+def test_no_comment_travels_with_a_statement(name: str) -> None:
+    statement = getattr(engines.COCKROACHDB, name)
+    assert "--" not in statement
+    assert statement.startswith("WITH")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.history import FaultWindow, History, Outcome
+from labkit.measurement.staleness import Staleness
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.result import Result, Summary
 
@@ -55,6 +56,17 @@ def test_what_holds_becomes_part_of_the_findings():
     names = ("rto_s", "write_gap_s", "lost_acks", "duplicates")
     assert {requirement(report.result, name).verdict for name in names} == {Verdict.PASS}
     assert report.result.verdict is Verdict.PASS
+
+
+def test_staleness_is_a_limit_only_when_it_is_required():
+    run = failover_run()
+    rows = (Staleness("us-west-2", 10, 1, 0.1, 1.5), Staleness("eu-west-1", 10, 0, 0.0, 0.0))
+    report = replace(run, summary=run.summary.model_copy(update={"staleness": rows})).report
+    assert requirement(report.require(staleness_s=1.5).result, "staleness_s").verdict == "pass"
+    with pytest.raises(VerdictFailed, match=r"staleness_s is 1.5 \(us-west-2\), required .* 1.4"):
+        report.require(staleness_s=1.4)
+    with pytest.raises(VerdictUnknown, match="no replica read was answered"):
+        run.report.require(staleness_s=1.5)
 
 
 def test_every_broken_requirement_has_its_line():

@@ -29,6 +29,8 @@ def test_a_run_in_which_everything_holds_passes():
         "phantoms",
         "money",
         "prices",
+        "real_time",
+        "executions",
     ]
 
 

@@ -1,0 +1,42 @@
+"""Judges of what a run left behind: functions of data, each clear about what it cannot see.
+
+Every checker gets the same evidence: the ledger of acknowledged orders, what the clients
+recorded, and one read of the database after everything was healed. Without that read nothing is
+proven: UNKNOWN, never PASS.
+"""
+
+from labkit.verdict.checkers.books import MoneyExact, PriceExact
+from labkit.verdict.checkers.finding import OFFENDERS_SHOWN, Checker, Finding, Verdict, worst
+from labkit.verdict.checkers.placed import Executions, NoDuplicates, NoLostAcks, NoPhantoms
+from labkit.verdict.checkers.realtime import RealTime, Replicas, Sessions
+
+__all__ = [
+    "CHECKERS",
+    "OFFENDERS_SHOWN",
+    "Checker",
+    "Executions",
+    "Finding",
+    "MoneyExact",
+    "NoDuplicates",
+    "NoLostAcks",
+    "NoPhantoms",
+    "PriceExact",
+    "RealTime",
+    "Replicas",
+    "Sessions",
+    "Verdict",
+    "worst",
+]
+
+CHECKERS: tuple[Checker, ...] = (
+    NoLostAcks(),
+    NoDuplicates(),
+    NoPhantoms(),
+    MoneyExact(),
+    PriceExact(),
+    RealTime(),
+    Sessions(),
+    Replicas(),
+    Executions(),
+)
+"""What every trading run is judged by."""

@@ -1,0 +1,74 @@
+"""What a checker is, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from labkit.verdict.evidence import Evidence
+
+OFFENDERS_SHOWN = 10
+"""How many offenders a finding names; `Finding.count` has them all."""
+
+
+class Verdict(StrEnum):
+    """What is known of a claim."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    """It was looked at and holds."""
+    FAIL = "fail"
+    """It was looked at and does not hold."""
+    UNKNOWN = "unknown"
+    """It could not be looked at, or the run says nothing about it."""
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """FAIL before UNKNOWN before PASS; nothing looked at is UNKNOWN."""
+    seen = set(verdicts)
+    if Verdict.FAIL in seen:
+        return Verdict.FAIL
+    return Verdict.PASS if seen == {Verdict.PASS} else Verdict.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one checker says.
+
+    Attributes:
+        checker: its name, such as "lost_acks".
+        summary: one line.
+        offenders: the first few things that break the claim, each beginning with its name. A read
+            is named by its row in `samples.parquet`, counted from 0.
+        count: all of them.
+    """
+
+    checker: str
+    verdict: Verdict
+    summary: str
+    offenders: tuple[str, ...] = ()
+    count: int = 0
+
+
+class Checker(Protocol):
+    """Looks at the evidence for one claim."""
+
+    name: ClassVar[str]
+
+    def check(self, evidence: Evidence) -> Finding | None:
+        """Judge. A function of the evidence alone.
+
+        None: the run had nothing that the claim speaks of, as a run without reads has for a claim
+        about reads.
+        """
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 order`, `2,000 orders`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def no_final_read(checker: str) -> Finding:
+    """Nothing is proven without it."""
+    return Finding(checker, Verdict.UNKNOWN, "the database could not be read after the run")

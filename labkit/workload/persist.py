@@ -1,0 +1,57 @@
+"""A write seen through on the connections of a pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TypeVar
+
+import psycopg
+
+from labkit.errors import LabError
+from labkit.trading.attempts import Reply
+from labkit.trading.connection import hanging_up_after_async
+from labkit.trading.retries import Fate
+from labkit.workload.pool import Connection, Pool
+
+Result = TypeVar("Result")
+
+
+async def persist(
+    pool: Pool,
+    write: Callable[[Connection], Awaitable[Result]],
+    *,
+    deadline_s: float,
+    attempt_timeout_s: float,
+) -> tuple[Fate, Result | None]:
+    """Attempt a write until it is acknowledged, refused, or its deadline has passed.
+
+    Args:
+        write: one attempt, under the same id each time.
+        deadline_s: by `time.monotonic`; no attempt is begun after it.
+        attempt_timeout_s: seconds for the answer to one attempt, the last one too.
+
+    Returns:
+        How it ended, and the write's result if it was acknowledged.
+    """
+    fate = Fate()
+    while conn := await pool.lease(deadline_s - monotonic()):
+        fate.attempt()
+        try:
+            with hanging_up_after_async(conn, attempt_timeout_s):
+                result = await write(conn)
+        except (psycopg.Error, LabError) as error:
+            reply = fate.failed(error)
+            if conn.closed or fate.leaves_the_connection(reply):
+                pool.discard(conn)
+            else:
+                pool.give_back(conn)
+            if reply is Reply.REFUSED:
+                break
+            await asyncio.sleep(min(fate.backoff_s, deadline_s - monotonic()))
+        else:
+            pool.give_back(conn)
+            fate.succeeded()
+            return fate, result
+    return fate, None
