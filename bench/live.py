@@ -31,8 +31,10 @@ from labkit.workload.running import frame_of
 RATES_PER_S = (60, 1000)
 RUN_S = 600.0
 STEADY_S = 6.0
+WARM_UP = 100
+"""Looks until everything that is kept for some seconds is kept."""
 SPAN = 100
-"""Looks at the beginning, and at the end, that are compared."""
+"""Looks after that, and at the end, that are compared."""
 AT_MOST_PERCENT = 10.0
 """Of one core, at 60 orders a second, with the steady state judged at each look."""
 AT_MOST_GROWTH = 1.3
@@ -125,7 +127,7 @@ def measure(rate_per_s: int, board: Watch) -> Cost:
         for log in logs.values():
             log.__exit__()
     board.end()
-    return Cost(rate_per_s, mean(took_ms[:SPAN]), mean(took_ms[-SPAN:]), steady_ms)
+    return Cost(rate_per_s, mean(took_ms[WARM_UP:][:SPAN]), mean(took_ms[-SPAN:]), steady_ms)
 
 
 def _took_ms(do: Callable[[], object]) -> float:
