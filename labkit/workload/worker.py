@@ -35,7 +35,7 @@ from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
 from labkit.workload.processor import Processor
 from labkit.workload.schedule import due_times, plan
-from labkit.workload.sending import Job, send
+from labkit.workload.sending import send
 from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
@@ -138,7 +138,7 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[]
                 skew=config.skew,
             )
             jobs = (
-                Job(p.at_s, partial(client.place, order=p.order, session=p.session)) for p in orders
+                (p.at_s, partial(client.place, order=p.order, session=p.session)) for p in orders
             )
             keep_flushing = background.create_task(log.keep_flushing())
             async with _processing(config) if config.process else nullcontext():
@@ -163,7 +163,12 @@ async def _processing(config: WorkerConfig) -> AsyncIterator[None]:
 
 async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> None:
     make = load_class(Path(file))
-    args = {"region_index": config.worker, "regions": config.regions, "seed": config.seed}
+    args = {
+        "region": config.region,
+        "region_index": config.worker,
+        "regions": config.regions,
+        "seed": config.seed,
+    }
     with ClassClient(
         config.region,
         [make(args) for _ in range(config.connections)],
@@ -175,7 +180,7 @@ async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> No
         with OpLog(Path(config.folder), config.region) as log:
             keep_flushing = asyncio.create_task(log.keep_flushing())
             times_s = due_times(config.rate_per_s, config.seed, config.worker)
-            jobs = (Job(at_s, partial(client.run, record=log.append)) for at_s in times_s)
+            jobs = ((at_s, partial(client.run, record=log.append)) for at_s in times_s)
             await send(islice(jobs, config.iterations), config.concurrency, stop)
             keep_flushing.cancel()
 
