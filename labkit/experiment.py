@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
@@ -32,7 +33,7 @@ from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History, save_faults
-from labkit.measurement.live import LiveTail, Silent, Watch
+from labkit.measurement.live import LiveTail, RecentOps, Silent, Watch
 from labkit.trading.audit import FinalRead, final_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
@@ -54,9 +55,8 @@ WATCHDOG_LOG = "watchdog.log"
 MORE_FOLDER = "more"
 """Inside a run folder: those of a notebook's second and further experiments."""
 
-WATCH_EVERY_S = 0.25
-JUDGED_FRAMES = 200
-"""The steady state is judged on the last 50 s of polls, however long the run is."""
+WATCH_EVERY_S = 0.2
+"""Between two looks at what the clients wrote; a look is late only when the one before was long."""
 OVERDUE_S = 30.0
 """How long after its time a fault may still hold: an orderly stop takes that long at most."""
 SETTLE_S = 1.0
@@ -230,7 +230,9 @@ class _Course:
         self.regions = experiment.cluster.topology.region_names
         self.tail = LiveTail(self.regions)
         self.begun_s = monotonic()
-        self.frames = [running.poll()]
+        # what is scheduled in the seconds that are judged has not ended before them
+        self.recent = RecentOps(experiment.steady_s + SETTLE_S + 1)
+        self.next_look_s = self.begun_s
         self.faults: tuple[FaultWindow, ...] = ()
         self.judged: dict[str, tuple[float, float]] = {}
 
@@ -327,11 +329,12 @@ class _Course:
         """Watch until the steady state has held for `steady_s`, or patience ends."""
         begun_s = monotonic()
         while True:
-            self._pump(WATCH_EVERY_S)
+            self._rest()
+            self._step()
             until_s = monotonic() - SETTLE_S
             since_s = until_s - self.experiment.steady_s
             self.judged[when] = (since_s, until_s)
-            finding = self._judge(pd.concat(self.frames[-JUDGED_FRAMES:]), when)
+            finding = self._judge(self.recent.ops, when)
             held = since_s >= begun_s and finding.verdict is Verdict.PASS
             if held or monotonic() - begun_s >= self.experiment.patience_s:
                 return held
@@ -341,26 +344,29 @@ class _Course:
         until_s = monotonic() + for_s
         while True:
             self._step()
-            left_s = until_s - monotonic()
-            if left_s <= 0:
+            if monotonic() >= until_s:
                 return
-            sleep(min(WATCH_EVERY_S, left_s))
+            self._rest(until_s)
+
+    def _rest(self, until_s: float = inf) -> None:
+        """Sleep until the next look is due, but not past a moment."""
+        now_s = monotonic()
+        self.next_look_s = max(self.next_look_s + WATCH_EVERY_S, now_s)
+        sleep(max(0.0, min(self.next_look_s, until_s) - now_s))
 
     def _step(self) -> None:
         self.running.check()
         frame = self.running.poll()
-        if not frame.empty:
-            self.frames.append(frame)
-            self.tail.feed(frame)
+        self.recent.feed(frame)
+        self.tail.feed(frame)
         self.watch.update(self.tail.sample(monotonic()))
 
     def _beside(self, action: Callable[[], T]) -> T:
         """Do something that blocks, and keep passing on meanwhile."""
         with ThreadPoolExecutor(1) as pool:
             doing: Future[T] = pool.submit(action)
-            while not doing.done():
+            while not wait([doing], WATCH_EVERY_S).done:
                 self._step()
-                sleep(0.05)
             return doing.result()
 
 

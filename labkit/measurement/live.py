@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow, only_orders
+from labkit.history import FaultWindow, History, only_orders
 from labkit.measurement.windows import is_ok, latency_s
+
+_NAMES = ["region", "kind", "outcome"]
+_JUDGED = ["scheduled_s", "finished_s", *_NAMES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,35 @@ class Silent:
 
     def end(self) -> None:
         """Nothing."""
+
+
+class RecentOps:
+    """The orders that ended lately, to be judged while a run goes on. Feed it, and ask it.
+
+    What is older than `keep_s` is forgotten, so feeding and asking cost the same however long a
+    run is.
+    """
+
+    def __init__(self, keep_s: float) -> None:
+        """Keep what ended in the last `keep_s` seconds before the latest end that is known."""
+        self._keep_s = keep_s
+        self._kept = History.of([]).ops[_JUDGED].astype(dict.fromkeys(_NAMES, "object"))
+
+    def feed(self, ops: pd.DataFrame) -> None:
+        """Add operations that finished, columns as `history.OP_COLUMNS`, in any order."""
+        ops = only_orders(ops)
+        if ops.empty:
+            return
+        # as plain text: frames of unlike categories are slow to join
+        new = ops[_JUDGED].astype(dict.fromkeys(_NAMES, "object"))
+        both = pd.concat([self._kept, new], ignore_index=True) if len(self._kept) else new
+        ended_s = both["finished_s"].to_numpy()
+        self._kept = both[ended_s > ended_s.max() - self._keep_s]
+
+    @property
+    def ops(self) -> pd.DataFrame:
+        """Those of `OP_COLUMNS` that say what an order was and how and when it ended."""
+        return self._kept
 
 
 class LiveTail:

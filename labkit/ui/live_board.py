@@ -22,8 +22,8 @@ from labkit.measurement.live import LiveSample
 from labkit.ui import board_figure
 from labkit.ui.pane import plotly_module, script, style
 
-_KEPT_ROWS = 1_200
-"""Five minutes at four samples a second; older ones leave the board, not the run's history."""
+_KEPT_ROWS = 1_500
+"""Five minutes at five samples a second; older ones leave the board, not the run's history."""
 _SENT_ROWS = 20
 """Every message repeats the last ones, so a page that misses some seconds is whole again without
 asking: while a cell runs, the kernel answers nobody."""

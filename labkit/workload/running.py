@@ -80,7 +80,7 @@ class RunningWorkload:
 
         Workers write about ten times a second.
         """
-        return _frame(self._tail.read())
+        return frame_of(self._tail.read())
 
     def check(self) -> None:
         """Make sure that no worker died.
@@ -174,11 +174,12 @@ def recorded(folder: Path, regions: Iterable[str]) -> History:
     """What the workers of a run have written so far, whoever started them."""
     regions = tuple(regions)
     return History.from_frame(
-        _frame(OpTail(folder, regions).read()),
+        frame_of(OpTail(folder, regions).read()),
         anchor_s=time.time() - time.monotonic(),
         regions=regions,
     ).with_events(connections(folder, regions))
 
 
-def _frame(ops: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+def frame_of(ops: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Lines of the workers as a frame, columns as `OP_COLUMNS`."""
     return pd.DataFrame(ops, columns=list(OP_COLUMNS)).astype(OP_COLUMNS)

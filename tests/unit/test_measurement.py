@@ -10,7 +10,8 @@ from histories import order, orders
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Outcome
 from labkit.measurement.histograms import ALL_REGIONS, HIGHEST_US, histogram, latency_table
-from labkit.measurement.live import LiveTail
+from labkit.measurement.live import LiveTail, RecentOps
+from labkit.verdict.steady import SteadyState
 
 
 def ms(region: str, *latencies_ms: float) -> list:
@@ -120,3 +121,36 @@ def test_frames_without_operations_are_fine():
 def test_a_tail_without_width_is_refused():
     with pytest.raises(BadInput, match="width_s"):
         LiveTail(["west"], width_s=0)
+
+
+def test_the_recent_orders_are_those_of_the_last_seconds_however_long_the_run_is():
+    recent = RecentOps(keep_s=10)
+    kept = []
+    for at_s in range(0, 600, 2):
+        recent.feed(History.of(orders("west", at_s, at_s + 2, per_s=10)).ops)
+        kept.append(len(recent.ops))
+    assert max(kept) <= 101  # ten a second for ten seconds, and one at the edge
+    assert recent.ops["finished_s"].min() > recent.ops["finished_s"].max() - 10
+
+
+def test_the_recent_orders_are_judged_as_the_whole_run_is():
+    steady = SteadyState(p99_ms=100)
+    ops = [
+        *orders("west", 0, 20),
+        *orders("east", 0, 18),
+        *orders("east", 18, 20, latency_s=0.3),
+    ]
+    whole = History.of(ops).ops
+    recent = RecentOps(keep_s=8)
+    for _, frame in whole.groupby(whole["finished_s"] // 1):
+        recent.feed(frame)
+    for since_s, until_s in ((13, 17), (15, 19), (19, 20)):
+        asked = {"regions": ["west", "east"], "since_s": since_s, "until_s": until_s}
+        assert steady.check(recent.ops, **asked) == steady.check(whole, **asked)
+
+
+def test_reads_are_no_recent_orders_and_nothing_fed_is_nothing_kept():
+    recent = RecentOps(keep_s=8)
+    assert recent.ops.empty
+    recent.feed(History.of([replace(op, kind="fresh_read") for op in orders("west", 0, 1)]).ops)
+    assert recent.ops.empty
