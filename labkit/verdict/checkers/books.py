@@ -48,8 +48,8 @@ class MoneyExact:
         due = accounts["opening_balance_cents"] - accounts["bought_cents"] + accounts["sold_cents"]
         balance = accounts["balance_cents"]
         wrong = np.flatnonzero(balance != due)
-        owners = pd.unique(evidence.final.orders["account_nbr"])
-        strangers = [name for name in owners if name not in set(accounts["account_nbr"])]
+        owners = pd.Index(pd.unique(evidence.final.orders["account_nbr"]))
+        strangers = owners.difference(pd.Index(accounts["account_nbr"])).tolist()
         if not wrong.size and not strangers:
             return Finding(
                 self.name,
