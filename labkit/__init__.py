@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from labkit.figures.felt import felt_figure as felt_figure
     from labkit.figures.felt import node_table as node_table
     from labkit.figures.map import cluster_map as cluster_map
+    from labkit.figures.tables import failure_table as failure_table
+    from labkit.figures.tables import latency_table as latency_table
+    from labkit.figures.tables import service_table as service_table
     from labkit.figures.timeline import timeline as timeline
     from labkit.figures.trials import trials_figure as trials_figure
     from labkit.figures.waterfall import waterfall as waterfall
@@ -86,6 +89,9 @@ _HOME = {
     "place_order": "labkit.trading.orders",
     "resolve": "labkit.cluster.base",
     "rolling_restart": "labkit.cluster.rolling",
+    "failure_table": "labkit.figures.tables",
+    "latency_table": "labkit.figures.tables",
+    "service_table": "labkit.figures.tables",
     "timeline": "labkit.figures.timeline",
     "trials_figure": "labkit.figures.trials",
     "waterfall": "labkit.figures.waterfall",

@@ -1,4 +1,4 @@
-"""Customers who place orders: a class for dbworkload, and for `labkit load orders`.
+"""Orders placed and processed: a class for dbworkload, and for `labkit load orders`.
 
     dbworkload run -w workloads/trade_orders.py --uri "$(labkit dsn us-east-1)" -c 4 -d 60
 
@@ -6,7 +6,10 @@ Arguments (`--args '{"region_index": 1}'`), all optional:
 
     region_index  the customers' region, by its place in the topology; CockroachDB keeps their
                   orders there
+    region        its name; when left out, that of the default topology at that place
     regions       how many regions are driven at the same time, each by a generator of its own
+    process       whether each loop also processes orders, the own ones and what else is due; true
+                  when left out
     seed          makes accounts, symbols, sides and quantities the same in every run
 """
 
@@ -19,8 +22,10 @@ from typing import Any
 import psycopg
 
 from labkit.errors import TradingError
+from labkit.topology import DEFAULT
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.orders import Order, Side, place_order
+from labkit.trading.processing import Queue, claim_orders, complete_orders
 
 LARGEST_ORDER = 10
 """Shares of an order are drawn from 1 to this."""
@@ -37,6 +42,8 @@ class TradeOrders:
         self._region_index = int(args.get("region_index", 0))
         self._regions = int(args.get("regions", 1))
         self._seed = args.get("seed")
+        self._processes = bool(args.get("process", True))
+        self._queue = Queue(args.get("region", DEFAULT.region_names[self._region_index]))
         self._unanswered: Order | None = None
 
     def setup(self, _conn: psycopg.Connection[Any], id: int, total_thread_count: int) -> None:  # noqa: A002 - dbworkload's name
@@ -57,7 +64,7 @@ class TradeOrders:
                 self._random.randint(1, LARGEST_ORDER),
                 region_index=self._region_index,
             )
-        return [self.place_order]
+        return [self.place_order, self.process_orders] if self._processes else [self.place_order]
 
     def place_order(self, conn: psycopg.Connection[Any]) -> None:
         """Place the order at hand; without an answer it stays at hand, under the same id.
@@ -72,6 +79,16 @@ class TradeOrders:
             self._unanswered = None  # refused, as it would be again
             raise
         self._unanswered = None
+
+    def process_orders(self, conn: psycopg.Connection[Any]) -> None:
+        """Take the orders that are due and execute them, whoever placed them.
+
+        What was taken and not completed, because the connection died, is due again when the lease
+        is over.
+        """
+        claim = claim_orders(conn, self._queue)
+        if claim.order_ids:
+            complete_orders(conn, claim)
 
 
 def _share(of: tuple[str, ...], number: int, threads: int) -> tuple[str, ...]:

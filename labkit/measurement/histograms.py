@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
-from labkit.history import History, Outcome
+from labkit.history import History, OpKind, Outcome
 from labkit.measurement.windows import is_ok, latency_s, phases, region_codes
 
 ALL_REGIONS = "all regions"
@@ -21,7 +21,7 @@ _EXACT_BITS = 11  # 3 digits: values below 2 * 10**3 are exact, so 2**11 slots a
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The latency of one region in one phase, from the scheduled moment.
+    """The latency of one kind of operation of one region in one phase, from the scheduled moment.
 
     Percentiles are over acknowledged operations only, within 0.1 %; they are None where there
     was none. `ok`, `fail` and `info` say how many stand behind them and how many do not.
@@ -37,6 +37,7 @@ class Latency:
     p99_ms: float | None
     p999_ms: float | None
     max_ms: float | None
+    kind: str = OpKind.ORDER
 
 
 def histogram(latencies_s: np.ndarray) -> HdrHistogram:
@@ -56,13 +57,21 @@ def histogram(latencies_s: np.ndarray) -> HdrHistogram:
 
 
 def latency_table(history: History) -> tuple[Latency, ...]:
-    """Latency of orders: each region in each phase, and all regions together.
+    """Latency by kind of operation: each region in each phase, and all regions together.
 
     Returns:
-        Rows region by region in the history's order, then `ALL_REGIONS`; phases in order. A phase
-        in which a region did nothing has a row of zeros.
+        Orders first, then what other kinds there are. Of each, rows region by region in the
+        history's order, then `ALL_REGIONS`; phases in order. A phase in which a region did
+        nothing has a row of zeros.
     """
-    history = history.orders
+    present = set(history.ops["kind"].astype(str)) - {str(OpKind.ORDER)}
+    kinds = [str(OpKind.ORDER), *sorted(present)]
+    return tuple(row for kind in kinds for row in _of_kind(history, kind))
+
+
+def _of_kind(history: History, kind: str) -> list[Latency]:
+    ops = history.ops[history.ops["kind"] == kind].reset_index(drop=True)
+    history = replace(history, ops=ops)
     phase = phases(history)
     region = region_codes(history)
     ok = is_ok(history.ops)
@@ -81,9 +90,10 @@ def latency_table(history: History) -> tuple[Latency, ...]:
                     int((chosen & failed).sum()),
                     int((chosen & ~ok & ~failed).sum()),
                     *_percentiles_ms(latencies_s[chosen & ok]),
+                    kind=kind,
                 )
             )
-    return tuple(rows)
+    return rows
 
 
 def _percentiles_ms(

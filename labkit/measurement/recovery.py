@@ -130,8 +130,7 @@ def outages(
     """The outages from `since_s` on, by windows that start there.
 
     An outage begins with an unhealthy window and ends with the first of `healthy.windows` healthy
-    ones in a row. An operation that was not acknowledged, and was scheduled less than `slow_ms`
-    before the end of the run, is left out: it did not have its time.
+    ones in a row.
 
     Args:
         ops: of one region.
@@ -142,19 +141,10 @@ def outages(
         there was none).
     """
     end_s = run_end_s(ops) if end_s is None else end_s
-    ok, latency = is_ok(ops), latency_s(ops)
-    scheduled = ops["scheduled_s"].to_numpy()
-    slow_s = healthy.slow_ms / 1000
-    counted = (scheduled >= since_s) & (ok | (end_s - scheduled >= slow_s))
-    window = np.floor((scheduled[counted] - since_s) / healthy.width_s).astype(np.int64)
-    total = np.bincount(window)
-    good = np.bincount(window, weights=(ok & (latency <= slow_s))[counted], minlength=len(total))
-    judged = np.flatnonzero(total)
-    if not judged.size:
+    starts_s, fine = judged_windows(ops, since_s=since_s, healthy=healthy, end_s=end_s)
+    if not starts_s.size:
         return (), since_s
 
-    fine = good[judged] >= healthy.good_ratio * total[judged]
-    starts_s = since_s + judged * healthy.width_s
     unhealthy = np.flatnonzero(~fine)
     healthy_so_far = np.concatenate(([0], np.cumsum(fine)))
     in_a_row = healthy_so_far[healthy.windows :] - healthy_so_far[: -healthy.windows]
@@ -170,6 +160,33 @@ def outages(
         at = recovered[j]
         found.append(Outage(float(starts_s[begin]), float(starts_s[at])))
     return tuple(found), float(starts_s[-1] + healthy.width_s)
+
+
+def judged_windows(
+    ops: pd.DataFrame, *, since_s: float, healthy: Healthy, end_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The windows from `since_s` on that had operations, and whether each was healthy.
+
+    An operation that was not acknowledged, and was scheduled less than `slow_ms` before the end
+    of the run, is left out: it did not have its time.
+
+    Args:
+        ops: of one region.
+        end_s: the end of the run.
+
+    Returns:
+        When each began, in order, and a truth value for each.
+    """
+    ok, latency = is_ok(ops), latency_s(ops)
+    scheduled = ops["scheduled_s"].to_numpy()
+    slow_s = healthy.slow_ms / 1000
+    counted = (scheduled >= since_s) & (ok | (end_s - scheduled >= slow_s))
+    window = np.floor((scheduled[counted] - since_s) / healthy.width_s).astype(np.int64)
+    total = np.bincount(window)
+    good = np.bincount(window, weights=(ok & (latency <= slow_s))[counted], minlength=len(total))
+    judged = np.flatnonzero(total)
+    fine = good[judged] >= healthy.good_ratio * total[judged]
+    return since_s + judged * healthy.width_s, fine
 
 
 def write_gap(ops: pd.DataFrame, fault: FaultWindow) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from labkit.history import FaultWindow, History
 from labkit.measurement.histograms import latency_table
 from labkit.measurement.recovery import Healthy, recovery, rpo_s
+from labkit.measurement.service import failures, service
 from labkit.measurement.staleness import staleness
 from labkit.measurement.waterfall import waterfalls
 from labkit.topology import Topology
@@ -79,6 +80,8 @@ def judge(
         latency=latency_table(history),
         staleness=staleness(history),
         waterfalls=waterfalls(history),
+        service=service(history, healthy),
+        failures=failures(history),
         versions={
             "labkit": version("labkit"),
             "python": platform.python_version(),

@@ -92,7 +92,9 @@ def terminal_report(summary: Summary) -> RenderableType:
         *([_trials(summary)] if summary.trials else []),
         *([_recovery(summary)] if summary.recovery and not summary.trials else []),
         *(_waterfall(cells) for cells in words.waterfalls(summary)),
-        _latency(summary),
+        *(_latency(latency) for latency in words.latency_tables(summary.latency)),
+        *([_service(summary)] if summary.service else []),
+        *([_failures(summary)] if summary.failures else []),
         _findings(summary),
     )
 
@@ -109,7 +111,12 @@ def context(summary: Summary) -> dict[str, object]:
         # with trials each has its own row above; a row a region of each would be a wall
         "recovery": [words.recovery_cells(row) for row in summary.recovery if not summary.trials],
         "waterfalls": words.waterfalls(summary),
-        "latency": words.latency_cells(summary.latency),
+        "service_headings": words.SERVICE_HEADINGS,
+        "service": words.service_rows(summary.service),
+        "latency_headings": words.LATENCY_HEADINGS,
+        "latencies": words.latency_tables(summary.latency),
+        "failure_headings": words.FAILURE_HEADINGS,
+        "failures": words.failure_rows(summary.failures),
         "HEADWORD": words.HEADWORD,
         "check_name": words.check_name,
     }
@@ -157,15 +164,32 @@ def _waterfall(cells: words.WaterfallTable) -> Table:
     return table
 
 
-def _latency(summary: Summary) -> Table:
-    latency = words.latency_cells(summary.latency)
-    table = _table("Latency in ms from the scheduled moment, and operations not acknowledged")
+def _service(summary: Summary) -> Table:
+    table = _table("Seconds below the steady state")
+    for heading in words.SERVICE_HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("region", "phase") else "right")
+    for row in words.service_rows(summary.service):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _failures(summary: Summary) -> Table:
+    table = _table("What was not acknowledged")
+    for heading in words.FAILURE_HEADINGS:
+        table.add_column(heading, justify="right" if heading == "count" else "left")
+    for row in words.failure_rows(summary.failures):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _latency(latency: words.LatencyTable) -> Table:
+    table = _table(latency.title)
     table.add_column("region")
-    for phase in latency.phases:
-        for heading in ("p50", "p99", "not ok"):
-            table.add_column(f"{phase}\n{heading}", justify="right")
-    for region, cells in latency.rows:
-        table.add_row(Text(region), *cells)
+    table.add_column("phase")
+    for heading in words.LATENCY_HEADINGS:
+        table.add_column(heading, justify="right")
+    for region, phase, cells in latency.rows:
+        table.add_row(Text(region), phase, *cells)
     return table
 
 

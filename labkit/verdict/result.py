@@ -20,6 +20,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import psutil
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -34,6 +35,7 @@ from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Healthy, Recovery
+from labkit.measurement.service import Failures, Service
 from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
@@ -50,18 +52,47 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(U
 
 
 class Machine(BaseModel):
-    """What a run was measured on."""
+    """What a run was measured on.
+
+    Attributes:
+        cpu: the processor's model, empty where the machine does not tell.
+        memory_gib: of the machine, None in results of older versions.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     cores: int
     platform: str
+    cpu: str = ""
+    memory_gib: float | None = None
+
+    @property
+    def words(self) -> str:
+        """`2 cores (Xeon), 23 GiB, Linux-6.18`."""
+        cpu = f" ({self.cpu})" if self.cpu else ""
+        memory = f", {self.memory_gib:.0f} GiB" if self.memory_gib is not None else ""
+        return f"{self.cores} cores{cpu}{memory}, {self.platform}"
 
     @classmethod
     def here(cls) -> Machine:
         """This machine; cores are those this process may use."""
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-        return cls(cores=cores or 1, platform=platform.platform())
+        return cls(
+            cores=cores or 1,
+            platform=platform.platform(),
+            cpu=_cpu(),
+            memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        )
+
+
+def _cpu() -> str:
+    """The processor's model."""
+    try:
+        told = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in told if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 class Measurements(BaseModel):
@@ -70,7 +101,9 @@ class Measurements(BaseModel):
     Attributes:
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
-        latency: a row a region and phase, then those of all regions.
+        latency: of each kind of operation a row a region and phase, then those of all regions.
+        service: seconds below the steady state, a row a region and phase.
+        failures: what was not acknowledged, a row a region, phase, kind and error.
         staleness: a row a region that read from a replica.
         waterfalls: what each fault's outage was made of, in the order of injection.
         findings: of the steady state, the faults, the checkers and the requirements.
@@ -86,6 +119,8 @@ class Measurements(BaseModel):
     latency: tuple[Latency, ...]
     staleness: tuple[Staleness, ...] = ()
     waterfalls: tuple[Waterfall, ...] = ()
+    service: tuple[Service, ...] = ()
+    failures: tuple[Failures, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -17,7 +17,7 @@ from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.judge import judge
 from labkit.verdict.requirements import MEASURES, number_of
-from labkit.verdict.result import Result, Spread, Trial
+from labkit.verdict.result import Measurements, Result, Spread, Trial
 
 STEADY = ("steady_before", "steady_after")
 
@@ -50,16 +50,8 @@ def trial_of(result: Result, *, number: int, inject_after_s: float, folder: str)
     )
 
 
-_SHARED = (
-    "started_at",
-    "finished_at",
-    "findings",
-    "recovery",
-    "rpo_s",
-    "latency",
-    "staleness",
-    "waterfalls",
-)
+_SHARED = tuple(Measurements.model_fields)
+"""What a trial and a whole run both have."""
 
 
 def together(runs: Sequence[TrialRun], *, planned: int, ended: str = "") -> Result:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from labkit.history import OpKind, Outcome
 from labkit.measurement.histograms import Latency
 from labkit.measurement.recovery import Recovery
+from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import number_of, worst_recovery, worst_write_gap
@@ -13,6 +16,12 @@ from labkit.verdict.result import Spread, Summary
 
 HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
 UNKNOWN = "unknown"
+KINDS = {
+    str(OpKind.ORDER): "orders",
+    str(OpKind.FRESH_READ): "fresh reads",
+    str(OpKind.REPLICA_READ): "reads from a replica",
+}
+OUTCOMES = {str(Outcome.FAIL): "not applied", str(Outcome.INFO): "unknown"}
 COARSE_S = 0.05
 """A moment that is known less closely is shown with both its ends."""
 
@@ -49,9 +58,9 @@ def headlines(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def spread_of(summary: Summary, measure: str) -> Spread | None:
+def spread_of(summary: Summary, name: str) -> Spread | None:
     """Median and worst of a measure; None without trials."""
-    return next((spread for spread in summary.spread if spread.measure == measure), None)
+    return next((spread for spread in summary.spread if spread.measure == name), None)
 
 
 TRIAL_HEADINGS = (
@@ -74,25 +83,25 @@ def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
             str(trial.number),
             trial.fault or "none injected",
             seconds(trial.inject_after_s),
-            _measure("rto_s", number_of("rto_s", trial)),
-            _measure("write_gap_s", number_of("write_gap_s", trial)),
-            _measure("p99_ms", number_of("p99_ms", trial)),
-            _measure("lost_acks", number_of("lost_acks", trial)),
+            measure("rto_s", number_of("rto_s", trial)),
+            measure("write_gap_s", number_of("write_gap_s", trial)),
+            measure("p99_ms", number_of("p99_ms", trial)),
+            measure("lost_acks", number_of("lost_acks", trial)),
             HEADWORD[trial.verdict].lower(),
         )
         for trial in summary.trials
     ]
     for name in ("median", "worst") if rows else ():
         cells = [
-            _measure(spread.measure, getattr(spread, name))
-            for measure in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
-            if (spread := spread_of(summary, measure)) is not None
+            measure(spread.measure, getattr(spread, name))
+            for wanted in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
+            if (spread := spread_of(summary, wanted)) is not None
         ]
         rows.append((name, "", "", *cells, ""))
     return rows
 
 
-def _measure(name: str, value: float | None) -> str:
+def measure(name: str, value: float | None) -> str:
     """One of `MEASURES` with its unit."""
     if value is None:
         return UNKNOWN
@@ -116,29 +125,78 @@ def rto_words(row: Recovery) -> str:
     return "not watched"
 
 
+LATENCY_HEADINGS = ("p50", "p90", "p99", "p99.9", "max", "acked", "not acked")
+
+
 @dataclass(frozen=True, slots=True)
 class LatencyTable:
-    """p50 and p99 per region, a pair of columns a phase.
+    """Latency of one kind of operation in milliseconds, and how many stand behind it.
 
     Attributes:
-        phases: in order.
-        rows: the region and the cells: p50, p99 and "not acknowledged" of each phase in turn.
+        title: names the kind.
+        rows: the region (empty where it is that of the row above), the phase, and a cell for each
+            of `LATENCY_HEADINGS`.
     """
 
-    phases: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    title: str
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
-def latency_cells(latency: tuple[Latency, ...]) -> LatencyTable:
-    """Turn rows a region and phase into rows a region."""
-    phases = tuple(dict.fromkeys(row.phase for row in latency))
-    cells: dict[str, list[str]] = {}
-    for row in latency:
-        failed = row.fail + row.info
-        cells.setdefault(row.region, []).extend(
-            (milliseconds(row.p50_ms), milliseconds(row.p99_ms), f"{failed:,}")
+def latency_tables(latency: Sequence[Latency]) -> list[LatencyTable]:
+    """A table a kind of operation."""
+    kinds = dict.fromkeys(row.kind for row in latency)
+    return [
+        LatencyTable(
+            f"Latency of {KINDS.get(kind, kind)} in ms, from the scheduled moment",
+            tuple(_latency_rows([row for row in latency if row.kind == kind])),
         )
-    return LatencyTable(phases, tuple((name, tuple(row)) for name, row in cells.items()))
+        for kind in kinds
+    ]
+
+
+def _latency_rows(latency: Sequence[Latency]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    above = ""
+    for row in latency:
+        percentiles = (row.p50_ms, row.p90_ms, row.p99_ms, row.p999_ms, row.max_ms)
+        cells = (*map(milliseconds, percentiles), f"{row.ok:,}", f"{row.fail + row.info:,}")
+        yield "" if row.region == above else row.region, row.phase, cells
+        above = row.region
+
+
+def service_rows(service: Sequence[Service]) -> list[tuple[str, ...]]:
+    """Region, phase, seconds below the steady state, of how many, and the share with service."""
+    return [
+        (
+            row.region,
+            row.phase,
+            seconds(row.below_s),
+            seconds(row.observed_s),
+            "not observed" if row.availability is None else f"{row.availability:.2%}",
+        )
+        for row in service
+    ]
+
+
+SERVICE_HEADINGS = ("region", "phase", "below the steady state", "of", "with service")
+
+
+def failure_rows(failures: Sequence[Failures]) -> list[tuple[str, ...]]:
+    """Region, phase, kind, how it ended, the error in words, its SQLSTATE, and how many."""
+    return [
+        (
+            row.region,
+            row.phase,
+            KINDS.get(row.kind, row.kind),
+            OUTCOMES.get(row.outcome, row.outcome),
+            row.error,
+            row.sqlstate,
+            f"{row.count:,}",
+        )
+        for row in failures
+    ]
+
+
+FAILURE_HEADINGS = ("region", "phase", "what", "outcome", "last error", "SQLSTATE", "count")
 
 
 STAGES = {
@@ -238,14 +296,14 @@ def _write_gap(summary: Summary) -> str:
     return f"{seconds(row.write_gap_s)} ({row.region}, {row.fault})"
 
 
-def _of_trials(summary: Summary, measure: str) -> str:
+def _of_trials(summary: Summary, name: str) -> str:
     """`6.25 s worst (trial 2), 5.50 s median of 5 trials`."""
-    numbers = {trial.number: number_of(measure, trial) for trial in summary.trials}
+    numbers = {trial.number: number_of(name, trial) for trial in summary.trials}
     unknown = [number for number, value in numbers.items() if value is None]
     worst = unknown[0] if unknown else max(numbers, key=lambda number: numbers[number] or 0.0)
-    spread = spread_of(summary, measure)
-    median = _measure(measure, spread.median if spread else None)
-    value = _measure(measure, numbers[worst])
+    spread = spread_of(summary, name)
+    median = measure(name, spread.median if spread else None)
+    value = measure(name, numbers[worst])
     return f"{value} worst (trial {worst}), {median} median of {len(numbers)} trials"
 
 

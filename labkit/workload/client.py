@@ -15,8 +15,10 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from labkit.trading.orders import Order, place_order_async
+from labkit.trading.asking import TYPES, OrderTalk, Placed
+from labkit.trading.orders import Order
 from labkit.trading.retries import Patience
+from labkit.workload.connection import Connection
 from labkit.workload.ledger import Ledger
 from labkit.workload.oplog import FinishedOp
 from labkit.workload.persist import persist
@@ -46,9 +48,9 @@ class TradingClient:
         Args:
             session: the customer's number.
         """
-        fate, receipt = await persist(
+        fate, placed = await persist(
             self._pool,
-            partial(place_order_async, order=order),
+            partial(_attempt, order=order),
             deadline_s=scheduled_s + self._patience.deadline_s,
             attempt_timeout_s=self._patience.attempt_timeout_s,
         )
@@ -67,9 +69,16 @@ class TradingClient:
                 symbol=order.symbol,
                 side=order.side.value,
                 session=session,
-                move_nbr=receipt.move_nbr if receipt else None,
-                price_cents=receipt.price_cents if receipt else None,
+                move_nbr=placed.move_nbr if placed else None,
+                price_cents=placed.price_cents if placed else None,
                 attempts=fate.attempts,
                 sqlstate=fate.sqlstate,
             )
         )
+
+
+async def _attempt(conn: Connection, order: Order) -> Placed:
+    talk = conn.order_talk
+    if talk is None:
+        talk = conn.order_talk = OrderTalk(conn)
+    return talk.placed(await conn.ask(talk.statement, talk.values(order), TYPES))

@@ -13,7 +13,8 @@ from labkit.errors import LabError
 from labkit.trading.attempts import Reply
 from labkit.trading.connection import hanging_up_after_async
 from labkit.trading.retries import Fate
-from labkit.workload.pool import Connection, Pool
+from labkit.workload.connection import Connection
+from labkit.workload.pool import Pool
 
 Result = TypeVar("Result")
 

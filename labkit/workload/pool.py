@@ -13,7 +13,7 @@ from random import uniform
 
 import psycopg
 
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
+from labkit.workload.connection import Connection
 
 CONNECT_TIMEOUT_S = 2
 OPEN_EVERY_S = 0.025
@@ -41,6 +41,7 @@ class Pool:
         self._application_name = application_name
         self._size = size
         self._ready: asyncio.Queue[Connection] = asyncio.Queue()
+        self._waiting = 0
         self._missing = asyncio.Semaphore(size)
         self._failing = False
         self._filled = asyncio.Event()
@@ -56,9 +57,7 @@ class Pool:
                     await asyncio.sleep(pause_s * uniform(0.5, 1.5))
         finally:
             while not self._ready.empty():
-                conn = self._ready.get_nowait()
-                self._unwatch(conn)
-                conn.pgconn.finish()
+                self._ready.get_nowait().drop()
 
     async def filled(self) -> None:
         """Wait until all connections have been open and idle once."""
@@ -68,31 +67,38 @@ class Pool:
         """Take an idle connection, the one that was idle longest; None if none came in time."""
         if timeout_s <= 0:
             return None
+        if not self._waiting:  # nobody is overtaken
+            while not self._ready.empty():
+                conn = self._ready.get_nowait()
+                if not conn.closed:
+                    return conn
+        self._waiting += 1
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     conn = await self._ready.get()
                     if not conn.closed:
-                        self._unwatch(conn)
                         return conn
         except TimeoutError:
             return None
+        finally:
+            self._waiting -= 1
 
     def give_back(self, conn: Connection) -> None:
         """Return a connection that can be used again."""
-        asyncio.get_running_loop().add_reader(conn.fileno(), self._on_idle_input, conn)
+        conn.listen(self._on_end)
         self._ready.put_nowait(conn)
         if self._ready.qsize() == self._size:
             self._filled.set()
 
     def discard(self, conn: Connection) -> None:
         """Close a connection and have it replaced."""
-        conn.pgconn.finish()
+        conn.drop()
         self._missing.release()
 
     async def _open(self) -> None:
         try:
-            conn = await psycopg.AsyncConnection.connect(
+            conn = await Connection.connect(
                 self._dsn,
                 autocommit=True,
                 prepare_threshold=None,
@@ -107,13 +113,5 @@ class Pool:
             self._on_open()
             self.give_back(conn)
 
-    def _on_idle_input(self, conn: Connection) -> None:
-        try:
-            conn.pgconn.consume_input()  # a changed setting, a notice
-        except psycopg.OperationalError:  # or the end
-            self._unwatch(conn)
-            self.discard(conn)  # it stays in the queue, where `lease` passes over it
-
-    def _unwatch(self, conn: Connection) -> None:
-        if not conn.closed:
-            asyncio.get_running_loop().remove_reader(conn.fileno())
+    def _on_end(self, conn: Connection) -> None:
+        self.discard(conn)  # it stays in the queue, where `lease` passes over it

@@ -12,9 +12,9 @@ can do, and hides how long it could do nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, count, cycle, repeat
 from random import Random
+from typing import NamedTuple
 
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side
@@ -26,8 +26,7 @@ CUSTOMER_BITS = 20
 """A session's number is the worker's, shifted by this, and the customer's place in the worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """An order and its moment.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -14,18 +13,12 @@ LOOK_EVERY_S = 0.05
 """How often a closed loop whose level changes is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Something to do once.
+Run = Callable[[float], Coroutine[Any, Any, None]]
+"""Does one thing; called with the monotonic time in seconds at which it is due. It returns when the
+outcome is known."""
 
-    Attributes:
-        at_s: seconds after the start; not looked at in a closed loop.
-        run: called with the monotonic time in seconds at which it is due; returns when its outcome
-            is known.
-    """
-
-    at_s: float
-    run: Callable[[float], Coroutine[Any, Any, None]]
+Job = tuple[float, Run]
+"""When it is due, in seconds after the start (not looked at in a closed loop), and what to run."""
 
 
 async def send(jobs: Iterator[Job], concurrency: Shape | None, stop: asyncio.Event) -> None:
@@ -47,10 +40,10 @@ async def send(jobs: Iterator[Job], concurrency: Shape | None, stop: asyncio.Eve
 
 async def _by_schedule(jobs: Iterator[Job], under_way: asyncio.TaskGroup) -> None:
     begun_s = monotonic()
-    for job in jobs:
-        due_s = begun_s + job.at_s
+    for at_s, run in jobs:
+        due_s = begun_s + at_s
         await asyncio.sleep(max(0.0, due_s - monotonic()))
-        under_way.create_task(job.run(due_s))
+        under_way.create_task(run(due_s))
 
 
 async def _in_a_loop(
@@ -59,15 +52,16 @@ async def _in_a_loop(
     begun_s = monotonic()
     customers: dict[int, asyncio.Task[None]] = {}
     more = True
+    changes_for_s = sum(piece.for_s for piece in concurrency.pieces)
 
     def wanted() -> int:
         return max(1, round(concurrency.level(monotonic() - begun_s)))
 
     async def customer(number: int) -> None:
         nonlocal more
-        for job in jobs:
-            await job.run(monotonic())
-            if stop.is_set() or number >= wanted():
+        for _, run in jobs:
+            await run(monotonic())
+            if stop.is_set() or (changes_for_s and number >= wanted()):
                 return
         more = False
 
@@ -76,7 +70,6 @@ async def _in_a_loop(
             if number not in customers or customers[number].done():
                 customers[number] = under_way.create_task(customer(number))
 
-    changes_for_s = sum(piece.for_s for piece in concurrency.pieces)
     while more and monotonic() < begun_s + changes_for_s:
         begin()
         await asyncio.sleep(LOOK_EVERY_S)

@@ -153,7 +153,7 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[]
                 def job(planned: Planned) -> Job:
                     order, session = planned.order, planned.session
                     ordered(session, order.symbol)
-                    return Job(planned.at_s, partial(client.place, order=order, session=session))
+                    return planned.at_s, partial(client.place, order=order, session=session)
 
                 jobs = map(job, islice(orders, config.iterations))
                 await send(jobs, config.concurrency, stop)
@@ -192,7 +192,7 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
     enough = asyncio.Event()
     async with asyncio.TaskGroup() as background:
         keep_open = [background.create_task(pool.keep_open()) for pool in pools.values()]
-        jobs = (Job(at_s, reader.look) for at_s in times_s)
+        jobs = ((at_s, reader.look) for at_s in times_s)
         looking = background.create_task(send(jobs, None, enough))
         yield reader.ordered
         enough.set()
@@ -203,7 +203,12 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
 
 async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> None:
     make = load_class(Path(file))
-    args = {"region_index": config.worker, "regions": config.regions, "seed": config.seed}
+    args = {
+        "region": config.region,
+        "region_index": config.worker,
+        "regions": config.regions,
+        "seed": config.seed,
+    }
     with ClassClient(
         config.region,
         [make(args) for _ in range(config.connections)],
@@ -215,7 +220,7 @@ async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> No
         with OpLog(Path(config.folder), config.region) as log:
             keep_flushing = asyncio.create_task(log.keep_flushing())
             times_s = due_times(config.rate_per_s, config.seed, config.worker)
-            jobs = (Job(at_s, partial(client.run, record=log.append)) for at_s in times_s)
+            jobs = ((at_s, partial(client.run, record=log.append)) for at_s in times_s)
             await send(islice(jobs, config.iterations), config.concurrency, stop)
             keep_flushing.cancel()
 

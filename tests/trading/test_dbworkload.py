@@ -35,6 +35,7 @@ def test_the_stock_program_places_orders(
 ) -> None:
     said = dbworkload("trade_orders", dsn, tmp_path, "-c", "4", "-i", "80")
     assert "error" not in said.lower()
+    assert "process_orders" in said
     rows = conn.execute("SELECT order_id, account_nbr, retries FROM orders").fetchall()
     assert len(rows) == 80
     assert all(parts(order_id) and retries == 0 for order_id, _, retries in rows)
@@ -54,7 +55,7 @@ def test_arguments_name_the_region_and_the_seed(
         ).fetchall()
         assert {found.worker for order_id, *_ in rows if (found := parts(order_id))} == {2}
         placed.append([what for _, *what in rows])
-        conn.execute("TRUNCATE order_activity, orders CASCADE")
+        conn.execute("TRUNCATE orders CASCADE")
     assert placed[0] == placed[1]
 
 
@@ -72,7 +73,7 @@ def test_an_order_without_an_answer_is_sent_again_under_its_id(
     dsn: str, conn: psycopg.Connection, workload: ModuleType, no_standby_answers: Server
 ) -> None:
     """Its session is ended when the row is written and the answer is not out yet."""
-    one = workload.TradeOrders({})
+    one = workload.TradeOrders({"process": False})
     with psycopg.connect(dsn, autocommit=True) as doomed, ThreadPoolExecutor() as threads:
         one.setup(doomed, 0, 1)
         [place_order] = one.loop()
@@ -99,7 +100,7 @@ def ended(conn: psycopg.Connection, session: psycopg.Connection) -> bool:
 
 
 def test_a_refused_order_is_given_up(conn: psycopg.Connection, workload: ModuleType) -> None:
-    one = workload.TradeOrders({"seed": 1})
+    one = workload.TradeOrders({"seed": 1, "process": False})
     one.setup(conn, 0, 1)
     conn.execute("UPDATE prices SET current_price = 0.10")
     refused = 0
@@ -111,3 +112,13 @@ def test_a_refused_order_is_given_up(conn: psycopg.Connection, workload: ModuleT
             refused += 1
     assert refused > 0
     assert conn.execute("SELECT count(*) FROM orders").fetchone() == (20 - refused,)
+
+
+def test_a_loop_also_processes_what_is_due(conn: psycopg.Connection, workload: ModuleType) -> None:
+    one = workload.TradeOrders({})
+    one.setup(conn, 0, 1)
+    for _ in range(3):
+        for function in one.loop():
+            function(conn)
+    assert conn.execute("SELECT DISTINCT order_status FROM orders").fetchall() == [("processed",)]
+    assert conn.execute("SELECT count(*) FROM trades").fetchone() == (3,)

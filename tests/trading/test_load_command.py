@@ -45,7 +45,7 @@ def test_iterations_end_it_and_the_summary_counts_them(conn: psycopg.Connection)
     done = load("orders", "--rate", "100", "--iterations", "40")
     assert done.exit_code == 0, done.output
     assert orders(conn) == 40
-    west, eu, both = (line.split() for line in done.stdout.splitlines()[1:])
+    west, _, eu, _, both, _ = (line.split() for line in done.stdout.splitlines()[1:])
     assert west[:3] == ["us-west-2", "place_order", "20"]
     assert eu[:3] == ["eu-west-1", "place_order", "20"]
     assert both[:4] == ["all", "regions", "place_order", "40"]
@@ -67,7 +67,8 @@ def test_one_region_alone_and_as_json(conn: psycopg.Connection) -> None:
     )
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
-    assert [(row["region"], row["ok"]) for row in said["throughput"]] == [("eu-west-1", 9)]
+    rows = [(row["region"], row["kind"], row["ok"]) for row in said["throughput"]]
+    assert rows == [("eu-west-1", "place_order", 9), ("eu-west-1", "process_orders", 9)]
     assert said["errors"] == []
     assert orders(conn) == 9
 

@@ -26,7 +26,7 @@ from labkit.trading.ids import RunId
 from labkit.verdict.checkers import CHECKERS, Verdict
 from labkit.verdict.evidence import Evidence
 from labkit.workload.ledger import read_ledger
-from labkit.workload.oplog import ops_path
+from labkit.workload.oplog import OpTail
 from labkit.workload.running import RunningWorkload
 from labkit.workload.shape import Shape, Steps
 from labkit.workload.trading import TradingWorkload
@@ -392,7 +392,7 @@ def test_a_told_worker_ends_well(
         case _:
             worker.send_signal(signal.SIGTERM)
     assert worker.wait(20) == 0
-    recorded = ops_path(tmp_path, "us-west-2").read_text().count("\n")
+    recorded = len(OpTail(tmp_path, ["us-west-2"]).read())
     assert conn.execute("SELECT count(*) FROM orders").fetchone() == (recorded,)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from labkit.history import OP_COLUMNS, History, Op, Outcome
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
-from labkit.workload.oplog import OPS_FOLDER, ops_path
+from labkit.workload.oplog import OPS_FOLDER, FinishedOp, line_of, ops_path
 
 
 @dataclass
@@ -95,8 +94,8 @@ class RunningMarket:
     def _write(self, ops: list[Op]) -> None:
         """As the workers of a real workload do."""
         for op in ops:
-            with ops_path(self.folder, op.region).open("a") as file:
-                file.write(json.dumps(asdict(op)) + "\n")
+            with ops_path(self.folder, op.region).open("ab") as file:
+                file.write(line_of([FinishedOp(**asdict(op))]))
 
     def _serves(self) -> bool:
         try:

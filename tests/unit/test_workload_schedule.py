@@ -49,7 +49,7 @@ def test_the_same_seed_plans_the_same_orders_under_other_ids(worker: int, seed: 
     again = some(30, worker=worker, seed=seed, run=other_run)
     assert first == some(30, worker=worker, seed=seed)
     assert again == [
-        replace(p, order=replace(p.order, order_id=other_run.order_id(worker, n)))
+        p._replace(order=replace(p.order, order_id=other_run.order_id(worker, n)))
         for n, p in enumerate(first)
     ]
 
@@ -109,7 +109,7 @@ def test_skew_changes_symbols_only(seed: int) -> None:
     even, hot = some(20, seed=seed), some(20, seed=seed, skew=1.0)
     assert hot == some(20, seed=seed, skew=1.0)
     assert even == [
-        replace(p, order=replace(p.order, symbol=q.order.symbol))
+        p._replace(order=replace(p.order, symbol=q.order.symbol))
         for p, q in zip(hot, even, strict=True)
     ]
 

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from histories import FAULT, REGIONS, failover_run, order, orders, outage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from psycopg import errors
+
+from labkit.figures.tables import failure_table, latency_table, service_table
+from labkit.history import FaultWindow, History, OpKind, Outcome
+from labkit.measurement import histograms
+from labkit.measurement.recovery import recovery
+from labkit.measurement.service import (
+    CLASSES,
+    NO_ANSWER,
+    NO_CONNECTION,
+    failures,
+    service,
+)
+from labkit.trading.orders import REFUSALS
+
+KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
+
+
+def of(history: History) -> dict[tuple[str, str], tuple[float, float]]:
+    return {(row.region, row.phase): (row.observed_s, row.below_s) for row in service(history)}
+
+
+def test_seconds_below_the_steady_state_are_counted_by_region_and_phase():
+    ops = [
+        *orders("west", 100, 110),
+        *outage("west", 110, 116),
+        *orders("west", 116, 140),
+        *orders("east", 100, 140),
+    ]
+    found = of(History.of(ops, [KILL]))
+    # the last second of the outage is not below it: those orders waited less than slow_ms
+    assert found["west", "during"] == pytest.approx((20, 5))
+    assert found["west", "before"] == pytest.approx((10, 0))
+    assert found["west", "after"] == pytest.approx((10, 0))
+    assert found["east", "during"] == pytest.approx((20, 0))
+
+
+def test_without_a_fault_there_is_one_phase():
+    history = History.of(
+        [*orders("west", 100, 110), *orders("west", 110, 111, outcome=Outcome.FAIL, latency_s=0)]
+    )
+    (row,) = service(history)
+    assert (row.phase, row.below_s) == ("whole run", 0)  # too close to the end to be judged
+    longer = [*orders("west", 100, 110, outcome=Outcome.FAIL), *orders("west", 110, 120)]
+    (row,) = service(History.of(longer))
+    assert (row.observed_s, row.below_s) == pytest.approx((20, 10))
+    assert row.availability == pytest.approx(0.5)
+
+
+def test_a_region_that_was_silent_in_a_phase_was_not_observed():
+    history = History.from_frame(
+        History.of([*orders("west", 100, 105), *orders("east", 100, 140)], [KILL]).ops, [KILL]
+    )
+    rows = {(row.region, row.phase): row for row in service(history)}
+    assert rows["west", "after"].observed_s == 0
+    assert rows["west", "after"].availability is None
+
+
+def test_an_empty_run_has_no_service_to_speak_of():
+    assert service(History.of([], [KILL])) == ()
+    assert failures(History.of([], [KILL])) == ()
+
+
+def test_reads_are_no_service():
+    reads = [
+        replace(op, kind=str(OpKind.FRESH_READ))
+        for op in orders("west", 100, 140, outcome=Outcome.FAIL)
+    ]
+    assert of(History.of([*orders("west", 100, 140), *reads]))["west", "whole run"][1] == 0
+
+
+outcomes = st.lists(st.sampled_from(list(Outcome)), min_size=1, max_size=200)
+
+
+@settings(deadline=None, max_examples=50)
+@given(outcomes, st.floats(100, 108), st.floats(0.1, 5))
+def test_nobody_is_below_the_steady_state_longer_than_observed_or_than_gone(
+    found, injected_s, held_s
+):
+    ops = [order("west", 100 + i / 20, 100.05 + i / 20, out) for i, out in enumerate(found)]
+    fault = FaultWindow("kill", "west/1", injected_s, healed_s=injected_s + held_s)
+    history = History.of(ops, [fault])
+    rows = service(history)
+    assert all(0 <= row.below_s <= row.observed_s for row in rows)
+    since = sum(row.below_s for row in rows if row.phase != "before")
+    gone = next(row.unavailable_s for row in recovery(history) if row.region == "west")
+    # an outage is ended by healthy windows only, so it holds every unhealthy one
+    assert since <= gone + 1e-6
+
+
+def lost(
+    region: str, at_s: float, sqlstate: str, outcome: Outcome = Outcome.INFO, **more
+) -> object:
+    return replace(order(region, at_s, at_s + 1, outcome), sqlstate=sqlstate, **more)
+
+
+def test_what_was_not_acknowledged_is_told_by_region_phase_and_class():
+    ops = [
+        *orders("west", 100, 140),
+        *(lost("west", 112 + i, "57P01") for i in range(3)),
+        lost("west", 113, ""),
+        lost("west", 114, "", Outcome.FAIL, sent_s=float("nan"), attempts=0),
+        lost("east", 105, "40001", Outcome.FAIL),
+        lost("west", 135, "99999", Outcome.FAIL),
+    ]
+    history = History.from_frame(History.of(ops).ops, [KILL], regions=["west", "east"])
+    found = failures(history)
+    assert [(row.region, row.phase, row.error, row.count) for row in found] == [
+        ("west", "during", CLASSES["57"], 3),
+        ("west", "during", NO_CONNECTION, 1),
+        ("west", "during", NO_ANSWER, 1),
+        ("west", "after", "SQLSTATE class 99", 1),
+        ("east", "before", CLASSES["40"], 1),
+    ]
+    assert {(row.sqlstate, row.outcome) for row in found[:1]} == {("57P01", "info")}
+
+
+def test_every_operation_that_was_not_acknowledged_is_in_one_row():
+    rng = np.random.default_rng(3)
+    states = ["", "40001", "57P01", "08006", "LK003", "25006"]
+    ops = [
+        replace(
+            order("west", 100 + i, 101 + i, rng.choice(list(Outcome))),
+            sqlstate=rng.choice(states),
+            kind=rng.choice(list(OpKind)),
+        )
+        for i in range(300)
+    ]
+    history = History.of(ops, [KILL])
+    bad = history.ops[history.ops["outcome"] != "ok"]
+    found = failures(history)
+    assert sum(row.count for row in found) == len(bad)
+    assert {row.kind for row in found} == set(bad["kind"])
+
+
+def test_the_classes_that_clients_meet_all_have_words():
+    met = [errors.SerializationFailure, errors.AdminShutdown, errors.ReadOnlySqlTransaction]
+    met += [errors.StatementCompletionUnknown, errors.TooManyConnections, errors.ConnectionFailure]
+    assert {error.sqlstate[:2] for error in met} <= set(CLASSES)
+    assert {sqlstate[:2] for sqlstate in REFUSALS} <= set(CLASSES)
+
+
+def test_latency_is_told_by_kind_of_operation():
+    slow = [replace(op, kind="fresh_read") for op in orders("west", 100, 101, latency_s=0.4)]
+    rows = histograms.latency_table(History.of([*orders("west", 100, 101), *slow]))
+    p50_ms = {(row.kind, row.region): row.p50_ms for row in rows}
+    assert p50_ms == {
+        ("order", "west"): pytest.approx(50, rel=1e-3),
+        ("order", histograms.ALL_REGIONS): pytest.approx(50, rel=1e-3),
+        ("fresh_read", "west"): pytest.approx(400, rel=1e-3),
+        ("fresh_read", histograms.ALL_REGIONS): pytest.approx(400, rel=1e-3),
+    }
+
+
+def with_losses():
+    history = failover_run().history
+    ops = history.ops.copy()
+    unlucky = ops.index[(ops["scheduled_s"] > 112) & (ops["region"] == REGIONS[0])][:4]
+    ops["outcome"] = ops["outcome"].cat.set_categories(["ok", "info"])
+    ops["sqlstate"] = ops["sqlstate"].cat.set_categories(["", "57P01"])
+    ops.loc[unlucky, ["outcome", "sqlstate"]] = "info", "57P01"
+    return failover_run(
+        history=History.from_frame(ops, [FAULT], anchor_s=history.anchor_s, regions=REGIONS)
+    )
+
+
+def test_the_tables_of_a_result_are_those_of_its_summary():
+    result = with_losses()
+    latency = latency_table(result)
+    assert latency.loc[("order", REGIONS[0], "before"), "p50_ms"] == pytest.approx(50, rel=1e-3)
+    gone = service_table(result)
+    assert gone.loc[(REGIONS[1], "during"), "below_s"] == pytest.approx(5)
+    assert gone.loc[(REGIONS[1], "before"), "availability"] == 1
+    assert failure_table(result)["count"].tolist() == [4]
+    assert failure_table(failover_run()).empty
+
+
+def test_the_report_has_them_in_words():
+    report = with_losses().report
+    for words in (str(report), report._repr_html_()):
+        assert "Seconds below the steady state" in words
+        assert "p99.9" in words
+        assert CLASSES["57"] in words
+    assert "What was not acknowledged" not in str(failover_run().report)
