@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labkit.topology import DEFAULT
-from labkit.trading import audit, quotes, schema
+from labkit.trading import audit, book, quotes, schema
 from labkit.trading.engines import COCKROACHDB
 
 
@@ -37,4 +37,8 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "audit.WRITE": audit.WRITE,
         "quotes.QUOTE": quotes.QUOTE,
         "quotes.INSTRUMENTS": quotes.INSTRUMENTS,
+        "book.BALANCE": book.BALANCE,
+        "book.HOLDINGS": book.HOLDINGS,
+        "book.ORDERS": book.ORDERS,
+        "book.POINTS": book.POINTS,
     }

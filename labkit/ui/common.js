@@ -131,7 +131,8 @@ function makePane(model, el, { name, title, id }) {
     if (died || kernel?.status === "dead") {
       write(words, `The kernel behind this page has died. ${since}Acknowledged orders are safe. `);
     } else if (kernel?.connectionStatus && kernel.connectionStatus !== "connected") {
-      write(words, `The connection to the kernel is lost; it is tried again. ${since}`);
+      const again = kernel.connectionStatus === "connecting" ? "; it is tried again" : "";
+      write(words, `The connection to the kernel is lost${again}. ${since}`);
     } else {
       write(words, `The kernel has not been heard of for ${ago(heard).replace(" ago", "")}. ${since}`);
     }

@@ -10,10 +10,13 @@ from time import time
 from typing import Final
 
 from labkit.cluster.base import Cluster
+from labkit.trading.book import Book, book, price_points
 from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.trading.orders import Side
 from labkit.trading.quotes import Instrument, instruments
 from labkit.ui.line import Line
-from labkit.ui.order_desk import OrderDesk
+from labkit.ui.notices import Notices
+from labkit.ui.order_desk import OrderDesk, Ticket
 from labkit.ui.polling import Poller, Seen
 from labkit.ui.price_history import PriceHistory
 from labkit.ui.staleness import Staleness
@@ -23,6 +26,7 @@ Prices = Mapping[str, Instrument]
 HERE_S: Final = 0.4
 """Between two looks at the own region's prices: another client's order shows within a second."""
 ELSEWHERE_S: Final = 2.0
+BOOK_S: Final = 1.0
 TOPICS: Final = ("prices", "orders", "account", "history")
 
 
@@ -67,13 +71,19 @@ class Session:
         self._lock = Lock()
         self._staleness = Staleness()
         self.history = PriceHistory()
+        self._charted: set[str] = set()
         self._readings: dict[tuple[str, bool], Reading] = {}
-        self.orders = OrderDesk(cluster, account_nbr, self.region, lambda: self.changed("orders"))
+        self.notices = Notices()
+        self.orders = OrderDesk(
+            cluster, account_nbr, self.region, lambda: self.changed("orders"), self._order_done
+        )
         self._pollers = {
             (name, fresh): self._watch_prices(name, fresh)
             for name in names
             for fresh in (True, False)
         }
+        self._lines: dict[str, Line] = {}
+        self._book = Poller(self._read_book, self._tell_book, every_s=BOOK_S, name="account")
 
     def watch(self, topic: str, on_change: Callable[[], None]) -> None:
         """Call `on_change`, from any thread, when something of a topic may have changed."""
@@ -88,6 +98,12 @@ class Session:
         """Watch no more. Idempotent."""
         for poller in self._pollers.values():
             poller.end()
+        self._book.end()
+
+    @property
+    def book(self) -> Seen[Book]:
+        """The account, as it was read last."""
+        return self._book.seen
 
     def move_to(self, region: str) -> None:
         """Trade through another region's balancer.
@@ -97,6 +113,7 @@ class Session:
         """
         self.region = self.cluster.topology.region(region).name
         self.orders.move_to(self.region)
+        self._book.soon()
         self._look_closely()
 
     def read_fresh(self, fresh: bool) -> None:
@@ -107,6 +124,7 @@ class Session:
     def choose(self, symbol: str) -> None:
         """Choose an instrument."""
         self.symbol = symbol
+        self._book.soon()
         for topic in TOPICS:
             self.changed(topic)
 
@@ -124,6 +142,44 @@ class Session:
             if ticket.region == region and ticket.state == "acked" and ticket.took_s is not None
         ]
         return len(took), took[-1] if took else None, median(took) if took else None
+
+    def _read_book(self) -> Book:
+        """The account, and once for each symbol the orders that made its price."""
+        region, symbol = self.region, self.symbol
+        if region not in self._lines:
+            self._lines = {region: Line(self.cluster.dsn(region))}
+        line = self._lines[region]
+        if symbol not in self._charted:
+            points = line.ask(lambda conn: price_points(conn, symbol))
+            self._charted.add(symbol)
+            self.history.before(
+                symbol, [(round(at.at.timestamp() * 1000), float(at.price)) for at in points]
+            )
+            self.changed("history")
+        return line.ask(lambda conn: book(conn, self.account_nbr))
+
+    def _tell_book(self, seen: Seen[Book]) -> None:
+        if seen.value and not seen.problem:
+            done = [order for order in seen.value.orders if order.status == "processed"]
+            self.notices.processed(
+                {
+                    str(one.order_id): f"{_of(one.side, one.quantity, one.symbol)}, "
+                    f"order {one.order_nbr},"
+                    for one in done
+                }
+            )
+        self.changed("account")
+
+    def _order_done(self, ticket: Ticket) -> None:
+        order = ticket.order
+        what = _of(order.side, order.quantity, order.symbol)
+        if ticket.receipt:
+            number, price = ticket.receipt.order_nbr, ticket.receipt.unit_price
+            self.notices.add("acked", f"{what} at {price}, order {number}")
+        else:
+            self.notices.add(ticket.state, f"{what}: {ticket.reason}")
+        self._book.soon()
+        self.changed("account")
 
     def _look_closely(self) -> None:
         for (region, _), poller in self._pollers.items():
@@ -159,6 +215,10 @@ class Session:
         every_s = HERE_S if region == self.region else ELSEWHERE_S
         way = "fresh" if fresh else "replica"
         return Poller(ask, tell, every_s=every_s, name=f"prices-{region}-{way}")
+
+
+def _of(side: Side, quantity: int, symbol: str) -> str:
+    return f"{side.value.capitalize()} {quantity:,} {symbol}"
 
 
 def now_ms() -> int:

@@ -136,7 +136,7 @@ export default {
       const state = sending ? "sending" : (t?.state ?? "none");
       outcome.dataset.state = state;
       unsure.hidden = state !== "unknown";
-      const poor = state === "refused" && t.error === "InsufficientFunds";
+      const poor = model.get("view").deposits && state === "refused" && t.error === "InsufficientFunds";
       if (poor && deposit.hidden) {
         const lacks = Number(price.dataset.value) * t.quantity - Number(balance ?? 0);
         amount.value = Math.max(100, Math.ceil(lacks / 1000) * 1000 + 1000).toFixed(2);

@@ -59,5 +59,5 @@ class TradeTicket(Pane):
             ],
             "ticket": session.orders.ticket.to_page(),
             "last": last.to_page() if last else None,
-            "balance": None,
+            "balance": str(book.balance) if (book := session.book.value) else None,
         }

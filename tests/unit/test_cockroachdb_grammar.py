@@ -18,7 +18,7 @@ import pytest
 
 import labkit
 from labkit.topology import DEFAULT
-from labkit.trading import audit, engines, quotes, schema
+from labkit.trading import audit, book, engines, quotes, schema
 from labkit.trading.statements import sent_to_cockroachdb
 
 REPOSITORY = Path(labkit.__file__).parents[1]
@@ -83,9 +83,13 @@ def sources() -> Iterator[Path]:
 
 
 COLLECTED = {
+    "BALANCE",
+    "HOLDINGS",
     "INSTRUMENTS",
     "LAST_OF_ALL",
     "OF_EVERY_VERSION",
+    "ORDERS",
+    "POINTS",
     "QUOTE",
     "STATEMENT_TIMEOUT.format(round(timeout_s * 1000))",
     "VERSION_THERE",
@@ -109,7 +113,7 @@ def test_no_statement_is_sent_that_is_not_collected() -> None:
 
 def test_every_statement_constant_of_the_application_is_collected() -> None:
     collected = set(sent_to_cockroachdb().values())
-    for module in (audit, quotes, schema, engines):
+    for module in (audit, book, quotes, schema, engines):
         for name, value in vars(module).items():
             if isinstance(value, str) and name.isupper() and value.strip().split(" ")[0] in VERBS:
                 if "{}" in value:
