@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from labkit.trading.book import Holding, PastOrder
-from labkit.trading.quotes import Instrument
+from collections.abc import Mapping
+from typing import Any
+
+from labkit.trading.portfolio import PastOrder, Position
 from labkit.ui.pane import Pane, script, style
 from labkit.ui.session import Session
 
@@ -11,8 +13,7 @@ from labkit.ui.session import Session
 class AccountView(Pane):
     """Balance, positions with profit and loss, the life of every order, notifications.
 
-    Profit or loss of a position is what it is worth now, and what its sells brought, less what its
-    buys cost.
+    A position that is sold again stays, for what it won or lost.
     """
 
     _esm = script("account")
@@ -22,46 +23,49 @@ class AccountView(Pane):
         self._session = session
         super().__init__()
         self._show()
-        for topic in ("account", "prices"):
-            session.watch(topic, self._show)
+        session.watch("account", self._show)
+
+    def do_deposit(self, content: Mapping[str, Any]) -> None:
+        """Money is to be added."""
+        self._session.add_money(str(content["amount"]), float(content["clicked_ms"]) / 1000)
 
     def _show(self) -> None:
         session = self._session
         seen = session.book
-        prices = session.reading().seen.value or {}
         book = seen.value
         self.view = {
             **seen.to_page(),
-            "balance": str(book.balance) if book else None,
-            "positions": [_position(one, prices.get(one.symbol)) for one in book.holdings]
-            if book
-            else [],
+            "balance": str(book.account.balance) if book else None,
+            "positions": [_position(one) for one in book.positions] if book else [],
             "orders": [_order(one) for one in book.orders] if book else [],
             "notices": [notice.to_page() for notice in session.notices.newest],
-            "deposit": None,
+            "deposit": session.teller.slip.to_page(),
         }
 
 
-def _position(held: Holding, instrument: Instrument | None) -> dict[str, object]:
-    price = instrument.current_price if instrument else None
-    worth = None if price is None else price * held.quantity
+def _position(held: Position) -> dict[str, object]:
     return {
         "symbol": held.symbol,
         "quantity": held.quantity,
-        "price": None if price is None else str(price),
-        "worth": None if worth is None else str(worth),
-        "profit": None if worth is None else float(worth - held.paid),
+        "price": str(held.current_price),
+        "worth": str(held.value),
+        "profit": float(held.profit),
     }
 
 
 def _order(one: PastOrder) -> dict[str, object]:
+    life = {
+        "received": one.received_at,
+        "processing": one.processing_at,
+        "processed": one.processed_at,
+    }
     return {
         "id": str(one.order_id),
-        "number": one.order_nbr,
-        "side": one.side.value,
+        "number": str(one.order_nbr),
+        "side": one.side,
         "quantity": one.quantity,
         "symbol": one.symbol,
         "price": str(one.unit_price),
         "status": one.status,
-        "life": {word: round(at.timestamp() * 1000) for word, at in one.life.items()},
+        "life": {word: round(at.timestamp() * 1000) for word, at in life.items() if at},
     }

@@ -97,7 +97,7 @@ const SILENT_MS = 5000;
 function makePane(model, el, { name, title, id }) {
   const heading = h("h2", { id: `${id}-title` }, title);
   const age = h("span", { class: "lk-age" });
-  const again = h("button", { type: "button", click: () => location.reload() }, "Open it again");
+  const again = h("button", { type: "button", click: () => location.reload() }, "Reload the page");
   const words = h("span", {});
   const silence = h("div", { class: "lk-silence", role: "alert", hidden: true }, words, again);
   const body = h("div", { class: "lk-body" });

@@ -28,7 +28,8 @@ export default {
     let Plotly;
     let drawn = "";
     const { data, layout } = structuredClone(spec.figure);
-    const drawChart = async ({ symbol, points = [] }) => {
+    const drawChart = async () => {
+      const [symbol, ...points] = model.get("points");
       none.hidden = points.length > 0;
       chart.hidden = !points.length;
       const now = `${symbol} ${points.length} ${points.at(-1)}`;
@@ -61,13 +62,13 @@ export default {
       tellAge(made.age, view);
       write(made.heading, view.name ? `${view.symbol} · ${view.name}` : (view.symbol ?? "—"));
       write(price, view.price ? money(view.price) : "—");
-      write(change, view.change == null ? "" : `${money(Math.abs(view.change))} (${Math.abs(view.percent).toFixed(2)} %) since the open`);
+      write(change, view.change == null ? "" : `${money(Math.abs(view.change))} (${Math.abs(view.percent).toFixed(2)} %) by its orders`);
       change.className = `lk-num lk-${trend(view.change ?? 0)}`;
       write(description, view.description ?? "");
       write(asOf, view.as_of ? `Sample data as of ${view.as_of}.` : "");
       facts(about, view.about);
       facts(statistics, view.statistics);
-      drawChart(view);
+      drawChart();
     };
     loadPlotly(spec).then(
       (loaded) => {

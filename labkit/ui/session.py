@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from statistics import median
 from threading import Lock
 from time import time
 from typing import Final
 
 from labkit.cluster.base import Cluster
-from labkit.trading.book import Book, book, price_points
+from labkit.errors import BadInput
 from labkit.trading.catalogue import DEMO_ACCOUNT
-from labkit.trading.orders import Side
-from labkit.trading.quotes import Instrument, instruments
+from labkit.trading.portfolio import (
+    Account,
+    PastOrder,
+    Position,
+    account,
+    order_history,
+    positions,
+)
+from labkit.trading.processing import Queue, claim_orders, complete_orders
+from labkit.trading.quotes import Instrument, instruments, price_history, quote
 from labkit.ui.line import Line
 from labkit.ui.notices import Notices
 from labkit.ui.order_desk import OrderDesk, Ticket
 from labkit.ui.polling import Poller, Seen
-from labkit.ui.price_history import PriceHistory
+from labkit.ui.price_history import KEPT_POINTS, PriceHistory
 from labkit.ui.staleness import Staleness
+from labkit.ui.teller import Slip, Teller
 
 Prices = Mapping[str, Instrument]
 
@@ -27,6 +37,10 @@ HERE_S: Final = 0.4
 """Between two looks at the own region's prices: another client's order shows within a second."""
 ELSEWHERE_S: Final = 2.0
 BOOK_S: Final = 1.0
+LAST_ORDERS: Final = 30
+OFFICE_S: Final = 1.0
+"""Between two looks for orders to execute. Nobody else may be there to do it: no load, no other
+desk. Where there are several, the lease keeps them out of each other's way."""
 TOPICS: Final = ("prices", "orders", "account", "history")
 
 
@@ -42,6 +56,19 @@ class Reading:
     seen: Seen[Prices]
     stale_s: float = 0.0
     behind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One account, by three reads one after the other.
+
+    Attributes:
+        orders: the last `LAST_ORDERS`, the newest first.
+    """
+
+    account: Account
+    positions: tuple[Position, ...]
+    orders: tuple[PastOrder, ...]
 
 
 class Session:
@@ -74,6 +101,7 @@ class Session:
         self._charted: set[str] = set()
         self._readings: dict[tuple[str, bool], Reading] = {}
         self.notices = Notices()
+        self.teller = Teller(cluster, account_nbr, lambda: self.region, self._deposit_changed)
         self.orders = OrderDesk(
             cluster, account_nbr, self.region, lambda: self.changed("orders"), self._order_done
         )
@@ -83,6 +111,8 @@ class Session:
             for fresh in (True, False)
         }
         self._lines: dict[str, Line] = {}
+        self._office_line: tuple[str, Line] | None = None
+        self._office = Poller(self._process, lambda _: None, every_s=OFFICE_S, name="back-office")
         self._book = Poller(self._read_book, self._tell_book, every_s=BOOK_S, name="account")
 
     def watch(self, topic: str, on_change: Callable[[], None]) -> None:
@@ -99,6 +129,7 @@ class Session:
         for poller in self._pollers.values():
             poller.end()
         self._book.end()
+        self._office.end()
 
     @property
     def book(self) -> Seen[Book]:
@@ -143,6 +174,38 @@ class Session:
         ]
         return len(took), took[-1] if took else None, median(took) if took else None
 
+    def add_money(self, amount: str, clicked_s: float) -> None:
+        """Add money to the account, as a page wrote it.
+
+        Raises:
+            ValueError: it is no amount.
+        """
+        try:
+            self.teller.deposit(Decimal(amount), clicked_s)
+        except (InvalidOperation, BadInput) as error:
+            raise ValueError(f"no amount: {amount!r}") from error
+
+    def _deposit_changed(self, slip: Slip) -> None:
+        if slip.state == "acked":
+            self.notices.add("deposit", slip.text)
+        elif slip.state != "sending":
+            self.notices.add(slip.state, slip.text)
+        self._book.soon()
+        self.changed("account")
+
+    def _process(self) -> int:
+        """The back office: execute the orders that wait, mine and those of others."""
+        region = self.region
+        if self._office_line is None or self._office_line[0] != region:
+            self._office_line = region, Line(self.cluster.dsn(region))
+        line = self._office_line[1]
+        claim = line.ask(lambda conn: claim_orders(conn, Queue(region)))
+        if not claim.order_ids:
+            return 0
+        done = line.ask(lambda conn: complete_orders(conn, claim))
+        self._book.soon()
+        return done
+
     def _read_book(self) -> Book:
         """The account, and once for each symbol the orders that made its price."""
         region, symbol = self.region, self.symbol
@@ -150,13 +213,19 @@ class Session:
             self._lines = {region: Line(self.cluster.dsn(region))}
         line = self._lines[region]
         if symbol not in self._charted:
-            points = line.ask(lambda conn: price_points(conn, symbol))
+            first = line.ask(lambda conn: quote(conn, symbol)).moves - KEPT_POINTS
+            moves = line.ask(lambda conn: price_history(conn, symbol, after=max(0, first)))
             self._charted.add(symbol)
             self.history.before(
-                symbol, [(round(at.at.timestamp() * 1000), float(at.price)) for at in points]
+                symbol, [(round(move.at.timestamp() * 1000), float(move.price)) for move in moves]
             )
             self.changed("history")
-        return line.ask(lambda conn: book(conn, self.account_nbr))
+        nbr = self.account_nbr
+        return Book(
+            line.ask(lambda conn: account(conn, nbr)),
+            line.ask(lambda conn: positions(conn, nbr)),
+            line.ask(lambda conn: order_history(conn, nbr, limit=LAST_ORDERS)),
+        )
 
     def _tell_book(self, seen: Seen[Book]) -> None:
         if seen.value and not seen.problem:
@@ -209,7 +278,7 @@ class Session:
                     self.history.seen(
                         symbol, round(seen.at_s * 1000), float(one.current_price), one.moves
                     )
-            if region == self.region:
+            if (region, fresh) == (self.region, self.fresh):
                 self.changed("prices")
 
         every_s = HERE_S if region == self.region else ELSEWHERE_S
@@ -217,8 +286,8 @@ class Session:
         return Poller(ask, tell, every_s=every_s, name=f"prices-{region}-{way}")
 
 
-def _of(side: Side, quantity: int, symbol: str) -> str:
-    return f"{side.value.capitalize()} {quantity:,} {symbol}"
+def _of(side: str, quantity: int, symbol: str) -> str:
+    return f"{side.capitalize()} {quantity:,} {symbol}"
 
 
 def now_ms() -> int:

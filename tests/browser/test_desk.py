@@ -194,7 +194,8 @@ def test_an_order_goes_through_the_region_that_was_chosen(page: Page, lab: Embed
 def test_nodes_and_a_region_are_broken_and_healed_on_the_page_while_orders_flow(
     page: Page, watched: Watched, lab: EmbeddedCluster
 ) -> None:
-    page.get_by_label("Orders a second").fill("10")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.get_by_label("Orders a second").fill("20")
     page.locator(".lk-load-form button").click()
     expect(page.locator(".lk-load-form button")).to_have_text("Stop")
     acked = page.locator(".lk-card .lk-big b").nth(1)
@@ -209,6 +210,8 @@ def test_nodes_and_a_region_are_broken_and_healed_on_the_page_while_orders_flow(
     fill(page, shares=1)
     page.locator(".lk-submit").click()
     outcome(page, "acked")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.screenshot(path=PICTURES / "desk-node-loss.png", full_page=True)
     page.locator("[data-action=heal]").click()
     expect(page.locator(".lk-log li").first).to_contain_text("healed")
     expect(part(page, primary.name)).to_have_attribute("data-healthy", "true")
@@ -229,3 +232,24 @@ def test_nodes_and_a_region_are_broken_and_healed_on_the_page_while_orders_flow(
     expect(page.locator(".lk-load-form button")).to_have_text("Start")
     assert watched.errors == []
     assert lab.status().healthy
+
+
+def test_a_buy_that_is_too_dear_is_refused_until_money_is_added(
+    page: Page, lab: EmbeddedCluster
+) -> None:
+    fill(page, shares=5000, symbol="MSFT")
+    page.locator(".lk-submit").click()
+    expect(outcome(page, "refused")).to_contain_text("add money")
+    page.locator(".lk-deposit input").fill("3000000")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".lk-notices li").first).to_contain_text("3,000,000.00 added")
+    page.locator(".lk-submit").click()
+    expect(outcome(page, "acked")).to_contain_text("Buy 5,000 MSFT")
+    row = page.locator(".lk-orders tbody tr", has_text="Buy 5,000 MSFT")
+    expect(row).to_have_attribute("data-status", "processed")  # the back office was there
+    expect(page.locator(".lk-notices li", has_text="is processed").first).to_be_visible()
+    expect(page.locator(".lk-positions tbody tr", has_text="MSFT")).to_contain_text("5,000")
+    [(balance,)] = sql(
+        lab, "SELECT balance::TEXT FROM accounts WHERE account_nbr = %s", DEMO_ACCOUNT
+    )
+    expect(page.locator(".lk-money")).to_have_text(f"{Decimal(str(balance)):,.2f}")

@@ -11,18 +11,18 @@ import pytest
 
 from labkit.clock import wait_until
 from labkit.testing import FakeCluster
-from labkit.trading.book import Book, Holding, PastOrder
-from labkit.trading.orders import Side
+from labkit.trading.portfolio import Account, PastOrder, Position
 from labkit.trading.quotes import Instrument
 from labkit.ui import order_desk
 from labkit.ui.notices import Notices
 from labkit.ui.polling import Seen
-from labkit.ui.session import ELSEWHERE_S, HERE_S, Reading
+from labkit.ui.session import ELSEWHERE_S, HERE_S, Book, Reading
 from labkit.ui.trading_desk import TradingDesk
 
 APPLE = Instrument(
     "AAPL",
     "Apple Inc.",
+    Decimal("191.51"),
     Decimal("191.71"),
     moves=2,
     details={"open_price": 191.51, "ceo": "Timothy Donald Cook", "employees": 161000, "as_of": "x"},
@@ -67,7 +67,7 @@ def test_a_database_that_cannot_be_reached_is_told_on_every_pane_and_nothing_wai
     )
 
 
-def test_a_price_is_shown_with_its_change_since_the_open(desk: TradingDesk) -> None:
+def test_a_price_is_shown_with_what_its_orders_made_of_it(desk: TradingDesk) -> None:
     show(desk)
     (row,) = desk.watchlist.view["rows"]
     assert (row["symbol"], row["price"], row["change"]) == ("AAPL", "191.71", 0.2)
@@ -149,28 +149,31 @@ def test_an_order_that_cannot_be_sent_is_a_notice(
     assert "refused" in notice["text"]
 
 
-def test_a_position_is_worth_its_price_and_won_what_that_is_more_than_was_paid(
-    desk: TradingDesk,
-) -> None:
+def test_the_account_is_shown_with_what_its_positions_won(desk: TradingDesk) -> None:
+    now = datetime.now(UTC)
     order = PastOrder(
-        uuid4(), 7, "AAPL", Side.BUY, 10, Decimal("190.00"), {"received": datetime.now(UTC)}
+        uuid4(), 7, "AAPL", "buy", 10, Decimal("190.00"), 1, "processing", now, now, None
     )
-    holdings = (
-        Holding("AAPL", 10, Decimal("1900.00")),
-        Holding("MSFT", 0, Decimal("-3.50")),  # sold again, with a profit
-        Holding("GONE", 5, Decimal("1.00")),
+    held = (
+        Position("AAPL", 10, Decimal("1900.00"), Decimal("191.71")),
+        Position("MSFT", 0, Decimal("-3.50"), Decimal("429.82")),  # sold again, with a profit
     )
-    show(desk)
+    money = Account("0005821112", "Demo", HUNDRED_K, Decimal(0), Decimal("98100.00"), False)
     desk.session._book.end()
-    desk.session._book.seen = Seen(Book(Decimal("98100.00"), holdings, (order,)), at_s=time())
+    desk.session._book.seen = Seen(Book(money, held, (order,)), at_s=time())
     desk.session.changed("account")
     view = desk.account.view
-    assert view["balance"] == "98100.00"
-    apple, _, gone = view["positions"]
-    assert (apple["worth"], apple["profit"]) == ("1917.10", 17.1)
-    assert (gone["worth"], gone["profit"]) == (None, None)
-    assert (view["orders"][0]["number"], view["orders"][0]["status"]) == (7, "received")
-    assert desk.ticket.view["balance"] == "98100.00"
+    assert view["balance"] == desk.ticket.view["balance"] == "98100.00"
+    assert [(one["worth"], one["profit"]) for one in view["positions"]] == [
+        ("1917.10", 17.1),
+        ("0.00", 3.5),
+    ]
+    (shown,) = view["orders"]
+    assert (shown["number"], shown["status"]) == ("7", "processing")
+    assert set(shown["life"]) == {"received", "processing"}
+
+
+HUNDRED_K = Decimal("100000.00")
 
 
 def test_an_order_is_told_processed_once_and_not_when_it_was_so_before() -> None:
