@@ -51,8 +51,8 @@ class MoneyExact:
         due = put_in - accounts["bought_cents"] + accounts["sold_cents"]
         balance = accounts["balance_cents"]
         wrong = np.flatnonzero(balance != due)
-        owners = pd.unique(evidence.final.orders["account_nbr"])
-        strangers = [name for name in owners if name not in set(accounts["account_nbr"])]
+        owners = pd.Index(pd.unique(evidence.final.orders["account_nbr"]))
+        strangers = owners.difference(pd.Index(accounts["account_nbr"])).tolist()
         positions_off = accounts["positions_off"]
         misheld = np.flatnonzero(positions_off)
         if not wrong.size and not misheld.size and not strangers:
