@@ -13,6 +13,7 @@ from labkit.clock import wait_until
 from labkit.errors import BadInput, RunError
 from labkit.history import Outcome
 from labkit.workload.classes import ClassWorkload
+from labkit.workload.running import RunningWorkload
 
 from .plain_server import Server, free_port
 from .test_workload import OneServer, poll_until
@@ -143,10 +144,12 @@ def test_a_class_with_a_bug_ends_the_run_with_its_traceback(dsn: str, tmp_path: 
         """,
     )
     workload = ClassWorkload(file=file, rate_per_s=50)
-    with (
-        pytest.raises(RunError, match="ZeroDivisionError: in the class"),
-        workload.start(OneServer(dsn), tmp_path / "run") as running,
-    ):
+    with pytest.raises(RunError, match="ZeroDivisionError: in the class"):
+        to_its_end(workload.start(OneServer(dsn), tmp_path / "run"))  # it may end while it starts
+
+
+def to_its_end(running: RunningWorkload) -> None:
+    with running:
         wait_until(lambda: running.ended, what="the workers' end", timeout_s=30)
         running.stop()
 
