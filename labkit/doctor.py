@@ -20,10 +20,11 @@ from pathlib import Path
 
 import psutil
 
+from labkit.cluster.cockroach.settings import VERSION_VARIABLE
 from labkit.cluster.compose.engine import Engine
 from labkit.cluster.compose.project import find_compose
 from labkit.cluster.compose.render import DEFAULT_VERSION
-from labkit.cluster.compose.settings import VERSION_VARIABLE, images_asked_for
+from labkit.cluster.compose.settings import images_asked_for
 from labkit.cluster.compose.starting import NODE_MIB
 from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.layout import HOST

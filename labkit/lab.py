@@ -45,7 +45,8 @@ def connect(
     except NotRunning:
         cluster = create()
     status = cluster.status()
-    if as_it_is and any(node.state is not State.DOWN for node in status.nodes):
+    left_broken = as_it_is and any(node.state is not State.DOWN for node in status.nodes)
+    if not status.healthy and left_broken:
         return cluster
     if not status.healthy or not schema.loaded(cluster.dsn(cluster.leader().region)):
         bring_up(cluster, on_stage)

@@ -13,16 +13,23 @@ from typing import TypeVar
 import pytest
 from engine.compose import override
 from engine.daemon import Engine
-from engine.fixtures import docker_engine, grammar_folder  # noqa: F401 - one is a fixture
+from engine.fixtures import (
+    cockroach_on_path,
+    docker_engine,  # noqa: F401 - a fixture
+    grammar_folder,
+)
 from labs import LABS, REAL_CLUSTERS
 from results import problems
 
+from labkit.cluster.cockroach.layout import node_service
+from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.layout import LAB_LABEL, node_service
+from labkit.cluster.compose.layout import LAB_LABEL
 from labkit.cluster.compose.project import OVERRIDE_FILE
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 
-AnyLab = TypeVar("AnyLab", EmbeddedCluster, ComposeCluster)
+RealLab = EmbeddedCluster | ComposeCluster | BinaryCluster
+AnyLab = TypeVar("AnyLab", EmbeddedCluster, ComposeCluster, BinaryCluster)
 
 # A job in the background is made to ignore Ctrl-C by its shell, and hang-ups by nohup,
 # and so would every process that the tests start: they could not be ended the way some tests do.
@@ -35,7 +42,8 @@ for _number, _handler in (
 
 
 PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
-"""The embedded lab has the 1000 ports from here, the one in containers the 300 after them."""
+"""The embedded lab has the 1000 ports from here, the one in containers the 300 after them, and the
+one of `cockroach` processes the 1000 after those."""
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +61,12 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
     cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
     if docker_engine.standin:
         text = override(
-            [node_service(node) for node in cluster.topology.nodes],
+            # one more a region: the override speaks of nodes that may come
+            [
+                node_service(node)
+                for region in cluster.topology.region_names
+                for node in cluster.topology.with_node(region)[0].nodes_of(region)
+            ],
             cluster.topology.region_names,
             grammar=grammar_folder(),
             labels={LAB_LABEL: cluster.settings.lab_id},
@@ -62,6 +75,16 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
         (home / "compose" / OVERRIDE_FILE).write_text(text)
     with for_this_session(cluster) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[BinaryCluster]:
+    """Nine CockroachDB nodes as processes with the WAN on; the double is their `cockroach`."""
+    home = Path(tempfile.mkdtemp(prefix="labkit-"))
+    with cockroach_on_path():
+        cluster = BinaryCluster.create(home, port_base=PORT_BASE + 1300)
+        with for_this_session(cluster) as running:
+            yield running
 
 
 @contextmanager
@@ -82,9 +105,9 @@ def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
 
 
 @pytest.fixture(params=REAL_CLUSTERS)
-def real_cluster(request: pytest.FixtureRequest) -> EmbeddedCluster | ComposeCluster:
+def real_cluster(request: pytest.FixtureRequest) -> RealLab:
     """Each lab in turn, in service and without a fault."""
-    cluster: EmbeddedCluster | ComposeCluster = request.getfixturevalue(LABS[request.param])
+    cluster: RealLab = request.getfixturevalue(LABS[request.param])
     return cluster
 
 
@@ -108,7 +131,7 @@ def _heal_the_labs(request: pytest.FixtureRequest) -> Iterator[None]:
             heal(request.getfixturevalue(name))
 
 
-def heal(cluster: EmbeddedCluster | ComposeCluster) -> None:
+def heal(cluster: RealLab) -> None:
     """Undo what a test did. Most only look, so this looks first."""
     status = cluster.status()
     far = cluster.topology.one_way_ms

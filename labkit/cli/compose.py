@@ -38,9 +38,9 @@ def render(
     output: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("compose"),
 ) -> None:
     """Write the Compose file, the balancers' configurations and the WAN's plan to a folder."""
-    from labkit.cluster.compose.layout import Layout
+    from labkit.cluster.compose.layout import ComposeLayout
     from labkit.cluster.compose.standalone import write
 
     shape = Topology.load(topology) if topology else DEFAULT
-    file = write(Layout(shape, wan is OnOff.ON, secure, port_base), output)
+    file = write(ComposeLayout(shape, wan is OnOff.ON, secure, port_base), output)
     typer.echo(f"docker compose -f {file} up -d --wait")

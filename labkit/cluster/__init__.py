@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import BadInput, LabMismatch
 
 if TYPE_CHECKING:
     from labkit.cluster.base import Cluster
+    from labkit.cluster.cockroach.cluster import CockroachCluster
     from labkit.topology import SurvivalGoal, Topology
 
-BACKENDS = ("embedded", "cockroachdb")
+BACKENDS = ("embedded", "cockroachdb", "cockroach-binary")
 
 
 def usual_home() -> Path:
@@ -40,10 +41,9 @@ def attach() -> Cluster:
         NotRunning: there is none.
         LabMismatch: it was made by a labkit whose state this one cannot use.
     """
-    if _backend_of(home()) == "cockroachdb":
-        from labkit.cluster.compose.cluster import ComposeCluster
-
-        return ComposeCluster.attach(home())
+    cockroach = _cockroach(_backend_of(home()))
+    if cockroach is not None:
+        return cockroach.attach(home())
     from labkit.cluster.embedded.cluster import EmbeddedCluster
 
     return EmbeddedCluster.attach(home())
@@ -75,22 +75,34 @@ def create(
             f"the lab in {home()} is of the {there} backend: `labkit down --purge` removes it with "
             "its data, or set LABKIT_HOME to make a second lab"
         )
-    if (backend or there) == "cockroachdb":
-        from labkit.cluster.compose.cluster import ComposeCluster
-
-        return ComposeCluster.create(
+    cockroach = _cockroach(backend or there)
+    if cockroach is not None:
+        return cockroach.create(
             home(), topology=topology, survive=survive, wan=wan, port_base=port_base, secure=secure
         )
     if secure:
         raise BadInput(
             "the embedded backend always has passwords and has no certificates: "
-            "--secure goes with `--backend cockroachdb`"
+            "--secure goes with `--backend cockroachdb` and `cockroach-binary`"
         )
     from labkit.cluster.embedded.cluster import EmbeddedCluster
 
     return EmbeddedCluster.create(
         home(), topology=topology, survive=survive, wan=wan, port_base=port_base
     )
+
+
+def _cockroach(backend: str | None) -> type[CockroachCluster[Any]] | None:
+    """What a backend of CockroachDB is; None for another engine."""
+    if backend == "cockroachdb":
+        from labkit.cluster.compose.cluster import ComposeCluster
+
+        return ComposeCluster
+    if backend == "cockroach-binary":
+        from labkit.cluster.cockroach_binary.cluster import BinaryCluster
+
+        return BinaryCluster
+    return None
 
 
 def _backend_of(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The state folder of a lab: who may change it, and how it goes."""
+"""The state folder of a lab: who may change it, its files, and how it goes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labkit.errors import LabBusy
+from labkit.errors import ClusterError, LabBusy
 
 
 @contextmanager
@@ -40,3 +40,25 @@ def remove(home: Path) -> None:
         else:
             path.unlink()
     home.rmdir()
+
+
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file at once: readers see the old text or the new one, never a part.
+
+    Raises:
+        ClusterError: it cannot be written, such as on a full disk; the old text is still there.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        new.rename(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise ClusterError(
+            f"{path} cannot be written ({error.strerror}): is the disk full, or read-only? "
+            "Mend that, then repeat the command"
+        ) from error

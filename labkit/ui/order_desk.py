@@ -88,11 +88,22 @@ class OrderDesk:
     """
 
     def __init__(
-        self, cluster: Cluster, account_nbr: str, region: str, on_change: Callable[[], None]
+        self,
+        cluster: Cluster,
+        account_nbr: str,
+        region: str,
+        on_change: Callable[[], None],
+        on_done: Callable[[Ticket], None] = lambda ticket: None,
     ) -> None:
+        """A desk with a blank ticket.
+
+        Args:
+            on_change: called from any thread when the ticket changed.
+            on_done: called likewise with a ticket that came to its end.
+        """
         self._cluster = cluster
         self._account_nbr = account_nbr
-        self._on_change = on_change
+        self._on_change, self._on_done = on_change, on_done
         self._lock = Lock()
         self._region = region
         self._wire = Lock()
@@ -201,6 +212,7 @@ class OrderDesk:
             ticket, state=state, reason=reason, error=error, receipt=receipt, took_s=took_s
         )
         self.done.append(ended)
+        self._on_done(ended)
         if state == "unknown":
             self.ticket, self.last = ended, None
         else:

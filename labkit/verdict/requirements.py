@@ -63,7 +63,7 @@ def requirements(
         summary = _elsewhere(summary).model_copy(
             update={"trials": tuple(map(_elsewhere, summary.trials))}
         )
-    return tuple(_finding(name, limit, _measured(name, summary)) for name, limit in limits.items())
+    return tuple(_finding(name, limit, measured(name, summary)) for name, limit in limits.items())
 
 
 AnyMeasurements = TypeVar("AnyMeasurements", bound=Measurements)
@@ -82,7 +82,7 @@ def _elsewhere(measurements: AnyMeasurements) -> AnyMeasurements:
 
 def number_of(name: str, measurements: Measurements) -> float | None:
     """One of `MEASURES` as a single number: the worst region's; None when one is not known."""
-    values = [measured.value for measured in MEASURES[name](measurements)]
+    values = [number.value for number in MEASURES[name](measurements)]
     known = [value for value in values if value is not None]
     return max(known) if len(known) == len(values) else None
 
@@ -100,7 +100,7 @@ def worst_write_gap(summary: Measurements) -> Recovery | None:
     return max(known, key=lambda row: row.write_gap_s or 0.0, default=None)
 
 
-def _measured(name: str, summary: Summary) -> list[Measured]:
+def measured(name: str, summary: Summary) -> list[Measured]:
     """The numbers that a limit is held against: every trial's, where there are trials."""
     measure = MEASURES[name]
     if not summary.trials or name in COUNTS:
@@ -112,11 +112,17 @@ def _measured(name: str, summary: Summary) -> list[Measured]:
     ]
 
 
+def decisive(numbers: Sequence[Measured], limit: float) -> Measured:
+    """The number that decides whether a limit holds: the worst of those with the verdict of all."""
+    verdict = worst(number.verdict(limit) for number in numbers)
+    alike = [number for number in numbers if number.verdict(limit) is verdict]
+    return max(alike, key=lambda n: n.beyond if n.value is None else n.value)
+
+
 def _finding(name: str, limit: float, numbers: Sequence[Measured]) -> Finding:
     verdict = worst(number.verdict(limit) for number in numbers)
+    number = decisive(numbers, limit)
     broken = [number for number in numbers if number.verdict(limit) is not Verdict.PASS]
-    decisive = [number for number in numbers if number.verdict(limit) is verdict]
-    number = max(decisive, key=lambda n: n.beyond if n.value is None else n.value)
     value = "not known" if number.value is None else f"{number.value:.4g}"
     if number.value is None and number.beyond > limit:
         value = f"more than {number.beyond:.4g}"

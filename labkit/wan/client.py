@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 
 from labkit.errors import BadInput, ClusterError, NotRunning
-from labkit.wan.plan import LinkUpdate
+from labkit.wan.plan import LinkUpdate, Listener
 from labkit.wan.state import LinkState, WanState
 
 
@@ -52,6 +52,15 @@ class WanClient:
     def reset(self) -> WanState:
         """Give every link the plan's settings again. Idempotent."""
         return self._ask("POST", "/reset")
+
+    def admit(self, listeners: Sequence[Listener], names: Mapping[str, str]) -> WanState:
+        """Let it serve these listeners and know these names too. Idempotent.
+
+        Raises:
+            BadInput: an entry is refused or a port is taken; nothing was changed.
+        """
+        body = {"listeners": [asdict(one) for one in listeners], "names": dict(names)}
+        return self._ask("POST", "/listeners", body)
 
     def _ask(self, method: str, path: str, body: object = None) -> WanState:
         address = f"{self.host}:{self.port}"

@@ -4,6 +4,8 @@
     POST /links    {"links": [{"source", "target", "delay_ms"?, "jitter_ms"?, "bandwidth_mbps"?,
                    "cut"?}, ...]}: all of it or, if any of it is refused, nothing
     POST /reset    every link as planned
+    POST /listeners  {"listeners": [Listener, ...], "names": {name: region, ...}?}: serve these
+                   too, such as those of a node that was added; all of it or nothing
 
 Every answer is the state afterwards (`labkit.wan.state.WanState`) or {"error": one line}.
 """
@@ -17,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from labkit.errors import BadInput
+from labkit.errors import BadInput, ClusterError
 from labkit.wan.front import naming_port
-from labkit.wan.plan import Plan, updated
+from labkit.wan.plan import Plan, admitted, updated
 from labkit.wan.proxy import Proxy
 
 MAX_HEAD_BYTES = 8_192
@@ -114,11 +116,17 @@ class ControlServer:
                 self._proxy.network.apply(changes)
             case "POST", "/reset":
                 self._proxy.network.reset()
+            case "POST", "/listeners":
+                body = await _read_json(head, reader)
+                try:
+                    await self._proxy.admit(admitted(self._proxy.plan, body))
+                except (BadInput, ClusterError) as error:
+                    raise HttpError(HTTPStatus.BAD_REQUEST, str(error)) from error
             case _:
                 raise HttpError(
                     HTTPStatus.NOT_FOUND,
                     f"no {head.method} {head.path}: there are "
-                    "GET /links, POST /links and POST /reset",
+                    "GET /links, POST /links, POST /reset and POST /listeners",
                 )
 
 

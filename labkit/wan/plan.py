@@ -264,6 +264,28 @@ class Plan:
             raise BadInput(f"{path}: {error}") from error
 
 
+def admitted(plan: Plan, body: object) -> Plan:
+    """The plan with what `{"listeners": [...], "names": {...}}` adds, `names` may be left out.
+
+    A listener that is there already, as it is, is no error, so that this can be repeated.
+
+    Raises:
+        BadInput: a key is unknown, a value is refused or a port is another listener's; names it.
+    """
+    data = _mapping("admission", body)
+    if not {"listeners"} <= set(data) <= {"listeners", "names"}:
+        raise BadInput('admission: expected {"listeners": [...], "names": {...}?} and nothing else')
+    new = [
+        _build(Listener, item, f"listeners[{i}]")
+        for i, item in enumerate(_list("listeners", data["listeners"]))
+    ]
+    return replace(
+        plan,
+        listeners=(*plan.listeners, *(one for one in new if one not in plan.listeners)),
+        names={**plan.names, **_mapping("names", data.get("names", {}))},
+    )
+
+
 def updated(current: Mapping[Pair, LinkSettings], body: object) -> dict[Pair, LinkSettings]:
     """The settings that `{"links": [LinkUpdate, ...]}` asks for, only those of links it names.
 

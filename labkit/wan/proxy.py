@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from labkit.errors import ClusterError
 from labkit.wan.front import Front
 from labkit.wan.links import Network
+from labkit.wan.peek import peek_for
 from labkit.wan.plan import Plan
 from labkit.wan.state import DiallerCount, RefusedCount, WanState
 
@@ -14,10 +16,12 @@ class Proxy:
     """Every listener of a plan.
 
     Attributes:
+        plan: what it serves.
         network: the links; change them there.
     """
 
     def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.network = Network(plan)
         self._fronts = [Front(listener, plan, self.network) for listener in plan.listeners]
 
@@ -30,6 +34,26 @@ class Proxy:
         """
         for front in self._fronts:
             await front.listen()
+
+    async def admit(self, plan: Plan) -> None:
+        """Serve a plan that has more listeners or names than this one's; connections stay.
+
+        Raises:
+            PortInUse, ClusterError: see `listen`; nothing was changed.
+        """
+        known = {front.listener for front in self._fronts}
+        new = [Front(one, plan, self.network) for one in plan.listeners if one not in known]
+        try:
+            for front in new:
+                await front.listen()
+        except ClusterError:
+            for front in new:
+                front.close()
+            raise
+        for front in self._fronts:
+            front.peek = peek_for(front.listener, plan)
+        self._fronts += new
+        self.plan = plan
 
     def close(self) -> None:
         """Free every port and reset every connection. Idempotent."""

@@ -157,7 +157,8 @@ class Workload(ABC):
                     attempt_timeout_s=self.attempt_timeout_s,
                     connections=ceil(concurrency.peak) if concurrency else self.connections,
                     regions=len(topology.region_names),
-                )
+                ),
+                cluster,
             )
             for place, region in enumerate(driven)
         ]
@@ -175,7 +176,7 @@ class Workload(ABC):
         return None if self.iterations is None else len(range(place, self.iterations, of))
 
     @abstractmethod
-    def _config(self, config: WorkerConfig) -> WorkerConfig:
+    def _config(self, config: WorkerConfig, cluster: Balancers) -> WorkerConfig:
         """Say what the worker does."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.workload.adapter import load_class
-from labkit.workload.base import Workload
+from labkit.workload.base import Balancers, Workload
 from labkit.workload.worker import WorkerConfig
 
 
@@ -30,5 +30,5 @@ class ClassWorkload(Workload):
         super().__post_init__()
         load_class(self.file)
 
-    def _config(self, config: WorkerConfig) -> WorkerConfig:
+    def _config(self, config: WorkerConfig, cluster: Balancers) -> WorkerConfig:
         return replace(config, class_file=str(self.file.resolve()))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from trading.plain_server import Server
 
 from engine.daemon import Engine, NoEngine, engine
-from engine.images import ensure
+from engine.images import ensure, write_cockroach
+from engine.local import free_port
 from engine.rootfs import NoPackages
+from engine.standin.cli import STORE_VARIABLE
+from engine.standin.grammar import VARIABLE
 
 STANDINS = {
     "cockroach": "cockroachdb/cockroach:standin",
@@ -61,3 +68,38 @@ def docker_engine() -> Iterator[Engine]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def cockroach_on_path() -> Iterator[None]:
+    """A `cockroach` on PATH, for a while: the one that is there, if asked for, else the double.
+
+    The double's PostgreSQL runs beside it.
+    """
+    before = dict(os.environ)
+    if os.environ.get(REAL):
+        if shutil.which("cockroach") is None:
+            pytest.skip("no cockroach program on PATH")
+        yield
+        return
+    # not tmp_path: its parents are closed to the user that the lab's processes run as under root
+    folder = Path(tempfile.mkdtemp(prefix="labkit-standin-"))
+    server = Server(folder, free_port(), max_connections=400)
+    try:
+        server.init()
+        server.start()
+        write_cockroach(folder / "bin" / "cockroach")
+        grammar = grammar_folder()
+        os.environ.update(
+            {
+                "PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]),
+                STORE_VARIABLE: f"postgres@127.0.0.1:{server.port}",
+                **({VARIABLE: str(grammar)} if grammar else {}),
+            }
+        )
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        server.stop()
+        shutil.rmtree(folder)

@@ -216,7 +216,8 @@ RECIPES = {
         ("haproxy",),
         'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n'
         'STOPSIGNAL SIGUSR1\nUSER haproxy\n'
-        'CMD ["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]\n',
+        # as the image's docker-entrypoint.sh runs it: a master, which reloads on SIGHUP
+        'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]\n',
         _finish_haproxy,
     ),
     "python": Recipe(

@@ -29,6 +29,7 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    max_connections: int = 100
 
     def dsn(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}?sslmode=disable"
@@ -57,6 +58,7 @@ class Server:
             "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
+            "max_connections": self.max_connections,
             "fsync": "off",
             # nothing stays in /dev/shm when it is killed
             "dynamic_shared_memory_type": "mmap",

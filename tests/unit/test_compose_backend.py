@@ -14,17 +14,19 @@ import requests
 from docker.errors import APIError, DockerException
 
 import labkit.cluster
+from labkit.cluster import haproxy
 from labkit.cluster.base import State
 from labkit.cluster.cockroach import database, monitoring, program
 from labkit.cluster.cockroach.database import Leases
+from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.cockroach.monitoring import Ready
+from labkit.cluster.cockroach.status import Seen
 from labkit.cluster.cockroach.view import View, Watch
 from labkit.cluster.compose import project
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.compose.engine import Container, Engine, NoEngine
-from labkit.cluster.compose.layout import node_service
+from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.settings import Settings
-from labkit.cluster.compose.status import Seen
 from labkit.errors import (
     BadInput,
     ClusterError,
@@ -139,7 +141,7 @@ def test_servers_that_are_up_are_named_by_backend() -> None:
         "us-west-2,BACKEND,UP\neu-west-1,c,MAINT (resolution)\neu-west-1,BACKEND,DOWN\n"
         "statistics,BACKEND,UP\n"
     )
-    assert monitoring.parse_statistics(text) == {"us-west-2": ["a"], "eu-west-1": []}
+    assert haproxy.servers_up(text) == {"us-west-2": ["a"], "eu-west-1": []}
 
 
 def ranges(*rows: tuple[Node, int]) -> Leases:
@@ -377,7 +379,7 @@ def test_an_image_that_cannot_be_pulled_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 def starter(lab: ComposeCluster, **engine: object) -> Any:
-    from labkit.cluster.compose.starting import Starter
+    from labkit.cluster.compose.starting import ComposeStarter
 
     facts = SimpleNamespace(memory_bytes=64 << 30, version="28", system="Linux")
     fake = {
@@ -386,10 +388,9 @@ def starter(lab: ComposeCluster, **engine: object) -> Any:
         "facts": lambda: facts,
         **engine,
     }
-    return Starter(
-        lab.home, lab.settings, lab.secrets, SimpleNamespace(**fake),  # type: ignore[arg-type]
-        None, None, None, lab.dsn, lambda: None,  # type: ignore[arg-type]
-    )  # fmt: skip
+    compose = project.Compose([], lab.settings.project, Path("compose.yml"), {})
+    lab.__dict__["machine"] = Containers(SimpleNamespace(**fake), compose)  # type: ignore[arg-type]
+    return ComposeStarter(**lab._parts_of(lab.settings))
 
 
 def test_a_project_of_somebody_else_is_left_alone(home: Path) -> None:
@@ -418,7 +419,7 @@ def test_a_stage_that_takes_too_long_is_named_with_simpler_forms(home: Path) -> 
     lab = ComposeCluster.create(home)
     waiting = starter(lab)
     with pytest.raises(NotReady, match=r"init: not ready.*--wan off.*COCKROACH_VERSION"):
-        waiting._await("init", lambda: False, 0, parts=[])
+        waiting.wait("init", lambda: False, 0, parts=[])
 
 
 def test_a_container_that_ended_is_named_with_its_last_words(home: Path) -> None:
@@ -430,7 +431,7 @@ def test_a_container_that_ended_is_named_with_its_last_words(home: Path) -> None
         last_words=lambda container: "flag provided but not defined",
     )
     with pytest.raises(LabError, match="quorum: crdb1-us-west-2 ended: flag provided"):
-        waiting._await("quorum", lambda: False, 30, parts=[dead.service])
+        waiting.wait("quorum", lambda: False, 30, parts=[dead.service])
 
 
 def test_settings_of_another_format_are_refused(home: Path) -> None:

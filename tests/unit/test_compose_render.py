@@ -14,20 +14,21 @@ import pytest
 import yaml
 
 from labkit.cluster.cockroach import statements
+from labkit.cluster.cockroach.layout import balancer_service, node_service
 from labkit.cluster.compose import render
-from labkit.cluster.compose.layout import Layout, balancer_service, node_service
+from labkit.cluster.compose.layout import ComposeLayout
 from labkit.cluster.compose.standalone import rendered
 from labkit.cluster.embedded import programs
-from labkit.topology import DEFAULT, Topology
+from labkit.topology import DEFAULT, Node, Topology
 from labkit.wan.plan import Plan
 
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE = REPOSITORY / "compose"
 SHAPES = {
-    "wan": Layout(DEFAULT, wan=True, secure=False),
-    "plain": Layout(DEFAULT, wan=False, secure=False),
-    "secure": Layout(DEFAULT, wan=True, secure=True, port_base=30000),
-    "one region": Layout(
+    "wan": ComposeLayout(DEFAULT, wan=True, secure=False),
+    "plain": ComposeLayout(DEFAULT, wan=False, secure=False),
+    "secure": ComposeLayout(DEFAULT, wan=True, secure=True, port_base=30000),
+    "one region": ComposeLayout(
         Topology.model_validate({"region": [{"name": "home", "nodes": 3}], "survive": "zone"}),
         wan=True,
         secure=False,
@@ -37,16 +38,16 @@ ORACLE = Path(os.environ.get("LABKIT_CRDB_GRAMMAR", REPOSITORY.parent / "shared"
 
 
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES.keys())
-def layout(request: pytest.FixtureRequest) -> Layout:
-    chosen: Layout = request.param
+def layout(request: pytest.FixtureRequest) -> ComposeLayout:
+    chosen: ComposeLayout = request.param
     return chosen
 
 
-def project(layout: Layout) -> render.Project:
+def project(layout: ComposeLayout) -> render.Project:
     return render.Project(layout, "labkit", "some-lab", "/opt/labkit")
 
 
-def services(layout: Layout) -> dict[str, Any]:
+def services(layout: ComposeLayout) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(render.files(project(layout))[render.COMPOSE_FILE])
     return dict(found["services"])
 
@@ -64,7 +65,7 @@ def test_the_checked_in_folder_is_what_render_writes() -> None:
         assert (COMPOSE / name).read_text() == text, f"{name} is stale: labkit compose render"
 
 
-def test_every_published_port_is_on_loopback_and_used_once(layout: Layout) -> None:
+def test_every_published_port_is_on_loopback_and_used_once(layout: ComposeLayout) -> None:
     published = [port for one in services(layout).values() for port in one.get("ports", [])]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
@@ -88,7 +89,7 @@ def test_ports_stay_apart_in_the_largest_shape() -> None:
         {"region": [{"name": name, "nodes": 9} for name in regions], "link": links}
     )
     for port_base in (None, 30000):
-        layout = Layout(shape, wan=True, secure=False, port_base=port_base)
+        layout = ComposeLayout(shape, wan=True, secure=False, port_base=port_base)
         assert len(layout.ports()) == 81 * 2 + 9 * 2 + 9 * 8 + 1
         render.wan_plan(layout, "x" * 16)  # refuses a port that is used twice
 
@@ -158,7 +159,7 @@ def test_a_balancer_uses_its_region_first_and_the_nearest_next() -> None:
     assert text.count("GET /health?ready=1") == 3
 
 
-def test_haproxy_accepts_every_configuration(layout: Layout, tmp_path: Path) -> None:
+def test_haproxy_accepts_every_configuration(layout: ComposeLayout, tmp_path: Path) -> None:
     program = programs.haproxy().path
     rendered = render.files(project(layout))
     checks = []
@@ -192,7 +193,11 @@ def test_secure_nodes_have_certificates_that_name_whatever_is_dialled() -> None:
         "localhost",
         "127.0.0.1",
         "wan",
-        *(node_service(node) for node in DEFAULT.nodes),
+        *(
+            node_service(Node(region=r, index=i))
+            for r in DEFAULT.region_names
+            for i in range(1, 10)
+        ),
         *(balancer_service(region) for region in DEFAULT.region_names),
     }
     text = render.files(project(SHAPES["secure"]))[render.COMPOSE_FILE]
@@ -201,7 +206,7 @@ def test_secure_nodes_have_certificates_that_name_whatever_is_dialled() -> None:
     assert users == ["certificates"]
 
 
-def test_a_node_is_limited_watched_gently_and_given_time_to_drain(layout: Layout) -> None:
+def test_a_node_is_limited_watched_gently_and_given_time_to_drain(layout: ComposeLayout) -> None:
     for node in layout.topology.nodes:
         service = services(layout)[node_service(node)]
         assert service["mem_limit"] == "1g"
@@ -218,7 +223,7 @@ def documented(command: str) -> set[str]:
     return {line.split("\t")[0].split(",")[0] for line in lines}
 
 
-def test_every_flag_of_start_is_documented(layout: Layout) -> None:
+def test_every_flag_of_start_is_documented(layout: ComposeLayout) -> None:
     known = documented("start")
     for node in layout.topology.nodes:
         command, *flags = services(layout)[node_service(node)]["command"]

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.settings import FORMAT, Secrets, Settings, write_whole
+from labkit.cluster.embedded.settings import Secrets, Settings
+from labkit.cluster.folder import write_whole
+from labkit.cluster.settings import FORMAT
 from labkit.errors import ClusterError, LabMismatch, NotRunning, TopologyError
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 

@@ -18,7 +18,7 @@ import pytest
 from labkit.clock import Anchor, wait_until
 from labkit.cluster import balancer_log
 from labkit.cluster.base import HasFailoverEvidence
-from labkit.cluster.compose.evidence import LeaseWatch, moved
+from labkit.cluster.cockroach.evidence import LeaseWatch, moved
 from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.evidence import (
     LEADER_KEY,

@@ -10,7 +10,13 @@ from histories import failover_run
 
 from labkit.errors import BadInput, RunError, UnknownParameter
 from labkit.run_folders import list_runs
-from labkit.runs import find_notebook, notebooks, parse_parameters, run_notebook
+from labkit.runs import (
+    find_notebook,
+    notebooks,
+    parse_parameters,
+    run_notebook,
+    short_parameters,
+)
 from labkit.verdict.checkers import Verdict
 
 PROMISE = """
@@ -101,3 +107,12 @@ def test_an_unknown_parameter_is_refused_with_those_there_are():
 def test_a_number_that_is_none_is_refused(text):
     with pytest.raises(BadInput, match="hold_s is a number"):
         parse_parameters(notebooks()["03_node_loss"], {"hold_s": text})
+
+
+def test_a_short_run_lowers_what_is_larger_and_nothing_else(tmp_path):
+    path = tmp_path / "mine.ipynb"
+    source = "hold_s = 60  # long\nsteady_s = 1\nsymbol = 'AAPL'\ntrials = 5"
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), path)
+    assert short_parameters(path) == {"hold_s": 10, "trials": 1}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from http.client import HTTPConnection
 from itertools import permutations
 
@@ -17,9 +19,12 @@ from wan_lab import (
     REGIONS,
     TOKEN,
     WEST,
+    fixed,
     free_port,
+    listener,
     make_plan,
     receive,
+    rig,
     running,
     service,
 )
@@ -27,7 +32,7 @@ from wan_lab import (
 from labkit.errors import BadInput, ClusterError, NotRunning
 from labkit.wan import control
 from labkit.wan.client import WanClient
-from labkit.wan.plan import LinkSettings
+from labkit.wan.plan import Kind, LinkSettings
 
 
 @pytest.fixture
@@ -50,6 +55,12 @@ def raw(wan: WanClient, data: bytes) -> bytes:
     with socket.create_connection((HOST, wan.port), timeout=PATIENCE_S) as sock:
         sock.sendall(data)
         return receive(sock, 1 << 20)
+
+
+def startup(name: str) -> bytes:
+    """What a PostgreSQL client of this application name says first (version 3.0)."""
+    settings = b"user\0x\0application_name\0" + name.encode() + b"\0\0"
+    return struct.pack("!ii", 8 + len(settings), 3 << 16) + settings
 
 
 def test_every_direction_is_listed_as_planned(wan: WanClient) -> None:
@@ -82,6 +93,45 @@ def test_a_change_with_one_bad_entry_changes_nothing(wan: WanClient) -> None:
     assert wan.state() == before
 
 
+def test_what_is_admitted_is_served_at_once_and_may_be_repeated() -> None:
+    with rig() as lab:
+        wan = lab.start(make_plan(fixed(lab.service.port)))
+        lab.connected()
+        before = wan.state()
+        more = listener(Kind.POSTGRES, lab.service.port)
+        for _ in range(2):
+            wan.admit([more], {"newcomer": WEST})
+        client = lab.dial(more.port)
+        client.sendall(startup("newcomer"))
+        assert receive(lab.accept(), 8) == startup("newcomer")[:8]
+        after = wan.state()
+        assert after.link(WEST, EAST).open_connections == 2
+        assert before.link(WEST, EAST).open_connections == 1
+
+
+def test_a_listener_there_before_knows_the_names_that_are_admitted() -> None:
+    with rig() as lab:
+        wan = lab.start(make_plan(listener(Kind.POSTGRES, lab.service.port)))
+        wan.admit([], {"newcomer": WEST})
+        lab.dial().sendall(startup("newcomer"))
+        assert receive(lab.accept(), 8) == startup("newcomer")[:8]
+
+
+def test_an_admission_that_is_refused_changes_nothing() -> None:
+    with rig() as lab, service() as taken:
+        wan = lab.start(make_plan(fixed(lab.service.port)))
+        good = fixed(lab.service.port)
+        for bad, message in (
+            (replace(good, port=taken.port), "is in use"),
+            (replace(good, port=lab.port, region=WEST, source=EAST), "is also that of"),
+            (replace(good, port=free_port(), region="mars"), "mars"),
+        ):
+            with pytest.raises(BadInput, match=message):
+                wan.admit([good, bad], {})
+            with pytest.raises(ConnectionRefusedError):
+                lab.dial(good.port)
+
+
 @pytest.mark.parametrize("token", [None, "", "a-token-for-tests-onlx", "ä"])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/links"), ("POST", "/reset")])
 def test_who_does_not_know_the_token_is_turned_away(
@@ -98,6 +148,8 @@ def test_who_does_not_know_the_token_is_turned_away(
         ("POST", "/links", "{", 400, "the body is not JSON"),
         ("POST", "/links", "[]", 400, "change: expected an object"),
         ("POST", "/links", '{"links": [1]}', 400, "links[0]: expected an object"),
+        ("POST", "/listeners", "{}", 400, 'expected {"listeners"'),
+        ("POST", "/listeners", '{"listeners": [{"port": 1}]}', 400, "listeners[0]: region"),
         ("POST", "/links", "x" * 70_000, 413, "a body of more than 65536 bytes"),
     ],
 )

@@ -30,6 +30,7 @@ def configuration(
     statistics_bind: str,
     resolver: str | None,
     secure: bool,
+    socket: str | None = None,
 ) -> str:
     """One balancer's configuration file. It holds no secret: the statistics can only be read.
 
@@ -39,18 +40,18 @@ def configuration(
         resolver: host:port of a name server to ask again and again, None where hosts are
             addresses.
         secure: health checks speak TLS.
+        socket: what its runtime API listens on, None for no such API.
     """
     first, *_ = servers
-    options = ["inter 1s fall 2 rise 2 on-marked-down shutdown-sessions"]
-    if secure:
-        options.append("check-ssl verify none")  # a health check carries nothing
+    options = _options(secure)
     if resolver is not None:
         # a container that is down has no name: start without it, and find it when it is back.
         # Nodes of other regions are all the one address of the WAN, which a second server of a
         # backend may not have by default (HAProxy configuration manual, "resolve-opts")
-        options.append("resolvers names resolve-opts allow-dup-ip init-addr libc,none")
+        options += " resolvers names resolve-opts allow-dup-ip init-addr libc,none"
+    api = f"  stats socket {socket} mode 600 level admin\n" if socket else ""
     blocks = [
-        _GLOBAL,
+        _GLOBAL.format(log=balancer_log.LOG, api=api),
         "" if resolver is None else _RESOLVERS.format(resolver=resolver),
         _frontend(list(servers), sql_bind),
         *(_backend(region, nodes, options) for region, nodes in servers.items()),
@@ -60,13 +61,13 @@ def configuration(
     return "\n".join([heading, *(block for block in blocks if block)])
 
 
-_GLOBAL = f"""\
+_GLOBAL = """\
 global
   maxconn 4096
   nbthread 1
   hard-stop-after 1s
-  {balancer_log.LOG}
-
+  {log}
+{api}
 defaults
   mode tcp
   log global
@@ -109,18 +110,36 @@ def _frontend(regions: Sequence[str], bind: str) -> str:
     )
 
 
-def _backend(region: str, nodes: Sequence[Server], options: Sequence[str]) -> str:
-    servers = [
-        f"  server {node.name} {node.host}:{node.sql_port} check port {node.health_port}"
-        for node in nodes
-    ]
+def server_lines(
+    servers: Mapping[str, Sequence[Server]], *, secure: bool
+) -> dict[str, dict[str, str]]:
+    """The servers as `labkit.cluster.haproxy.give` takes them: each line is whole."""
+    options = _options(secure)
+    return {
+        region: {node.name: f"{_line(node)} {options}" for node in nodes}
+        for region, nodes in servers.items()
+    }
+
+
+def _options(secure: bool) -> str:
+    # a health check carries nothing
+    tls = " check-ssl verify none" if secure else ""
+    return f"inter 1s fall 2 rise 2 on-marked-down shutdown-sessions{tls}"
+
+
+def _line(node: Server) -> str:
+    return f"{node.host}:{node.sql_port} check port {node.health_port}"
+
+
+def _backend(region: str, nodes: Sequence[Server], options: str) -> str:
+    servers = [f"  server {node.name} {_line(node)}" for node in nodes]
     return "\n".join(
         [
             f"backend {region}",
             "  balance roundrobin",
             # 503 while a node drains, is decommissioned or sees no majority (health-endpoints.md)
             "  option httpchk GET /health?ready=1",
-            f"  default-server {' '.join(options)}",
+            f"  default-server {options}",
             *servers,
             "",
         ]

@@ -6,11 +6,11 @@ without a login, in secure clusters too.
 
 from __future__ import annotations
 
-import csv
 import ssl
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from io import StringIO
+
+from labkit.cluster import haproxy
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 0.8
@@ -61,21 +61,16 @@ def parse_metrics(text: str) -> dict[str, float]:
     return found
 
 
+def servers(stats_port: int) -> dict[str, set[str]] | None:
+    """What a balancer knows: for each backend its servers. None: no answer."""
+    status, text = get(stats_port, "/;csv", None)
+    return haproxy.servers(text) if status == 200 else None
+
+
 def servers_up(stats_port: int) -> dict[str, list[str]] | None:
     """What a balancer may use: for each backend the servers that are up. None: no answer."""
     status, text = get(stats_port, "/;csv", None)
-    return parse_statistics(text) if status == 200 else None
-
-
-def parse_statistics(text: str) -> dict[str, list[str]]:
-    """HAProxy's statistics as CSV: for each backend the names of its servers that are up."""
-    up: dict[str, list[str]] = {}
-    for row in csv.DictReader(StringIO(text.lstrip("# "))):
-        if row["svname"] == "BACKEND":
-            up.setdefault(row["pxname"], [])
-        elif row["svname"] != "FRONTEND" and row["status"].startswith("UP"):
-            up.setdefault(row["pxname"], []).append(row["svname"])
-    return {name: servers for name, servers in up.items() if name != "statistics"}
+    return haproxy.servers_up(text) if status == 200 else None
 
 
 def get(

@@ -5,6 +5,7 @@ The flags are those of cockroach-start.md, cockroach-init.md and cockroach-cert.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 
 from labkit.topology import Node
@@ -33,6 +34,8 @@ def start(
     join: Sequence[str],
     store: str,
     certs: str | None,
+    listen: str | None = None,
+    http: str | None = None,
 ) -> list[str]:
     """The arguments that start a node.
 
@@ -43,6 +46,8 @@ def start(
             regions must be the WAN's.
         store: its data directory.
         certs: the folder with certificates, None for --insecure.
+        listen, http: host:port for SQL and for HTTP where they are not the usual ports of every
+            interface.
     """
     # the first entry whose tier the dialling node has gives the address, --advertise-addr is for
     # all others (multi-region: NodeDescriptor.AddressForLocality)
@@ -52,6 +57,8 @@ def start(
         *_security(certs),
         f"--store={store}",
         f"--locality={locality(node)}",
+        *([f"--listen-addr={listen}"] if listen else []),
+        *([f"--http-addr={http}"] if http else []),
         f"--advertise-addr={advertise}",
         *([f"--locality-advertise-addr={by_region}"] if by_region else []),
         f"--join={','.join(join)}",
@@ -69,6 +76,37 @@ def init(host: str, certs: str | None) -> list[str]:
 
 ALREADY = "cluster has already been initialized"
 """What `init` says, and fails with, when it is repeated: for us a success."""
+
+
+def node_status(host: str, certs: str | None) -> list[str]:
+    """The arguments that list the nodes (cockroach-node.md, "Show the status of all nodes")."""
+    return ["node", "status", *_security(certs), f"--host={host}", "--format=tsv"]
+
+
+def node_id(said: str, locality: str) -> int | None:
+    """The id of the node of a locality, out of what `node_status` prints; None when there is none.
+
+    Columns are found by name. A node that was removed and came again has a new, higher id.
+    """
+    rows = csv.DictReader(said.strip().splitlines(), delimiter="\t")
+    return max((int(row["id"]) for row in rows if row["locality"] == locality), default=None)
+
+
+def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = True) -> list[str]:
+    """The arguments that move a node's data elsewhere and take it out, asked of another node.
+
+    Checks first whether the others can take its replicas, drains it, and returns when it holds
+    none, or without `wait` at once (cockroach-node.md, --checks, --wait; node-shutdown.md,
+    "Decommission the node").
+    """
+    until = "--wait=all" if wait else "--wait=none"
+    given = [*_security(certs), f"--host={host}", "--checks=enabled", until]
+    return ["node", "decommission", str(node_id), *given]
+
+
+def recommission(node_id: int, host: str, certs: str | None) -> list[str]:
+    """The arguments that undo a decommission that has not ended (cockroach-node.md)."""
+    return ["node", "recommission", str(node_id), *_security(certs), f"--host={host}"]
 
 
 def _security(certs: str | None) -> list[str]:

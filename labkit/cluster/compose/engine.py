@@ -9,8 +9,10 @@ import io
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from threading import Timer
+from time import sleep
 from typing import Any, Self
 
 import docker
@@ -19,7 +21,7 @@ from docker.errors import APIError, DockerException, NotFound
 
 from labkit.cluster.base import State
 from labkit.cluster.compose.layout import LAB_LABEL
-from labkit.errors import ClusterError, MissingBinary
+from labkit.errors import ClusterError, MissingBinary, NotReady
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -205,6 +207,45 @@ class Engine:
         """Start what is down."""
         down = [c for c in containers if c.state is State.DOWN]
         self._each(down, lambda c: self._client.api.start(c.id))
+
+    def signal(self, containers: Iterable[Container], name: str) -> None:
+        """Send a signal to what runs."""
+        running = [c for c in containers if c.state is State.RUNNING]
+        self._each(running, lambda c: self._client.api.kill(c.id, name))
+
+    def remove(self, containers: Iterable[Container]) -> None:
+        """Remove containers that have ended."""
+        self._each(list(containers), lambda c: self._client.api.remove_container(c.id))
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume and what is in it. Idempotent."""
+        with suppress(_GoneError), _clear_errors(f"the volume {name}"):
+            self._client.api.remove_volume(name)
+
+    def wait_until(
+        self, project: str, ready: Callable[[], bool], what: str, timeout_s: float
+    ) -> None:
+        """Look again whenever a container of a Compose project changes, until it is ready.
+
+        Raises:
+            NotReady: it was not in time.
+        """
+        labels = {"type": "container", "label": f"{PROJECT_LABEL}={project}"}
+        with _clear_errors(f"the events of {project}"):
+            # from here on nothing is missed: Docker has answered the request
+            events = self._client.api.events(filters=labels, decode=True)
+        timer = Timer(timeout_s, events.close)
+        timer.start()
+        try:
+            while not ready():
+                if not timer.is_alive():
+                    raise NotReady(f"{what}: not ready after {timeout_s:g} s")
+                if next(events, None) is None:  # the timer ended it, or the engine is gone
+                    sleep(0.1)
+        finally:
+            timer.cancel()
+            with suppress(OSError, DockerException):  # the timer has closed it
+                events.close()
 
     def _each(self, containers: Sequence[Container], act: Callable[[Container], object]) -> None:
         """Do it to all of them at the same time; the first error after all are done."""

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.errors import ClusterError, MissingBinary, PortInUse
+import yaml
+
+from labkit.errors import BadInput, ClusterError, MissingBinary, NotReady, PortInUse
 
 OLDEST = (2, 17)
 """`up --wait` understands one-shot services from about there on."""
@@ -85,26 +87,70 @@ class Compose:
     file: Path
     environment: Mapping[str, str]
 
+    def overridden(self) -> set[str]:
+        """The services that the override file speaks of.
+
+        Raises:
+            BadInput: it is no YAML.
+        """
+        path = self.file.with_name(OVERRIDE_FILE)
+        try:
+            found = yaml.safe_load(path.read_text()) or {}
+        except FileNotFoundError:
+            return set()
+        except yaml.YAMLError as error:
+            raise BadInput(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        return set(found.get("services") or {}) if isinstance(found, dict) else set()
+
     def up(self, services: Sequence[str] = (), *, with_needed: bool = True) -> None:
-        """Make and start containers that are not there or not as the file says; waits for nothing.
+        """Make and start containers that are not there; waits for nothing.
+
+        What is there stays as it was made: the file may have changed since, for nodes that came or
+        went, and no other node is restarted for that.
 
         Raises:
             PortInUse: a port is taken.
             ClusterError: it failed; says what Compose said.
         """
         needed = [] if with_needed else ["--no-deps"]
-        self._run("up", "--detach", "--no-build", "--pull", "never", *needed, *services)
+        self._run(
+            "up", "--detach", "--no-build", "--no-recreate", "--pull", "never", *needed, *services
+        )
 
     def down(self, *, timeout_s: int, volumes: bool = False) -> None:
         """Remove the containers and networks of the project, and with `volumes` its data."""
         extra = ["--volumes"] if volumes else []
         self._run("down", "--remove-orphans", "--timeout", str(timeout_s), *extra)
 
+    def run(self, service: str, command: Sequence[str], timeout_s: float) -> str:
+        """Run a command in a service's container; what it printed.
+
+        Raises:
+            ClusterError: it failed; says what it said last.
+            NotReady: it took longer than `timeout_s`.
+        """
+        what = f"`{' '.join(command)}` in {service}"
+        try:
+            done = self._call("exec", "-T", service, *command, timeout_s=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise NotReady(f"{what} did not end in {timeout_s:g} s") from None
+        if done.returncode != 0:
+            raise ClusterError(f"{what} failed: {_last_line(done.stderr or done.stdout)}")
+        return done.stdout
+
     def logs(self) -> str:
         """The last lines of every service."""
         return self._run("logs", "--no-color", "--tail", "200")
 
     def _run(self, *arguments: str) -> str:
+        done = self._call(*arguments)
+        if done.returncode != 0:
+            raise _failure(arguments[0], done.stderr)
+        return done.stdout
+
+    def _call(
+        self, *arguments: str, timeout_s: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
         argv = [*self.command, "--project-name", self.name, "--file", str(self.file)]
         override = self.file.with_name(OVERRIDE_FILE)
         if override.exists():
@@ -114,16 +160,15 @@ class Compose:
             "COMPOSE_PROGRESS": "quiet",
             **self.environment,
         }
-        done = subprocess.run(
+        return subprocess.run(
             [*argv, *arguments],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
             env=environment,
+            timeout=timeout_s,
         )
-        if done.returncode != 0:
-            raise _failure(arguments[0], done.stderr)
-        return done.stdout
 
 
 def pull(image: str) -> None:

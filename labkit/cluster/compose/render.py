@@ -13,20 +13,17 @@ from typing import Any
 import yaml
 
 from labkit.cluster.cockroach import haproxy, program
+from labkit.cluster.cockroach.layout import HOST, WAN, address, balancer_service, node_service
 from labkit.cluster.compose.layout import (
     CERTIFICATES,
-    HOST,
     INIT,
     LAB_LABEL,
     STATISTICS,
-    WAN,
     WAN_CONTROL,
-    Layout,
-    balancer_service,
-    node_service,
+    ComposeLayout,
 )
-from labkit.topology import Node
-from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Kind, LinkSettings, Listener, Plan
+from labkit.topology import MAX_NODES, Node
+from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan
 
 DEFAULT_VERSION = "v25.4.17"
 """Long-term support until May 2027 (releases/index.md)."""
@@ -58,12 +55,14 @@ class Project:
         name: the Compose project.
         lab_id: the value of the label that every container carries.
         labkit: the folder of the `labkit` package: absolute, or relative to the Compose file.
+        absent: nodes that are not there, yet or any more, and that an override file speaks of.
     """
 
-    layout: Layout
+    layout: ComposeLayout
     name: str
     lab_id: str
     labkit: str
+    absent: tuple[Node, ...] = ()
 
 
 def files(project: Project) -> dict[str, str]:
@@ -89,6 +88,8 @@ def compose(project: Project) -> dict[str, Any]:
         services[WAN] = _wan(project)
     for node in layout.topology.nodes:
         services[node_service(node)] = _node(project, node)
+    for node in project.absent:
+        services[node_service(node)] = {**_cockroach(project), "profiles": ["absent"]}
     services[INIT] = _init(project)
     for region in layout.topology.region_names:
         services[balancer_service(region)] = _balancer(project, region)
@@ -107,17 +108,12 @@ def compose(project: Project) -> dict[str, Any]:
 
 
 def _node(project: Project, node: Node) -> Service:
-    layout, regions = project.layout, project.layout.topology.region_names
-    elsewhere = {
-        region: _address(layout.sql_from(region, node))
-        for region in regions
-        if region != node.region and layout.wan
-    }
+    layout = project.layout
     arguments = program.start(
         node,
         advertise=f"{node_service(node)}:{program.SQL_PORT}",
-        elsewhere=elsewhere,
-        join=_join(layout, node.region),
+        elsewhere=layout.elsewhere(node),
+        join=layout.join(node.region),
         store=STORE,
         certs=CERTS if layout.secure else None,
     )
@@ -155,7 +151,7 @@ def _init(project: Project) -> Service:
     layout = project.layout
     first = layout.topology.nodes[0]  # it stands on every --join list, as `init` wants
     script = program.init_script(
-        COCKROACH, _address(layout.sql_from(first.region, first)), _certs(layout)
+        COCKROACH, address(layout.sql_from(first.region, first)), _certs(layout)
     )
     return {
         **_cockroach(project),
@@ -171,7 +167,12 @@ def _init(project: Project) -> Service:
 def _certificates(project: Project) -> Service:
     layout = project.layout
     names = ["localhost", HOST]
-    names += [node_service(node) for node in layout.topology.nodes]
+    # also those of nodes that may come later
+    names += [
+        node_service(Node(region=region, index=i))
+        for region in layout.topology.region_names
+        for i in range(1, MAX_NODES + 1)
+    ]
     names += [balancer_service(region) for region in layout.topology.region_names]
     names += [WAN] if layout.wan else []
     script = program.certificates_script(COCKROACH, CERTS, "/authority", names)
@@ -224,7 +225,7 @@ def _wan(project: Project) -> Service:
         "ports": [
             f"{HOST}:{layout.wan_control}:{WAN_CONTROL}",
             *(
-                f"{HOST}:{layout.balancer_from(*way)}:{layout.balancer_inside(*way)}"
+                f"{HOST}:{layout.balancer_from(*way)}:{layout.balancer_behind(*way)[0]}"
                 for way in layout.ways
             ),
         ],
@@ -250,31 +251,13 @@ def _cockroach(project: Project) -> Service:
     return {"image": f"{image}:{version}", "labels": _labels(project)}
 
 
-def _join(layout: Layout, region: str) -> list[str]:
-    """Whom a node of a region dials first: two of its region, one of each other region.
-
-    The first node of all is on every list, so `init` may go to it (cockroach-init.md).
-    """
-    near = layout.topology.nodes_of(region)[:2]
-    far = [layout.topology.nodes_of(name)[0] for name in layout.topology.region_names]
-    nodes = [*near, *(node for node in far if node.region != region)]
-    return [_address(layout.sql_from(region, node)) for node in nodes]
-
-
 # other files
 
 
-def haproxy_configuration(layout: Layout, region: str) -> str:
-    """One region's balancer: its own nodes first, then the other regions, the nearest first."""
-    topology = layout.topology
-    nearest = sorted(topology.region_names, key=lambda name: topology.rtt_ms(region, name))
-
-    def server(node: Node) -> haproxy.Server:
-        host, port = layout.sql_from(region, node)
-        return haproxy.Server(node_service(node), host, port, layout.health_from(region, node)[1])
-
+def haproxy_configuration(layout: ComposeLayout, region: str) -> str:
+    """One region's balancer."""
     return haproxy.configuration(
-        {name: [server(node) for node in topology.nodes_of(name)] for name in nearest},
+        layout.servers(region),
         sql_bind=f":{program.SQL_PORT}",
         statistics_bind=f":{STATISTICS}",
         resolver=DOCKER_DNS,
@@ -282,48 +265,9 @@ def haproxy_configuration(layout: Layout, region: str) -> str:
     )
 
 
-def wan_plan(layout: Layout, token: str) -> Plan:
-    """Every way from one region to a node of another, and how far apart regions are."""
-    topology = layout.topology
-    listeners = []
-    for source in topology.region_names:
-        for node in topology.nodes:
-            if node.region == source:
-                continue
-            for what, (_, port), to_port in (
-                ("sql", layout.sql_from(source, node), program.SQL_PORT),
-                ("health", layout.health_from(source, node), program.HTTP_PORT),
-            ):
-                listeners.append(
-                    Listener(
-                        port=port,
-                        region=node.region,
-                        kind=Kind.FIXED,
-                        to_host=node_service(node),
-                        to_port=to_port,
-                        source=source,
-                        name=f"{source} > {node} {what}",
-                    )
-                )
-    listeners += [
-        Listener(
-            port=layout.balancer_inside(source, region),
-            region=region,
-            kind=Kind.FIXED,
-            to_host=balancer_service(region),
-            to_port=program.SQL_PORT,
-            source=source,
-            name=f"{source} > lb:{region}",
-        )
-        for source, region in layout.ways
-    ]
-    return Plan(
-        control_port=WAN_CONTROL,
-        token=token,
-        links={(a, b): LinkSettings(delay_ms=topology.one_way_ms(a, b)) for a, b in layout.ways},
-        listeners=tuple(listeners),
-        host="0.0.0.0",  # noqa: S104 - of its container; Compose publishes on 127.0.0.1
-    )
+def wan_plan(layout: ComposeLayout, token: str) -> Plan:
+    """What the WAN's container serves; Compose publishes its control on 127.0.0.1."""
+    return layout.wan_plan(token, control_port=WAN_CONTROL, host="0.0.0.0")  # noqa: S104
 
 
 # writing it down
@@ -385,13 +329,9 @@ def _labels(project: Project) -> dict[str, str]:
     return {LAB_LABEL: project.lab_id}
 
 
-def _address(place: tuple[str, int]) -> str:
-    return f"{place[0]}:{place[1]}"
-
-
-def _certs(layout: Layout) -> str | None:
+def _certs(layout: ComposeLayout) -> str | None:
     return CERTS if layout.secure else None
 
 
-def _certs_volume(layout: Layout) -> list[str]:
+def _certs_volume(layout: ComposeLayout) -> list[str]:
     return [f"certs:{CERTS}:ro"] if layout.secure else []

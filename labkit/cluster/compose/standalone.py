@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit.cluster.compose import render
-from labkit.cluster.compose.layout import Layout
+from labkit.cluster.compose.layout import ComposeLayout
 from labkit.errors import BadInput
 
 PROJECT = "labkit"
@@ -13,7 +13,7 @@ LAB_ID = "standalone"
 """Its containers' label: no lab of `labkit up` has it, so neither touches the other's."""
 
 
-def rendered(layout: Layout, folder: Path) -> dict[str, str]:
+def rendered(layout: ComposeLayout, folder: Path) -> dict[str, str]:
     """The files of the folder, by name."""
     return render.files(render.Project(layout, PROJECT, LAB_ID, package_from(folder)))
 
@@ -25,7 +25,7 @@ def package_from(folder: Path) -> str:
     return f"../{package.name}" if beside else str(package)
 
 
-def write(layout: Layout, folder: Path) -> Path:
+def write(layout: ComposeLayout, folder: Path) -> Path:
     """Write the folder; what an earlier rendering left and this one has not is removed.
 
     Returns:

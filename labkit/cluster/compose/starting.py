@@ -1,95 +1,71 @@
-"""The stages between nothing and a lab in service. A failure names the stage."""
+"""The stages that containers need between nothing and a lab in service."""
 
 from __future__ import annotations
 
-import os
-import ssl
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
-from labkit.clock import wait_until
 from labkit.cluster.base import OnStage, State
-from labkit.cluster.cockroach import database, monitoring
-from labkit.cluster.cockroach.database import Operator
+from labkit.cluster.cockroach import monitoring
+from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
+from labkit.cluster.cockroach.starting import BALANCER_TIMEOUT_S, INIT_TIMEOUT_S, Starter
 from labkit.cluster.compose import render
-from labkit.cluster.compose.engine import Container, Engine
-from labkit.cluster.compose.layout import (
-    CERTIFICATES,
-    INIT,
-    WAN,
-    Layout,
-    balancer_service,
-    node_service,
-)
+from labkit.cluster.compose.engine import Engine
+from labkit.cluster.compose.layout import CERTIFICATES, INIT
+from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.project import Compose, pull
-from labkit.cluster.compose.settings import Secrets, Settings
+from labkit.cluster.compose.settings import Settings
 from labkit.cluster.embedded.ports import require_free
-from labkit.cluster.embedded.settings import write_whole
-from labkit.errors import ClusterError, LabError, LabMismatch, NotReady
-from labkit.topology import Node
-from labkit.wan.client import WanClient
+from labkit.cluster.folder import write_whole
+from labkit.errors import ClusterError, LabError, LabMismatch
+from labkit.topology import MAX_NODES, Node
 
 MIB = 1 << 20
 NODE_MIB = 400
 """What a node takes at the least: cache, SQL memory and the program itself. An estimate."""
-INIT_TIMEOUT_S = 120.0
-SERVICE_TIMEOUT_S = 180.0
-"""How long nodes may take to be in service; nine of them on two cores are slow to begin."""
 CERTIFICATE_FILES = ("ca.crt", "client.root.crt", "client.root.key")
 
 
 @dataclass(frozen=True)
-class Starter:
-    """Starts the parts of one lab."""
+class ComposeStarter(Starter):
+    """Starts the containers of one lab."""
 
-    home: Path
+    parts = "containers"
+
     settings: Settings
-    secrets: Secrets
-    engine: Engine
-    compose: Compose
-    operator: Operator
-    wan: WanClient | None
-    dsn: Callable[[str], str]
-    tls: Callable[[], ssl.SSLContext | None]
+    machine: Containers
 
     @property
-    def layout(self) -> Layout:
-        """Names and ports."""
-        return self.settings.layout
+    def _engine(self) -> Engine:
+        return self.machine.engine
 
-    def containers(self) -> dict[str, Container]:
-        """By service."""
-        return self.engine.containers(self.settings.project)
+    @property
+    def _compose(self) -> Compose:
+        return self.machine.compose
 
-    def running(self) -> set[str]:
-        """The services that run or are paused."""
-        found = self.containers().items()
-        return {name for name, container in found if container.state is not State.DOWN}
+    @property
+    def certs(self) -> str | None:
+        """The folder with certificates, in a node's container."""
+        return render.CERTS if self.layout.secure else None
 
     # before anything is started
 
     def check(self, served: bool) -> None:
         """Refuse what cannot work, before anything is changed.
 
-        Args:
-            served: whether the lab was in service before, so that its data counts.
-
         Raises:
             LabMismatch: a Compose project of this name belongs to somebody else.
             PortInUse: a port is taken.
             ClusterError: too little memory, or a part of the data is gone.
         """
-        containers, volumes = self.containers(), self.engine.volumes(self.settings.project)
+        containers = self.machine.all()
+        volumes = self._engine.volumes(self.settings.project)
         self._check_owner({c.lab for c in containers.values()} | set(volumes.values()))
         self._check_data(served, set(volumes))
         if any(container.state is not State.DOWN for container in containers.values()):
             return  # ports are its own; a part that is missing is found out by Docker
-        memory, nodes = self.engine.facts().memory_bytes // MIB, len(self.layout.topology.nodes)
+        memory, nodes = self._engine.facts().memory_bytes // MIB, len(self.layout.topology.nodes)
         if memory < nodes * NODE_MIB:
             raise ClusterError(
                 f"Docker has {memory} MiB of memory and {nodes} CockroachDB nodes need about "
@@ -120,30 +96,50 @@ class Starter:
 
     def render(self) -> None:
         """Write what Compose reads. Nothing in it is secret; containers read it as other users."""
-        folder = self.compose.file.parent
+        folder = self._compose.file.parent
         folder.mkdir(mode=0o755, exist_ok=True)
         package = str(Path(__file__).parents[2])
-        project = render.Project(self.layout, self.settings.project, self.settings.lab_id, package)
+        project = render.Project(
+            self.settings.layout,
+            self.settings.project,
+            self.settings.lab_id,
+            package,
+            self._absent(),
+        )
         for name, text in render.files(project).items():
-            write_whole(folder / name, text, mode=0o644)
-        if self.layout.secure:
-            from labkit.cluster.cockroach.statements import USER
+            path = folder / name
+            if path.exists() and name.endswith(".cfg"):
+                # a file that is mounted into a container is seen there as long as it is the same
+                if path.read_text() != text:
+                    path.write_text(text)
+            else:
+                write_whole(path, text, mode=0o644)
+        self.write_passfile()
 
-            write_whole(self.home / "pgpass", f"127.0.0.1:*:*:{USER}:{self.secrets.trader}\n")
+    def _absent(self) -> tuple[Node, ...]:
+        """Nodes that the override file speaks of and that are not there, yet or any more."""
+        named = self._compose.overridden()
+        shape = self.layout.topology
+        nodes = (
+            Node(region=region, index=index)
+            for region in shape.region_names
+            for index in range(1, MAX_NODES + 1)
+        )
+        return tuple(n for n in nodes if n not in shape.nodes and node_service(n) in named)
 
     # stages
 
-    def images(self, on_stage: OnStage) -> None:
-        """Fetch the images that are not there."""
+    def fetch(self, on_stage: OnStage) -> None:
+        """Stage images: fetch those that are not there."""
         for image in self.settings.image_names:
-            if not self.engine.has_image(image):
-                on_stage(f"fetching the image {image}")
+            if not self._engine.has_image(image):
+                on_stage(f"images: fetching {image}")
                 pull(image)
 
     def nodes(self) -> None:
-        """Create and start WAN, certificates and nodes."""
+        """Stage containers: create and start WAN, certificates and nodes."""
         services = [node_service(node) for node in self.layout.topology.nodes]
-        self.compose.up([*([WAN] if self.layout.wan else []), *services])
+        self._compose.up([*([WAN] if self.layout.wan else []), *services])
         if self.layout.secure:
             self._fetch_certificates()
 
@@ -153,141 +149,54 @@ class Starter:
         folder.mkdir(mode=0o700, exist_ok=True)
         first = node_service(self.layout.topology.nodes[0])
         # through a node, which has the volume mounted: an archive of a container contains those
-        found = self.engine.read_files(self.containers()[first], render.CERTS)
+        found = self._engine.read_files(self.machine.all()[first], render.CERTS)
         for name in CERTIFICATE_FILES:
             if name not in found:
                 raise ClusterError(
-                    f"no {name} among the certificates: {self._last_words(CERTIFICATES)}"
+                    f"no {name} among the certificates: {self.machine.last_words(CERTIFICATES)}"
                 )
             write_whole(folder / name, found[name].decode())
 
     def init(self) -> None:
-        """Make the nodes one cluster. Repeating it does no harm."""
-        self.compose.up([INIT], with_needed=False)
+        """Stage init: make the nodes one cluster. Repeating it does no harm."""
+        self._compose.up([INIT], with_needed=False)
 
         def over() -> bool:
-            container = self.containers().get(INIT)
-            code = self.engine.exit_code(container) if container else None
+            container = self.machine.all().get(INIT)
+            code = self._engine.exit_code(container) if container else None
             if code:
-                raise ClusterError(f"`cockroach init` failed: {self._last_words(INIT)}")
+                raise ClusterError(f"init: `cockroach init`: {self.machine.last_words(INIT)}")
             return code == 0
 
         nodes = [node_service(node) for node in self.layout.topology.nodes]
-        self._await("init", over, INIT_TIMEOUT_S, parts=nodes)
+        self.wait("init", over, INIT_TIMEOUT_S, parts=nodes)
 
-    def balancers(self) -> None:
-        """Create and start the balancers."""
-        regions = self.layout.topology.region_names
-        self.compose.up([balancer_service(region) for region in regions], with_needed=False)
+    def tell_balancers(self) -> None:
+        """Let the balancers that run read their configuration again, if it is another.
 
-    def database(self) -> None:
-        """Wait until every region has joined, and make the application's database."""
-        regions = set(self.layout.topology.region_names)
-        node = self.layout.topology.nodes[0]
-        missing: set[str] = set()
+        SIGHUP is how the image reloads; sessions through a balancer that does are closed
+        (https://hub.docker.com/_/haproxy, "Reloading config"; hard-stop-after).
+        """
+        states = self.machine.states()
+        for region in self.layout.topology.region_names:
+            if states.get(balancer_service(region)) is State.RUNNING:
+                self._tell(region)
 
-        def joined() -> bool:
-            nonlocal missing
-            with self.operator.connect(node) as connection:
-                missing = regions - database.regions_known(connection)
-            return not missing
+    def _tell(self, region: str) -> None:
+        service = balancer_service(region)
+        servers = self.layout.servers(region)
+        wanted = {proxy: {one.name for one in found} for proxy, found in servers.items()}
+        signalled = False
 
-        def hint() -> str:
-            return f"not joined: {', '.join(sorted(missing))}"
+        def told() -> bool:
+            nonlocal signalled
+            there = monitoring.servers(self.layout.statistics(region))
+            if there is not None and there != wanted and not signalled:
+                signalled = True  # not before it answers: it would end
+                self.machine.signal(service, "SIGHUP")
+            return there == wanted
 
-        self._await("regions", joined, SERVICE_TIMEOUT_S, parts=[], hint=hint)
-        licence = os.environ.get("COCKROACH_LICENSE")
-        organization = os.environ.get("COCKROACH_ORGANIZATION", "")
-        if licence and not organization:
-            raise ClusterError(
-                "COCKROACH_LICENSE is set and COCKROACH_ORGANIZATION is not: the key goes with "
-                "the name it was made out to"
-            )
-        with self.operator.connect(node, timeout_ms=120_000) as connection:
-            database.create(
-                connection,
-                self.layout.topology,
-                self.settings.survive,
-                self.secrets.trader if self.layout.secure else None,
-                (organization, licence) if licence else None,
-            )
-            if database.survival_goal(connection) is not self.settings.survive:
-                database.set_survival_goal(connection, self.settings.survive)
-
-    # being in service
-
-    def await_nodes(self, nodes: Sequence[Node], timeout_s: float = SERVICE_TIMEOUT_S) -> None:
-        """Wait until nodes take SQL clients."""
-        seen = ""
-
-        def ready() -> bool:
-            nonlocal seen
-            tls, layout = self.tls(), self.layout
-            with ThreadPoolExecutor(max(1, len(nodes))) as pool:
-                said = list(pool.map(lambda n: monitoring.ready(layout.console(n), tls), nodes))
-            unwell = [
-                f"{node}: {answer.detail}"
-                for node, answer in zip(nodes, said, strict=True)
-                if not answer.ready
-            ]
-            seen = "; ".join(unwell[:3])
-            return not unwell
-
-        parts = [node_service(node) for node in nodes]
-        self._await("quorum", ready, timeout_s, parts=parts, hint=lambda: seen)
-
-    def await_balancers(self, regions: Sequence[str], timeout_s: float = 60) -> None:
-        """Wait until a query goes through the balancers of regions."""
-        seen = ""
-
-        def ready() -> bool:
-            nonlocal seen
-            with ThreadPoolExecutor(max(1, len(regions))) as pool:
-                seen = "; ".join(filter(None, pool.map(self._unreachable, regions)))
-            return not seen
-
-        parts = [balancer_service(region) for region in regions]
-        self._await("balancers", ready, timeout_s, parts=parts, hint=lambda: seen)
-
-    def _unreachable(self, region: str) -> str:
-        """Why a region's balancer does not lead to the database, or an empty text."""
-        try:
-            with psycopg.connect(self.dsn(region), connect_timeout=3) as connection:
-                connection.execute("SELECT 1")
-        except psycopg.Error as error:
-            return f"lb:{region}: {' '.join(str(error).split())[:160]}"
-        return ""
-
-    def _await(
-        self,
-        stage: str,
-        ready: Callable[[], bool],
-        timeout_s: float,
-        *,
-        parts: Iterable[str],
-        hint: Callable[[], str] | None = None,
-    ) -> None:
-        """Wait; give up at once when one of the containers that it depends on has ended."""
-        parts = list(parts)
-
-        def check() -> bool:
-            if ready():
-                return True
-            containers = self.containers()
-            for part in parts:
-                container = containers.get(part)
-                if container is None or container.raw_state in ("exited", "dead"):
-                    raise ClusterError(f"{stage}: {part} ended: {self._last_words(part)}")
-            return False
-
-        try:
-            wait_until(check, what=stage, timeout_s=timeout_s, poll_s=0.3, hint=hint)
-        except NotReady as error:
-            raise NotReady(f"{error}; {self._advice()}") from None
-
-    def _last_words(self, service: str) -> str:
-        container = self.containers().get(service)
-        return self.engine.last_words(container) if container else "its container was removed"
+        self.wait("balancers", told, BALANCER_TIMEOUT_S, parts=[service])
 
     def _advice(self) -> str:
         simpler = "`labkit up --backend cockroachdb --wan off`" if self.layout.wan else "--topology"
@@ -301,38 +210,4 @@ class Starter:
         with suppress(LabError, OSError):
             folder = self.home / "log"
             folder.mkdir(mode=0o700, exist_ok=True)
-            write_whole(folder / "compose.log", self.compose.logs())
-
-
-def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> None:
-    """Start what does not run of a whole lab and wait until it is in service.
-
-    Raises:
-        ClusterError: a part cannot be started; names the stage and its last log lines.
-        NotReady: a stage took too long.
-    """
-    topology = starter.layout.topology
-    starter.check(served)
-    starter.render()
-    starter.images(on_stage)
-    running = starter.running()
-    missing = set(starter.layout.services) - running
-    # repeated at every cold start: it changes nothing, and mends a first start that was cut short
-    cold = not running & {node_service(node) for node in topology.nodes}
-    balancers = {balancer_service(region) for region in topology.region_names}
-    if missing - balancers:
-        on_stage("containers")
-        starter.nodes()
-    if cold or not served:
-        on_stage("init")
-        starter.init()
-    on_stage("quorum: every node ready")
-    starter.await_nodes(topology.nodes)
-    if cold or not served:
-        on_stage("regions and database")
-        starter.database()
-    if missing & balancers:
-        on_stage("load balancers")
-        starter.balancers()
-    on_stage("a query through every balancer")
-    starter.await_balancers(topology.region_names)
+            write_whole(folder / "compose.log", self._compose.logs())

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Unpack
 from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster import folder, watchdogs
-from labkit.cluster.base import ClusterStatus, Gather, LinkChange, OnStage, Rejoin, quiet
-from labkit.cluster.embedded import config, patroni, programs
+from labkit.cluster.base import ClusterStatus, Gather, OnStage, Rejoin, quiet
+from labkit.cluster.embedded import config, programs, scaling
 from labkit.cluster.embedded.evidence import failover_evidence
 from labkit.cluster.embedded.layout import (
     HOST,
@@ -37,7 +36,8 @@ from labkit.cluster.embedded.services import Services
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Secrets, Settings
 from labkit.cluster.embedded.starting import Starter, start_everything
 from labkit.cluster.embedded.status import cluster_status
-from labkit.errors import FaultUnavailable, LabBusy, LabMismatch, NotRunning
+from labkit.cluster.local import LocalLab
+from labkit.errors import LabBusy, LabError, NotRunning
 from labkit.topology import DEFAULT, Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
 
@@ -45,31 +45,17 @@ SERVICE_TIMEOUT_S = 90.0
 """How long a lab may take to be in service. It takes a few seconds; slow disks take longer."""
 
 
-class EmbeddedCluster:
+class EmbeddedCluster(LocalLab[Settings]):
     """PostgreSQL under Patroni, etcd, HAProxy and a WAN, as processes of this machine.
 
-    Everything is kept in the state folder `home`; any number of EmbeddedCluster objects, in any
-    process, may stand for the same lab.
+    Everything is kept in the state folder `home`.
     """
+
+    settings_type = Settings
 
     backend = "embedded"
     single_primary = True
     survival_goals = (SurvivalGoal.NONE, SurvivalGoal.ZONE, SurvivalGoal.REGION)
-
-    def __init__(self, home: Path) -> None:
-        """The lab in `home`; use `create` or `attach`."""
-        self.home = home
-        self.settings = Settings.load(home)
-
-    @classmethod
-    def attach(cls, home: Path) -> EmbeddedCluster:
-        """The lab that is in `home`, running or not.
-
-        Raises:
-            NotRunning: there is none.
-            LabMismatch: it was made by a labkit whose state this one cannot use.
-        """
-        return cls(home)
 
     @classmethod
     def create(
@@ -106,27 +92,20 @@ class EmbeddedCluster:
             ).save(home)
             return cls(home)
         asked = {"topology": topology, "wan": wan, "port_base": port_base}
-        for name, value in asked.items():
-            if value is not None and value != getattr(lab.settings, name):
-                raise LabMismatch(
-                    f"the lab in {home} has another {name.replace('_', ' ')}: "
-                    "`labkit down --purge` removes it with its data, or set LABKIT_HOME to make "
-                    "a second lab (with another --port-base)"
-                )
+        lab.settings.require(home, asked)
         if survive is not None and survive is not lab.settings.survive:
             lab.set_survival_goal(survive)
         return lab
 
     @property
-    def topology(self) -> Topology:
-        """Its shape."""
-        return self.settings.topology
-
-    @cached_property
     def layout(self) -> Layout:
         """Its folders and ports."""
-        chosen = self.settings
-        return Layout(self.home, chosen.topology, chosen.port_base, chosen.wan)
+        return self._layout_of(self.settings)
+
+    def _layout_of(self, settings: Settings) -> Layout:
+        return Layout(
+            self.home, settings.topology, settings.port_base, settings.wan, settings.numbered()
+        )
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -136,8 +115,8 @@ class EmbeddedCluster:
     @cached_property
     def table(self) -> ProcessTable:
         """Its processes."""
-        folder, logs = self.layout.processes, self.layout.logs
-        return ProcessTable(folder, logs, self.settings.lab_id, Identity.current())
+        processes, logs = self.layout.processes, self.layout.logs
+        return ProcessTable(processes, logs, self.settings.lab_id, Identity.current())
 
     @cached_property
     def _wan(self) -> WanClient | None:
@@ -145,13 +124,17 @@ class EmbeddedCluster:
             return None
         return WanClient(self.layout.wan_control, self.secrets.wan)
 
-    @cached_property
+    @property
     def _services(self) -> Services:
         return Services(self.layout, self.table)
 
     @property
     def _starter(self) -> Starter:
-        return Starter(self.settings, self.secrets, self.layout, self.table, self._wan)
+        return self._starter_of(self.settings)
+
+    def _starter_of(self, settings: Settings) -> Starter:
+        layout = self._layout_of(settings)
+        return Starter(settings, self.secrets, layout, self.table, self._wan)
 
     # life
 
@@ -176,8 +159,7 @@ class EmbeddedCluster:
             NotRunning: the lab is stopped.
             NotReady: something did not come back in time.
         """
-        if not self._services.running():
-            raise NotRunning("the lab is stopped: `labkit up` starts it")
+        self._require_running()
         self.start(on_stage)
 
     def stop(self, on_stage: OnStage = quiet) -> None:
@@ -362,34 +344,6 @@ class EmbeddedCluster:
         if self._wan and self.table.pid(WAN) is not None:
             self._wan.reset()
 
-    # WAN
-
-    def _require_wan(self) -> WanClient:
-        if self._wan is None:
-            raise FaultUnavailable(
-                "this lab was made with --wan off: `labkit down --purge`, then `labkit up --wan on`"
-            )
-        return self._wan
-
-    def set_link(self, source: str, target: str, **change: Unpack[LinkChange]) -> None:
-        """Change one direction between two regions.
-
-        Raises:
-            FaultUnavailable: this lab has no WAN.
-            UnknownTarget: no such region.
-            BadInput: twice the same region, or a value out of range.
-        """
-        ends = self.topology.region(source).name, self.topology.region(target).name
-        self._require_wan().change([{"source": ends[0], "target": ends[1], **change}])
-
-    def reset_links(self) -> None:
-        """Give every link the delay of the topology again. Idempotent.
-
-        Raises:
-            FaultUnavailable: this lab has no WAN.
-        """
-        self._require_wan().reset()
-
     # survival
 
     def survival_goal(self) -> SurvivalGoal:
@@ -405,19 +359,83 @@ class EmbeddedCluster:
         """
         self.topology.check_survives(goal)
         if self._services.running():
-            starter = self._starter
-            change = config.cluster_settings(self.topology, goal)
-            port = self.layout.rest(starter.primary())
-            patroni.change_cluster(port, self.secrets.rest_api, change)
-            count = config.synchronous_nodes(self.topology, goal)
-            wanted = f"ANY {count} (" if count else ""
+            scaling.obey(self._starter, self.topology, goal)
+        self._save(self.settings.model_copy(update={"survive": goal}))
 
-            def in_force() -> bool:
-                with starter.superuser(starter.primary()) as connection:
-                    row = connection.execute("SHOW synchronous_standby_names").fetchone()
-                names = str(row[0]) if row else ""
-                return names.startswith(wanted) if wanted else not names
+    # maintenance and shape
 
-            wait_until(in_force, what=f"survival goal {goal}", timeout_s=20)
-        self.settings = self.settings.model_copy(update={"survive": goal})
-        self.settings.save(self.home)
+    def hand_over(self, node: Node) -> Node:
+        """Let another node lead by a switchover of Patroni's, one of its region where possible.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: there is no other node that could, or it did not in time.
+        """
+        return scaling.hand_over(self._starter, self.topology.node(node.name))
+
+    def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
+        """Start one more Patroni member: it copies the primary's data, streams, takes reads.
+
+        When it fails or is interrupted the node is removed again.
+
+        Raises:
+            UnknownTarget: no such region.
+            TopologyError: the region has 9 nodes.
+            NotRunning: the lab is stopped.
+            NotReady: it was not in service in time.
+        """
+        with folder.locked(self.home):
+            before = self.settings
+            topology, node = before.topology.with_node(region)
+            self._require_running()
+            try:
+                with self._all_or_nothing(on_stage):
+                    # first of all, so that nothing that runs is unknown to the next command
+                    self._save(before.with_topology(topology))
+                    scaling.add(self._starter, node, on_stage)
+            except BaseException:
+                with uninterrupted():
+                    scaling.forget(self._starter, node)
+                    self._save(before)
+                    self._settle()
+                raise
+            return node
+
+    def remove_node(self, node: Node, on_stage: OnStage = quiet) -> None:
+        """Let a node hand over and end; its data directory is gone on return.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            TopologyError: what is left could not keep the survival goal; nothing was changed.
+            NotRunning: the lab is stopped.
+            NotReady: it could not hand over in time; it is still part of the cluster.
+        """
+        with folder.locked(self.home):
+            settings = self.settings
+            topology = settings.topology.without_node(node)
+            topology.check_survives(settings.survive)
+            self._require_running()
+            with_node, without = self._starter, self._starter_of(settings.with_topology(topology))
+            try:
+                scaling.remove(with_node, without, self._services, node, on_stage)
+            except BaseException:
+                with uninterrupted():
+                    self._settle()
+                raise
+            self._save(without.settings)
+            scaling.forget(with_node, node)
+            without.prepare()
+            on_stage(f"the primary forgets {node}")
+            scaling.release_log(without, node)
+
+    def _require_running(self) -> None:
+        if not self._services.running():
+            raise NotRunning("the lab is stopped: `labkit up` starts it")
+
+    def _settle(self) -> None:
+        """Let commits and balancers be as the shape is, after a change of it went wrong."""
+        starter = self._starter
+        starter.prepare()
+        with suppress(LabError):  # `labkit heal` does it again
+            scaling.obey(starter, self.topology, self.settings.survive)
+            starter.tell_balancers()

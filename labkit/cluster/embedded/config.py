@@ -176,27 +176,46 @@ def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bi
     return yaml.safe_dump(data, sort_keys=False)
 
 
+_CHECKS = {
+    # a primary that is gone is out after two failed checks (0.7 s), its sessions with it
+    "read_write": "inter 500ms fastinter 200ms downinter 1s rise 1 fall 2",
+    "read_only": "inter 2s fastinter 500ms downinter 1s rise 1 fall 2",
+}
+
+
+def balancer_servers(layout: Layout, region: str) -> dict[str, dict[str, str]]:
+    """The servers of one region's HAProxy: proxy -> name -> the rest of its `server` line."""
+    nodes = sorted(layout.topology.nodes, key=lambda node: node.region != region)
+
+    def line(proxy: str, node: Node) -> str:
+        backup = " backup" if proxy == "read_only" and node.region != region else ""
+        return (
+            f"{HOST}:{layout.postgres_from(region, node)} check "
+            f"port {layout.rest_from(region, node)} {_CHECKS[proxy]} "
+            f"on-marked-down shutdown-sessions{backup}"
+        )
+
+    return {proxy: {member_name(node): line(proxy, node) for node in nodes} for proxy in _CHECKS}
+
+
 def haproxy(layout: Layout, secrets: Secrets, region: str) -> str:
     """One region's HAProxy configuration (holds the password of its statistics).
 
     Read-write goes to the node whose Patroni says it is the primary, wherever it is. Read-only
     goes to replicas of the region that are at most 1 MB behind, to others only when it has none.
     """
-    nodes = sorted(layout.topology.nodes, key=lambda node: node.region != region)
-
-    def servers(*, backup: bool) -> str:
-        return "\n".join(
-            f"  server {member_name(node)} {HOST}:{layout.postgres_from(region, node)} "
-            f"check port {layout.rest_from(region, node)}"
-            f"{' backup' if backup and node.region != region else ''}"
-            for node in nodes
-        )
-
+    servers = {
+        proxy: "\n".join(f"  server {name} {line}" for name, line in lines.items())
+        for proxy, lines in balancer_servers(layout, region).items()
+    }
+    socket = layout.balancer_socket(region).relative_to(layout.home)
     return f"""\
 global
   maxconn 500
   nbthread 1
   hard-stop-after 1s
+  # relative to the state folder, where it is started: a socket's path must be short
+  stats socket unix@{socket} mode 600 level admin
   {balancer_log.LOG}
 
 defaults
@@ -217,10 +236,7 @@ listen read_write
   option httpchk
   http-check send meth OPTIONS uri /primary
   http-check expect status 200
-  # a primary that is gone is out after two failed checks (0.7 s), its sessions with it
-  default-server inter 500ms fastinter 200ms downinter 1s rise 1 fall 2
-  default-server on-marked-down shutdown-sessions
-{servers(backup=False)}
+{servers["read_write"]}
 
 listen read_only
   bind {HOST}:{layout.read_only(region)}
@@ -229,9 +245,7 @@ listen read_only
   option httpchk
   http-check send meth OPTIONS uri /replica?lag=1MB
   http-check expect status 200
-  default-server inter 2s fastinter 500ms downinter 1s rise 1 fall 2
-  default-server on-marked-down shutdown-sessions
-{servers(backup=True)}
+{servers["read_only"]}
 
 listen statistics
   bind {HOST}:{layout.balancer_stats(region)}

@@ -19,6 +19,7 @@ With the WAN off nothing stands in between and the direct ports are used everywh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,10 @@ from labkit.topology import Node, Topology
 HOST = "127.0.0.1"
 SCOPE = "lab"
 """Patroni's name for the cluster: the prefix of its keys in etcd."""
+
+
+ELSEWHERE = 150
+"""How many ports lead from regions to nodes elsewhere."""
 
 
 def member_name(node: Node) -> str:
@@ -56,6 +61,8 @@ class Layout:
     topology: Topology
     port_base: int
     wan: bool
+    numbers: Mapping[str, int] | None = None
+    """A number for each node, by name (`LabSettings.numbered`); None counts them through."""
 
     # folders and files
 
@@ -73,6 +80,10 @@ class Layout:
     def conf(self) -> Path:
         """Rendered configuration, made anew at every start."""
         return self.home / "conf"
+
+    def balancer_socket(self, region: str) -> Path:
+        """Where a balancer's servers can be changed while it runs."""
+        return self.home / "run" / f"{region}.sock"
 
     def member_config(self, node: Node) -> Path:
         """A node's Patroni configuration."""
@@ -105,8 +116,9 @@ class Layout:
         return 10 * self._region(node.region) + node.index - 1
 
     def _elsewhere(self, source: str, node: Node) -> int:
-        """A running number for each pair of a dialling region and a node."""
-        return self._region(source) * len(self.topology.nodes) + self.topology.nodes.index(node)
+        """A number below 150 for each pair of a dialling region and a node."""
+        number = self.topology.nodes.index(node) if not self.numbers else self.numbers[node.name]
+        return self._region(source) * (ELSEWHERE // len(self.topology.regions)) + number
 
     def read_write(self, region: str) -> int:
         """The balancer's port that reaches the primary."""

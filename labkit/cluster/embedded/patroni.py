@@ -7,18 +7,17 @@ A part that does not answer is an answer too (None), never an exception.
 from __future__ import annotations
 
 import base64
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from typing import Any
 
 import urllib3
 
+from labkit.cluster import haproxy
 from labkit.cluster.embedded.config import REST_USER
 from labkit.cluster.embedded.layout import HOST, SCOPE
-from labkit.errors import ClusterError
+from labkit.errors import ClusterError, NotReady
 
 _POOL = urllib3.PoolManager(num_pools=64, maxsize=2, retries=False)
 
@@ -125,6 +124,19 @@ def change_cluster(port: int, password: str, change: Mapping[str, object]) -> No
         raise ClusterError(f"Patroni refused {json.dumps(dict(change))}: {status} {said}")
 
 
+def switch_over(port: int, password: str, leader: str, candidate: str) -> None:
+    """Let another member lead; `port` is the leader's. Returns when Patroni says it is done.
+
+    Raises:
+        NotReady: it was not done; says why.
+    """
+    body = {"leader": leader, "candidate": candidate}
+    status, text = _ask("POST", port, "/switchover", body=body, password=password, timeout_s=25.0)
+    if status != 200:
+        said = text.decode(errors="replace").strip() or "no answer"
+        raise NotReady(f"Patroni did not switch over from {leader} to {candidate}: {said}")
+
+
 def last_primary(client_port: int) -> str | None:
     """The member that was primary when Patroni last wrote to etcd; None when it never did.
 
@@ -180,11 +192,4 @@ def servers_up(stats_port: int, password: str) -> dict[str, list[str]] | None:
     status, text = _ask("GET", stats_port, "/;csv", password=password)
     if status != 200:
         return None
-    rows = csv.DictReader(StringIO(text.decode(errors="replace").lstrip("# ")))
-    up: dict[str, list[str]] = {}
-    for row in rows:
-        if row["svname"] in ("FRONTEND", "BACKEND"):
-            up.setdefault(row["pxname"], [])
-        elif row["status"].startswith("UP"):
-            up.setdefault(row["pxname"], []).append(row["svname"])
-    return up
+    return haproxy.servers_up(text.decode(errors="replace"))

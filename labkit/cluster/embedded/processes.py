@@ -21,7 +21,7 @@ from shutil import which
 import psutil
 
 from labkit.clock import wait_until
-from labkit.cluster.embedded.settings import write_whole
+from labkit.cluster.folder import write_whole
 from labkit.errors import ClusterError, MissingBinary
 
 LAB_VARIABLE = "LABKIT_LAB"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from labkit.clock import wait_until
+from labkit.cluster import haproxy
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, patroni, programs
 from labkit.cluster.embedded.forker import MemberForker
@@ -33,7 +33,9 @@ from labkit.cluster.embedded.layout import (
 )
 from labkit.cluster.embedded.ports import require_free
 from labkit.cluster.embedded.processes import ProcessTable
-from labkit.cluster.embedded.settings import Secrets, Settings, write_whole
+from labkit.cluster.embedded.settings import Secrets, Settings
+from labkit.cluster.folder import write_whole
+from labkit.cluster.local import await_parts
 from labkit.errors import ClusterError, LabError, NotReady
 from labkit.topology import Node, SurvivalGoal
 from labkit.wan.client import WanClient
@@ -70,8 +72,8 @@ class Starter:
                 f"the disk of {layout.home} has {free >> 20} MB left and the lab needs about "
                 f"{needed >> 20}: free some, or set LABKIT_HOME to a larger disk"
             )
-        folders = [layout.processes, layout.logs, layout.conf, layout.home / "data"]
-        for folder in (*folders, layout.home / "etcd"):
+        folders = [layout.processes, layout.logs, layout.conf, layout.home / "run"]
+        for folder in (*folders, layout.home / "data", layout.home / "etcd"):
             folder.mkdir(mode=0o700, exist_ok=True)
             self.table.identity.own(folder)
         goal, bin_dir = self.settings.survive, programs.postgres().path.parent
@@ -132,6 +134,15 @@ class Starter:
             return False
         return True
 
+    def admit(self, node: Node) -> None:
+        """Let a WAN that runs serve a node that came after it was started."""
+        if self.wan is None:
+            return
+        plan = config.wan(self.layout, self.secrets)
+        ports = {self.layout.postgres(node), self.layout.rest(node)}
+        listeners = [one for one in plan.listeners if one.to_port in ports]
+        self.wan.admit(listeners, {member_name(node): node.region})
+
     def start_etcd(self, regions: Iterable[str]) -> None:
         """Start the etcd members that do not run."""
         program = programs.etcd()
@@ -160,6 +171,21 @@ class Starter:
             if self.table.pid(name) is None:
                 file = self.layout.conf / f"{name}.cfg"
                 self.table.spawn(name, [program.path, "-db", "-f", file])
+
+    def tell_balancers(self) -> None:
+        """Let every balancer that runs have the nodes there are, and no others."""
+        regions = [
+            region
+            for region in self.layout.topology.region_names
+            if self.table.pid(balancer_name(region)) is not None
+        ]
+
+        def tell(region: str) -> None:
+            servers = config.balancer_servers(self.layout, region)
+            haproxy.give(self.layout.balancer_socket(region), servers)
+
+        with ThreadPoolExecutor(max(1, len(regions))) as pool:
+            list(pool.map(tell, regions))
 
     def await_primary(self, node: Node, timeout_s: float = 60) -> None:
         """Wait until a node takes writes."""
@@ -326,20 +352,18 @@ class Starter:
         poll_s: float = 0.1,
         hint: Callable[[], str] | None = None,
     ) -> None:
-        """Wait; give up at once when one of the processes that it depends on has ended."""
-
-        def check() -> bool:
-            if ready():
-                return True
-            for part in parts:
-                if self.table.pid(part) is None:
-                    raise ClusterError(f"{part} ended: {self.table.last_words(part)}")
-            return False
-
-        try:
-            wait_until(check, what=what, timeout_s=timeout_s, poll_s=poll_s, hint=hint)
-        except NotReady as error:
-            raise NotReady(f"{error}; logs are in {self.layout.logs}") from None
+        """See `await_parts`."""
+        await_parts(
+            what,
+            ready,
+            timeout_s,
+            parts=parts,
+            ended=lambda part: self.table.pid(part) is None,
+            last_words=self.table.last_words,
+            advice=f"logs are in {self.layout.logs}",
+            poll_s=poll_s,
+            hint=hint,
+        )
 
 
 def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90) -> None:
@@ -382,6 +406,7 @@ def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90)
             forker.start(missing)
     on_stage("replication")
     starter.await_replication(topology.nodes, timeout_s)
+    starter.tell_balancers()
     on_stage("a query through every balancer")
     starter.await_balancers(topology.region_names, timeout_s)
     layout.served.touch()

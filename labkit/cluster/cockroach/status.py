@@ -1,4 +1,4 @@
-"""What a lab in containers looks like from outside, at one moment."""
+"""What a CockroachDB lab looks like from outside, at one moment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from labkit.cluster.base import (
     State,
 )
 from labkit.cluster.cockroach import monitoring
+from labkit.cluster.cockroach.layout import WAN, Layout, balancer_service, node_service
+from labkit.cluster.cockroach.machine import Machine
 from labkit.cluster.cockroach.monitoring import Ready
 from labkit.cluster.cockroach.view import View, Watch
-from labkit.cluster.compose.engine import Container, Engine
-from labkit.cluster.compose.layout import WAN, Layout, balancer_service, node_service
 from labkit.errors import LabError
 from labkit.topology import Node
 from labkit.wan.client import WanClient
@@ -29,22 +29,21 @@ Links = tuple[LinkStatus, ...]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Containers, what their nodes say, and who leads.
+    """Services, what their nodes say, and who leads.
 
     Attributes:
-        containers: by service; what was removed is absent.
+        states: by service; what was removed is absent.
         nodes: what each node says about itself; only running ones were asked.
         view: None when no node could be asked.
     """
 
-    containers: Mapping[str, Container]
+    states: Mapping[str, State]
     nodes: Mapping[Node, Ready]
     view: View | None
 
     def state(self, service: str) -> State:
-        """Of a service's container."""
-        container = self.containers.get(service)
-        return State.DOWN if container is None else container.state
+        """Of a service."""
+        return self.states.get(service, State.DOWN)
 
     @property
     def ready(self) -> tuple[Node, ...]:
@@ -69,15 +68,11 @@ class Seen:
         return None
 
 
-def look(
-    engine: Engine, project: str, layout: Layout, watch: Watch, tls: ssl.SSLContext | None
-) -> Seen:
-    """Ask Docker, then every running node, then one node who leads. A second at most."""
-    containers = engine.containers(project)
+def look(machine: Machine, layout: Layout, watch: Watch, tls: ssl.SSLContext | None) -> Seen:
+    """Ask for the services, then every running node, then one node who leads. A second at most."""
+    states = machine.states()
     running = [
-        node
-        for node in layout.topology.nodes
-        if (c := containers.get(node_service(node))) and c.state is State.RUNNING
+        node for node in layout.topology.nodes if states.get(node_service(node)) is State.RUNNING
     ]
     nodes: dict[Node, Ready] = {}
     if running:
@@ -86,21 +81,19 @@ def look(
             nodes = dict(zip(running, said, strict=True))
     ready = [node for node, answer in nodes.items() if answer.ready]
     view = watch.look(frozenset(ready), ready[0] if ready else None)
-    return Seen(containers, nodes, view)
+    return Seen(states, nodes, view)
 
 
 def cluster_status(
-    seen: Seen, engine: Engine, layout: Layout, wan: WanClient | None
+    backend: str, seen: Seen, machine: Machine, layout: Layout, wan: WanClient | None
 ) -> ClusterStatus:
     """The rest: process ids, balancers, links; all at the same time."""
     regions = layout.topology.region_names
     with ThreadPoolExecutor(8) as pool:
         links = pool.submit(_links, wan, seen.state(WAN))
-        pids = dict(
-            zip(seen.containers, pool.map(engine.pid, seen.containers.values()), strict=True)
-        )
-        balancers = tuple(pool.map(lambda r: _balancer(seen, layout, r, pids.get), regions))
-    found = links.result()
+        found_pids = pool.submit(machine.pids)
+        up = list(pool.map(lambda region: _unwell_balancer(seen, layout, region), regions))
+    found, pids = links.result(), found_pids.result()
     leaders = seen.leaders()
     coordinators: tuple[ServiceStatus, ...] = ()
     if wan is not None:
@@ -110,14 +103,17 @@ def cluster_status(
         ports = {"control": layout.wan_control}
         coordinators = (ServiceStatus(WAN, "", state, answers, pids.get(WAN), ports, detail),)
     return ClusterStatus(
-        backend="cockroachdb",
+        backend=backend,
         survival_goal=seen.view.goal if seen.view else None,
         wan=wan is not None,
         nodes=tuple(
             _node(seen, node, pids.get(node_service(node)), leaders)
             for node in layout.topology.nodes
         ),
-        balancers=balancers,
+        balancers=tuple(
+            _balancer(seen, layout, region, pids.get, detail)
+            for region, detail in zip(regions, up, strict=True)
+        ),
         coordinators=coordinators,
         links=found or (),
     )
@@ -140,22 +136,25 @@ def _node(seen: Seen, node: Node, pid: int | None, leaders: Mapping[Node, int]) 
     )
 
 
+def _unwell_balancer(seen: Seen, layout: Layout, region: str) -> str:
+    """Why a balancer is not in service, empty when it is."""
+    state = seen.state(balancer_service(region))
+    if state is not State.RUNNING:
+        return state.value
+    up = monitoring.servers_up(layout.statistics(region))
+    if up is None:
+        return "it does not answer"
+    return "" if any(up.values()) else "it sees no node in service"
+
+
 def _balancer(
-    seen: Seen, layout: Layout, region: str, pid: Callable[[str], int | None]
+    seen: Seen, layout: Layout, region: str, pid: Callable[[str], int | None], detail: str
 ) -> ServiceStatus:
     service = balancer_service(region)
-    state = seen.state(service)
-    detail = state.value
-    if state is State.RUNNING:
-        up = monitoring.servers_up(layout.statistics(region))
-        if up is None:
-            detail = "it does not answer"
-        else:
-            detail = "" if any(up.values()) else "it sees no node in service"
     return ServiceStatus(
         name=f"lb:{region}",
         region=region,
-        state=state,
+        state=seen.state(service),
         healthy=not detail,
         pid=pid(service),
         ports={"sql": layout.balancer(region), "statistics": layout.statistics(region)},

@@ -1,4 +1,4 @@
-"""What a lab in containers notices of an outage.
+"""What a CockroachDB lab notices of an outage.
 
 | source | what | how fine |
 |---|---|---|
@@ -20,8 +20,8 @@ from time import monotonic
 from labkit.clock import Anchor
 from labkit.cluster import balancer_log
 from labkit.cluster.base import Gather
-from labkit.cluster.compose.engine import Engine
-from labkit.cluster.compose.layout import Layout, balancer_service, node_service
+from labkit.cluster.cockroach.layout import Layout, balancer_service, node_service
+from labkit.cluster.cockroach.machine import Machine
 from labkit.errors import LabError
 from labkit.events import Event, Sign
 from labkit.topology import Node
@@ -37,7 +37,7 @@ Held = Mapping[Node, int]
 
 @contextmanager
 def failover_evidence(
-    engine: Engine, project: str, layout: Layout, leases: Callable[[Node], Held]
+    machine: Machine, layout: Layout, leases: Callable[[Node], Held]
 ) -> Iterator[Gather]:
     """Watch the leases while the context is open; `Gather` reads the balancers' logs too.
 
@@ -48,7 +48,7 @@ def failover_evidence(
     watch = LeaseWatch(leases, layout.topology.nodes)
 
     def gather() -> tuple[Event, ...]:
-        found = [*watch.noticed, *_balancers(engine, project, layout, anchor, begun_s)]
+        found = [*watch.noticed, *_balancers(machine, layout, anchor, begun_s)]
         return tuple(sorted(found, key=lambda event: event.at_s))
 
     watch.start()
@@ -129,19 +129,13 @@ def moved(before: Held, after: Held, *, since_s: float, now_s: float) -> list[Ev
     return found
 
 
-def _balancers(
-    engine: Engine, project: str, layout: Layout, anchor: Anchor, since_s: float
-) -> list[Event]:
+def _balancers(machine: Machine, layout: Layout, anchor: Anchor, since_s: float) -> list[Event]:
     servers = {(node.region, node_service(node)): node.name for node in layout.topology.nodes}
     found: list[Event] = []
-    with suppress(LabError):  # Docker is gone: no evidence
-        containers = engine.containers(project)
-        for region in layout.topology.region_names:
-            container = containers.get(balancer_service(region))
-            if container is None:
-                continue
+    for region in layout.topology.region_names:
+        with suppress(LabError):  # what runs it is gone: no evidence
             found += balancer_log.transitions(
-                engine.log(container, since_s + anchor.offset_s),
+                machine.log(balancer_service(region), since_s + anchor.offset_s),
                 region=region,
                 servers=servers,
                 anchor=anchor,

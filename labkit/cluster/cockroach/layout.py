@@ -1,0 +1,227 @@
+"""What the parts of a lab are called and where they listen, whoever runs them.
+
+On 127.0.0.1, unless a port base is given, the ports of the demo this lab is built around:
+
+    26257..  SQL of the nodes            port base +0..
+    26276..  the balancers               port base +200..
+     8080..  DB Consoles of the nodes    port base +100..
+     8404..  statistics of the balancers port base +220..
+     8403    the WAN's control           port base +299
+    26300..  balancers, as clients of    port base +300.., one a pair of regions
+             another region dial them
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+
+from labkit.cluster.cockroach import haproxy
+from labkit.topology import Balancer, Node, Region, Target, Topology
+from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
+
+HOST = "127.0.0.1"
+WAN = "wan"
+
+Place = tuple[str, int]
+"""Host and port."""
+
+
+def node_service(node: Node) -> str:
+    """`crdb1-us-west-2`."""
+    return f"crdb{node.index}-{node.region}"
+
+
+def balancer_service(region: str) -> str:
+    """`haproxy-us-west-2`."""
+    return f"haproxy-{region}"
+
+
+def address(place: Place) -> str:
+    """`host:port`."""
+    return f"{place[0]}:{place[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout(ABC):
+    """Names and ports of one lab.
+
+    Attributes:
+        numbers: a number for each node, by name (`LabSettings.numbered`); None counts them through.
+    """
+
+    topology: Topology
+    wan: bool
+    secure: bool
+    port_base: int | None = None
+    numbers: Mapping[str, int] | None = None
+
+    # on this machine
+
+    def _at(self, offset: int, usual: int) -> int:
+        return usual if self.port_base is None else self.port_base + offset
+
+    def _number(self, node: Node) -> int:
+        return self.numbers[node.name] if self.numbers else self.topology.nodes.index(node)
+
+    def _region(self, region: str) -> int:
+        return self.topology.region_names.index(region)
+
+    def sql(self, node: Node) -> int:
+        """A node's own SQL port: the operator's, past balancer and WAN."""
+        return self._at(0, 26257) + self._number(node)
+
+    def console(self, node: Node) -> int:
+        """A node's DB Console, health and metrics."""
+        return self._at(100, 8080) + self._number(node)
+
+    def balancer(self, region: str) -> int:
+        """A region's balancer: the application's."""
+        # more nodes than 19 take the ports where the balancers usually are
+        first = self._at(200, max(26276, 26257 + len(self.topology.nodes)))
+        return first + self._region(region)
+
+    def balancer_from(self, source: str, region: str) -> int:
+        """Where clients in `source` dial another region's balancer, through the WAN."""
+        if source == region or not self.wan:
+            return self.balancer(region)
+        first = self._at(300, max(26300, self.balancer(self.topology.region_names[-1]) + 1))
+        return first + len(self.topology.regions) * self._region(source) + self._region(region)
+
+    @property
+    def ways(self) -> tuple[tuple[str, str], ...]:
+        """Every pair of regions: from, to."""
+        return tuple(permutations(self.topology.region_names, 2))
+
+    def statistics(self, region: str) -> int:
+        """A balancer's statistics, for looking only."""
+        return self._at(220, 8404) + self._region(region)
+
+    @property
+    def wan_control(self) -> int:
+        """The WAN's control port."""
+        return self._at(299, 8403)
+
+    def ports(self) -> dict[int, str]:
+        """Every port on this machine, and what it is for."""
+        wanted = {self.sql(node): f"{node} SQL" for node in self.topology.nodes}
+        wanted |= {self.console(node): f"{node} DB Console" for node in self.topology.nodes}
+        for region in self.topology.region_names:
+            wanted[self.balancer(region)] = f"lb:{region}"
+            wanted[self.statistics(region)] = f"lb:{region} statistics"
+        if self.wan:
+            wanted[self.wan_control] = "WAN control"
+            for source, region in self.ways:
+                wanted[self.balancer_from(source, region)] = f"lb:{region} from {source}"
+        return wanted
+
+    # where the parts dial each other
+
+    @abstractmethod
+    def sql_from(self, source: str, node: Node) -> Place:
+        """Where `source` dials a node for SQL and node-to-node traffic."""
+
+    @abstractmethod
+    def health_from(self, source: str, node: Node) -> Place:
+        """Where `source` dials a node for its health."""
+
+    def balancer_behind(self, source: str, region: str) -> tuple[int, Place]:
+        """The WAN's own port for clients in `source`, and the balancer that it leads to."""
+        return self.balancer_from(source, region), (HOST, self.balancer(region))
+
+    def join(self, region: str) -> list[str]:
+        """Whom a node of a region dials first: two of its region, one of each other region.
+
+        The first node of all is on every list, so `init` may go to it (cockroach-init.md).
+        """
+        near = self.topology.nodes_of(region)[:2]
+        far = [self.topology.nodes_of(name)[0] for name in self.topology.region_names]
+        nodes = [*near, *(node for node in far if node.region != region)]
+        return [address(self.sql_from(region, node)) for node in nodes]
+
+    def elsewhere(self, node: Node) -> dict[str, str]:
+        """For each other region the address that leads to a node from there; none without a WAN."""
+        others = [name for name in self.topology.region_names if name != node.region and self.wan]
+        return {region: address(self.sql_from(region, node)) for region in others}
+
+    def servers(self, region: str) -> dict[str, list[haproxy.Server]]:
+        """What a region's balancer dials: its own nodes first, then the nearest region's."""
+        shape = self.topology
+        nearest = sorted(shape.region_names, key=lambda name: shape.rtt_ms(region, name))
+
+        def server(node: Node) -> haproxy.Server:
+            host, port = self.sql_from(region, node)
+            health = self.health_from(region, node)[1]
+            return haproxy.Server(node_service(node), host, port, health)
+
+        return {name: [server(node) for node in shape.nodes_of(name)] for name in nearest}
+
+    def listeners(self, node: Node) -> tuple[Listener, ...]:
+        """The ways through the WAN to one node."""
+        found = []
+        for source in self.topology.region_names:
+            if source == node.region:
+                continue
+            for what, dialled in (("sql", self.sql_from), ("health", self.health_from)):
+                host, port = dialled(node.region, node)
+                found.append(
+                    Listener(
+                        port=dialled(source, node)[1],
+                        region=node.region,
+                        kind=Kind.FIXED,
+                        to_host=host,
+                        to_port=port,
+                        source=source,
+                        name=f"{source} > {node} {what}",
+                    )
+                )
+        return tuple(found)
+
+    def balancer_listeners(self) -> tuple[Listener, ...]:
+        """The ways through the WAN to the balancers."""
+        found = []
+        for source, region in self.ways:
+            port, (host, to_port) = self.balancer_behind(source, region)
+            name = f"{source} > lb:{region}"
+            found.append(Listener(port, region, Kind.FIXED, host, to_port, source, name=name))
+        return tuple(found)
+
+    def wan_plan(self, token: str, *, control_port: int, host: str) -> Plan:
+        """Every way from one region to a node of another, and how far apart regions are."""
+        shape = self.topology
+        by_source = sorted(
+            (one for node in shape.nodes for one in self.listeners(node)),
+            key=lambda one: shape.region_names.index(one.source or ""),
+        )
+        return Plan(
+            control_port=control_port,
+            token=token,
+            links={(a, b): LinkSettings(delay_ms=shape.one_way_ms(a, b)) for a, b in self.ways},
+            listeners=(*by_source, *self.balancer_listeners()),
+            host=host,
+        )
+
+    # services
+
+    def of(self, target: Target) -> list[str]:
+        """The services that a target stands for.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+        """
+        named = target.name if isinstance(target, Region) else target.region
+        region = self.topology.region(named).name
+        if isinstance(target, Node):
+            return [node_service(self.topology.node(target.name))]
+        if isinstance(target, Balancer):
+            return [balancer_service(region)]
+        nodes = [node_service(node) for node in self.topology.nodes_of(region)]
+        return [*nodes, balancer_service(region)]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Every service that stays up."""
+        in_regions = [name for region in self.topology.regions for name in self.of(region)]
+        return (*in_regions, *([WAN] if self.wan else []))

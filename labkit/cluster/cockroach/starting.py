@@ -1,0 +1,259 @@
+"""The stages between nothing and a lab in service. A failure names the stage."""
+
+from __future__ import annotations
+
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import psycopg
+
+from labkit.cluster.base import OnStage, State
+from labkit.cluster.cockroach import database, monitoring
+from labkit.cluster.cockroach.database import Operator
+from labkit.cluster.cockroach.layout import HOST, Layout, balancer_service, node_service
+from labkit.cluster.cockroach.machine import Machine
+from labkit.cluster.cockroach.settings import CockroachSettings, licence
+from labkit.cluster.cockroach.statements import USER
+from labkit.cluster.folder import write_whole
+from labkit.cluster.local import await_parts
+from labkit.cluster.settings import LabSecrets
+from labkit.topology import Node
+from labkit.wan.client import WanClient
+
+T = TypeVar("T")
+
+INIT_TIMEOUT_S = 120.0
+SERVICE_TIMEOUT_S = 180.0
+"""How long nodes may take to be in service; nine of them on two cores are slow to begin."""
+BALANCER_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Starter(ABC):
+    """Starts the parts of one lab; what runs them, containers or processes, has the rest.
+
+    Attributes:
+        parts: what people call its services, "containers" or "processes".
+    """
+
+    parts: ClassVar[str]
+
+    home: Path
+    settings: CockroachSettings
+    layout: Layout
+    secrets: LabSecrets
+    machine: Machine
+    operator: Operator
+    wan: WanClient | None
+    dsn: Callable[[str], str]
+    tls: Callable[[], ssl.SSLContext | None]
+
+    def running(self) -> set[str]:
+        """The services that run or are paused."""
+        states = self.machine.states().items()
+        return {name for name, state in states if state is not State.DOWN}
+
+    # stages that differ
+
+    @property
+    @abstractmethod
+    def certs(self) -> str | None:
+        """The folder with certificates, as the `cockroach` program sees it; None without."""
+
+    @abstractmethod
+    def check(self, served: bool) -> None:
+        """Refuse what cannot work, before anything is changed.
+
+        Args:
+            served: whether the lab was in service before, so that its data counts.
+
+        Raises:
+            LabMismatch: what it would use belongs to somebody else.
+            PortInUse: a port is taken.
+            ClusterError: it cannot work here, or a part of the data is gone.
+        """
+
+    @abstractmethod
+    def render(self) -> None:
+        """Write the configuration of every part, as it is to be from now on."""
+
+    @abstractmethod
+    def fetch(self, on_stage: OnStage) -> None:
+        """Stage images: have the programs here."""
+
+    @abstractmethod
+    def nodes(self) -> None:
+        """Stage containers: start WAN, certificates and nodes."""
+
+    @abstractmethod
+    def init(self) -> None:
+        """Stage init: make the nodes one cluster. Repeating it does no harm."""
+
+    @abstractmethod
+    def tell_balancers(self) -> None:
+        """Let every balancer that runs have the nodes there are, and no others."""
+
+    @abstractmethod
+    def save_logs(self) -> None:
+        """Keep what the parts said, before they are removed."""
+
+    @abstractmethod
+    def _advice(self) -> str:
+        """What to look at and what simpler form to try when a stage took too long."""
+
+    # stages that do not
+
+    def write_passfile(self) -> None:
+        """Write the password file that `dsn` names, in a secure lab."""
+        if self.layout.secure:
+            write_whole(self.home / "pgpass", f"{HOST}:*:*:{USER}:{self.secrets.trader}\n")
+
+    def balancers(self) -> None:
+        """Start the balancers."""
+        regions = self.layout.topology.region_names
+        self.machine.start([balancer_service(region) for region in regions])
+
+    def database(self) -> None:
+        """Stage regions: wait until every one has joined, and make the application's database."""
+        regions = set(self.layout.topology.region_names)
+        node = self.layout.topology.nodes[0]
+        missing: set[str] = set()
+
+        def joined() -> bool:
+            nonlocal missing
+            with self.operator.connect(node) as connection:
+                missing = regions - database.regions_known(connection)
+            return not missing
+
+        def hint() -> str:
+            return f"not joined: {', '.join(sorted(missing))}"
+
+        self.wait("regions", joined, SERVICE_TIMEOUT_S, parts=[], hint=hint)
+        with self.operator.connect(node, timeout_ms=120_000) as connection:
+            database.create(
+                connection,
+                self.layout.topology,
+                self.settings.survive,
+                self.secrets.trader if self.layout.secure else None,
+                licence(),
+            )
+            if database.survival_goal(connection) is not self.settings.survive:
+                database.set_survival_goal(connection, self.settings.survive)
+
+    # being in service
+
+    def await_nodes(self, nodes: Sequence[Node], timeout_s: float = SERVICE_TIMEOUT_S) -> None:
+        """Stage quorum: wait until nodes take SQL clients."""
+        tls = self.tls()
+
+        def unready(node: Node) -> str:
+            said = monitoring.ready(self.layout.console(node), tls)
+            return "" if said.ready else f"{node}: {said.detail}"
+
+        self._await_all("quorum", nodes, unready, [node_service(node) for node in nodes], timeout_s)
+
+    def await_balancers(self, regions: Sequence[str]) -> None:
+        """Stage balancers: wait until a query goes through the balancers of regions."""
+        parts = [balancer_service(region) for region in regions]
+        self._await_all("balancers", regions, self._unreachable, parts, BALANCER_TIMEOUT_S)
+
+    def await_behind_balancers(self, node: Node) -> None:
+        """Stage balancers: wait until every balancer that runs sends sessions to a node."""
+        running = self.running()
+        regions = [r for r in self.layout.topology.region_names if balancer_service(r) in running]
+
+        def unused(region: str) -> str:
+            up = monitoring.servers_up(self.layout.statistics(region)) or {}
+            return "" if node_service(node) in up.get(node.region, []) else f"not of lb:{region}"
+
+        parts = [balancer_service(region) for region in regions]
+        self._await_all("balancers", regions, unused, parts, BALANCER_TIMEOUT_S)
+
+    def _unreachable(self, region: str) -> str:
+        """Why a region's balancer does not lead to the database, or an empty text."""
+        try:
+            with psycopg.connect(self.dsn(region), connect_timeout=3) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.Error as error:
+            return f"lb:{region}: {' '.join(str(error).split())[:160]}"
+        return ""
+
+    def _await_all(
+        self,
+        stage: str,
+        things: Sequence[T],
+        unwell: Callable[[T], str],
+        parts: Iterable[str],
+        timeout_s: float,
+    ) -> None:
+        """Wait until nothing is wrong with any of some things; all are asked at the same time."""
+        seen: list[str] = []
+
+        def well() -> bool:
+            with ThreadPoolExecutor(max(1, len(things))) as pool:
+                seen[:] = filter(None, pool.map(unwell, things))
+            return not seen
+
+        self.wait(stage, well, timeout_s, parts=parts, hint=lambda: "; ".join(seen[:3]))
+
+    def wait(
+        self,
+        stage: str,
+        ready: Callable[[], bool],
+        timeout_s: float,
+        *,
+        parts: Iterable[str],
+        hint: Callable[[], str] | None = None,
+    ) -> None:
+        """See `await_parts`."""
+        await_parts(
+            stage,
+            ready,
+            timeout_s,
+            parts=parts,
+            ended=lambda part: self.machine.states().get(part, State.DOWN) is State.DOWN,
+            last_words=self.machine.last_words,
+            advice=self._advice(),
+            poll_s=0.3,
+            hint=hint,
+        )
+
+
+def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> None:
+    """Start what does not run of a whole lab and wait until it is in service.
+
+    Raises:
+        ClusterError: a part cannot be started; names the stage and its last log lines.
+        NotReady: a stage took too long.
+    """
+    topology = starter.layout.topology
+    starter.check(served)
+    starter.render()
+    starter.fetch(on_stage)
+    running = starter.running()
+    missing = set(starter.layout.services) - running
+    # repeated at every cold start: it changes nothing, and mends a first start that was cut short
+    cold = not running & {node_service(node) for node in topology.nodes}
+    balancers = {balancer_service(region) for region in topology.region_names}
+    if missing - balancers:
+        on_stage(starter.parts)
+        starter.nodes()
+    if cold or not served:
+        on_stage("init")
+        starter.init()
+    on_stage("quorum: every node ready")
+    starter.await_nodes(topology.nodes)
+    if cold or not served:
+        on_stage("regions and database")
+        starter.database()
+    if missing & balancers:
+        on_stage("load balancers")
+        starter.balancers()
+    starter.tell_balancers()
+    on_stage("a query through every balancer")
+    starter.await_balancers(topology.region_names)

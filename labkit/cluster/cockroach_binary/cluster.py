@@ -1,0 +1,105 @@
+"""CockroachDB as processes, behind the protocol of labkit.cluster.base."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from labkit.cluster import folder, watchdogs
+from labkit.cluster.base import OnStage, State, quiet
+from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
+from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
+from labkit.cluster.cockroach.settings import CockroachSettings
+from labkit.cluster.cockroach.starting import Starter
+from labkit.cluster.cockroach_binary.layout import ProcessLayout
+from labkit.cluster.cockroach_binary.processes import Processes, build_tag, find_cockroach
+from labkit.cluster.cockroach_binary.starting import ProcessStarter
+from labkit.cluster.embedded import programs
+from labkit.cluster.embedded.processes import Identity, ProcessTable, uninterrupted
+from labkit.errors import LabBusy, MissingBinary
+
+
+class Settings(CockroachSettings):
+    """The settings of one lab."""
+
+    backend: str = "cockroach-binary"
+
+
+class BinaryCluster(CockroachCluster[Settings]):
+    """CockroachDB nodes, a HAProxy a region and a WAN, as processes of this machine.
+
+    Everything is kept in the state folder `home`; the program is the `cockroach` on PATH.
+    """
+
+    backend = "cockroach-binary"
+    settings_type = Settings
+
+    def _layout_of(self, settings: Settings) -> ProcessLayout:
+        return ProcessLayout(
+            settings.topology,
+            settings.wan,
+            settings.secure,
+            settings.port_base,
+            settings.numbered(),
+            self.home,
+        )
+
+    def _starter_of(self, settings: Settings) -> ProcessStarter:
+        parts = self._parts_of(settings)
+        return ProcessStarter(**{**parts, "machine": self._machine_of(settings)})
+
+    @property
+    def machine(self) -> Processes:
+        """Its processes."""
+        return self._machine_of(self.settings)
+
+    def _machine_of(self, settings: Settings) -> Processes:
+        return Processes(self._layout_of(settings), self._table)
+
+    @cached_property
+    def _table(self) -> ProcessTable:
+        processes, logs = self.home / "processes", self.home / "log"
+        return ProcessTable(processes, logs, self.settings.lab_id, Identity.current())
+
+    def _was_started(self) -> bool:
+        return self._table.folder.exists()
+
+    # life
+
+    def stop(self, on_stage: OnStage = quiet) -> None:
+        """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
+        watchdogs.end(self.home)  # they would start it again
+        if not self._was_started():
+            return
+        machine, shape = self.machine, self.topology
+        with folder.locked(self.home), uninterrupted():
+            on_stage("load balancers")
+            machine.stop([balancer_service(region) for region in shape.region_names], timeout_s=3)
+            on_stage("database nodes")
+            machine.stop([node_service(node) for node in shape.nodes], timeout_s=DOWN_S)
+            machine.stop([WAN], timeout_s=3)
+            machine.kill_all_but(set())
+            self._watch.forget()
+
+    def purge(self) -> None:
+        """Remove the state folder of a stopped lab, data and all.
+
+        Raises:
+            LabBusy: it runs.
+        """
+        if any(state is not State.DOWN for state in self.machine.states().values()):
+            raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
+        folder.remove(self.home)
+
+    def _take_back(self, _starter: Starter, before: set[str]) -> None:
+        self.machine.kill_all_but(before)
+
+    # questions
+
+    def versions(self) -> dict[str, str]:
+        """Name and version of each server program; CockroachDB's as it says itself when it runs."""
+        found = {"haproxy": programs.haproxy().release}
+        try:
+            found["cockroachdb"] = self._version() or build_tag(find_cockroach())
+        except MissingBinary:
+            found["cockroachdb"] = "not on PATH"
+        return found

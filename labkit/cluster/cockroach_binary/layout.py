@@ -1,0 +1,66 @@
+"""Where processes find each other: `labkit.cluster.cockroach.layout` has the rest.
+
+port base +300.. SQL of nodes in other regions, through the WAN      usually 28000..
+port base +650.. their health, for balancers of other regions        usually 28350..
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.cluster.cockroach.layout import HOST, Layout, Place, node_service
+from labkit.topology import Node
+
+ELSEWHERE = 350
+"""How many ports lead from regions to nodes elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLayout(Layout):
+    """Names, ports and folders of one lab of processes."""
+
+    home: Path = Path()
+
+    def _through_wan(self, source: str, node: Node) -> int:
+        return self._region(source) * (ELSEWHERE // len(self.topology.regions)) + self._number(node)
+
+    def sql_from(self, source: str, node: Node) -> Place:
+        """Where `source` dials a node for SQL and node-to-node traffic."""
+        if source == node.region or not self.wan:
+            return HOST, self.sql(node)
+        return HOST, self._at(300, 28000) + self._through_wan(source, node)
+
+    def health_from(self, source: str, node: Node) -> Place:
+        """Where `source` dials a node for its health."""
+        if source == node.region or not self.wan:
+            return HOST, self.console(node)
+        return HOST, self._at(300 + ELSEWHERE, 28000 + ELSEWHERE) + self._through_wan(source, node)
+
+    def ports(self) -> dict[int, str]:
+        """Every port on this machine, and what it is for; the WAN's too."""
+        found = Layout.ports(self)
+        if self.wan:
+            ways = [one for node in self.topology.nodes for one in self.listeners(node)]
+            found |= {one.port: f"WAN {one.name}" for one in ways}
+        return found
+
+    # folders and files
+
+    @property
+    def conf(self) -> Path:
+        """Rendered configuration, made anew at every start."""
+        return self.home / "conf"
+
+    @property
+    def certs(self) -> str | None:
+        """The folder with certificates of the nodes; None without."""
+        return str(self.home / "node-certs") if self.secure else None
+
+    def store(self, node: Node) -> Path:
+        """A node's data."""
+        return self.home / "data" / node_service(node)
+
+    def balancer_socket(self, region: str) -> Path:
+        """Where a balancer's servers can be changed while it runs."""
+        return self.home / "run" / f"{region}.sock"

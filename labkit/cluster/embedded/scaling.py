@@ -1,0 +1,160 @@
+"""What changes who leads, who takes part, and what a commit waits for, while the lab runs."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from labkit.clock import wait_until
+from labkit.cluster.base import OnStage
+from labkit.cluster.embedded import config, patroni
+from labkit.cluster.embedded.layout import member_name
+from labkit.cluster.embedded.processes import alive, kill_and_wait, send
+from labkit.cluster.embedded.services import Services
+from labkit.cluster.embedded.starting import Starter
+from labkit.errors import NotReady
+from labkit.topology import Node, SurvivalGoal, Topology
+
+SERVICE_TIMEOUT_S = 90.0
+"""How long a new node may take to copy the data and stream; it takes a few seconds."""
+STOP_TIMEOUT_S = 30.0
+"""How long Patroni and PostgreSQL may take to end when they are asked to."""
+
+
+def obey(starter: Starter, topology: Topology, goal: SurvivalGoal) -> None:
+    """Let commits wait for as many standbys as a goal wants in a shape, and wait until they do.
+
+    Raises:
+        NotReady: there is no primary, or it did not take effect in 20 s.
+    """
+    _change(starter, config.cluster_settings(topology, goal))
+    count = config.synchronous_nodes(topology, goal)
+    wanted = f"ANY {count} (" if count else ""
+
+    def in_force() -> bool:
+        with starter.superuser(starter.primary()) as connection:
+            row = connection.execute("SHOW synchronous_standby_names").fetchone()
+        names = str(row[0]) if row else ""
+        return names.startswith(wanted) if wanted else not names
+
+    wait_until(in_force, what=f"survival goal {goal}", timeout_s=20)
+
+
+def hand_over(starter: Starter, node: Node) -> Node:
+    """Let another node lead, one of the same region where possible; returns who leads now.
+
+    Raises:
+        NotReady: no other node could, or none led in time.
+    """
+    members = starter.members()
+    leader = members[node]
+    if leader is None or not leader.primary:
+        return starter.primary()
+    # a commit may not have reached an asynchronous standby: none is chosen while there are others
+    wanted = ("async",) if starter.settings.survive is SurvivalGoal.NONE else ("quorum", "sync")
+    standbys = [
+        other
+        for other in starter.layout.topology.nodes
+        if other != node and leader.standbys.get(member_name(other)) in wanted
+    ]
+    if not standbys:
+        raise NotReady(f"no other node than {node} can lead: see `labkit status`")
+    successor = min(standbys, key=lambda other: other.region != node.region)
+    patroni.switch_over(
+        starter.layout.rest(node),
+        starter.secrets.rest_api,
+        member_name(node),
+        member_name(successor),
+    )
+
+    def handed_over() -> bool:
+        with suppress(NotReady):
+            return starter.primary() != node
+        return False
+
+    wait_until(handed_over, what=f"another primary than {node}", timeout_s=SERVICE_TIMEOUT_S)
+    return starter.primary()
+
+
+def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
+    """Start a node that `starter` knows and no process of the lab does, yet."""
+    on_stage(f"starting {node}")
+    starter.prepare()
+    starter.check_ports([node], [])
+    starter.admit(node)
+    with starter.forker() as forker:
+        forker.start([node])
+    on_stage(f"{node} copies the data and streams")
+    starter.await_replication([node], SERVICE_TIMEOUT_S)
+    obey(starter, starter.layout.topology, starter.settings.survive)
+    on_stage("the load balancers")
+    starter.tell_balancers()
+
+
+def remove(
+    starter: Starter, rest: Starter, services: Services, node: Node, on_stage: OnStage
+) -> None:
+    """Let a node hand over and end.
+
+    Args:
+        rest: knows the lab without the node.
+        services: know it with the node.
+    """
+    on_stage(f"{node} hands over")
+    hand_over(starter, node)
+    obey(rest, rest.layout.topology, rest.settings.survive)
+    on_stage("the load balancers")
+    rest.tell_balancers()
+    on_stage(f"{node} ends")
+    name = member_name(node)
+    pids = services.pids(name)
+    send(services.recorded([name]), signal.SIGTERM)
+    with suppress(NotReady):
+        wait_until(lambda: not alive(pids), what="end", timeout_s=STOP_TIMEOUT_S, poll_s=0.05)
+    kill_and_wait(services.pids(name))
+
+
+def forget(starter: Starter, node: Node) -> None:
+    """Remove what a node that has ended leaves on this machine."""
+    layout, name = starter.layout, member_name(node)
+    starter.table.forget(name)
+    shutil.rmtree(layout.data(node), ignore_errors=True)
+    for path in (layout.member_config(node), layout.conf / f"{name}.pgpass"):
+        path.unlink(missing_ok=True)
+
+
+def release_log(starter: Starter, node: Node) -> None:
+    """Let the primary drop the replication slot of a node that left for good.
+
+    Patroni keeps a member's slot for half an hour after it was last seen, and with it all log that
+    is written since (member_slots_ttl; Patroni 4.1, "Dynamic Configuration Settings").
+    """
+    slot = member_name(node).replace("-", "_")
+    with _setting(starter, "member_slots_ttl", 1), suppress(NotReady):
+
+        def dropped() -> bool:
+            with starter.superuser(starter.primary()) as connection:
+                found = connection.execute(
+                    "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (slot,)
+                ).fetchone()
+            return found is None
+
+        # if not by now, then in half an hour: nothing depends on it
+        wait_until(dropped, what=f"end of slot {slot}", timeout_s=15, poll_s=0.5)
+
+
+@contextmanager
+def _setting(starter: Starter, name: str, value: int) -> Iterator[None]:
+    """A setting of Patroni's for the length of a block, its default afterwards."""
+    try:
+        _change(starter, {name: value})
+        yield
+    finally:
+        _change(starter, {name: None})
+
+
+def _change(starter: Starter, change: dict[str, object]) -> None:
+    port = starter.layout.rest(starter.primary())
+    patroni.change_cluster(port, starter.secrets.rest_api, change)

@@ -1,0 +1,131 @@
+"""What a lab of this machine was made with: `lab.json` in its state folder."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from labkit.cluster.folder import write_whole
+from labkit.errors import LabMismatch, NotRunning
+from labkit.topology import DEFAULT, SurvivalGoal, Topology
+
+FORMAT = 3
+"""The layout of the state folder. Raised when an older labkit could not use it any more."""
+
+
+def labkit_version() -> str:
+    """The version of the package that is installed."""
+    return version("labkit")
+
+
+class LabSettings(BaseModel):
+    """The settings of one lab. The survival goal may change, and nodes may come and go.
+
+    Attributes:
+        numbers: where each node stands among the lab's ports, once nodes have come or gone: a
+            node that stays keeps its ports.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: int = FORMAT
+    labkit: str = Field(default_factory=labkit_version)
+    backend: str
+    lab_id: str = Field(default_factory=lambda: secrets.token_hex(8))
+    topology: Topology = DEFAULT
+    survive: SurvivalGoal = SurvivalGoal.REGION
+    wan: bool = True
+    numbers: dict[str, int] = {}
+
+    def numbered(self) -> Mapping[str, int]:
+        """A number for each node, by name: counted through in a lab that is as it was made."""
+        return self.numbers or {node.name: i for i, node in enumerate(self.topology.nodes)}
+
+    def with_topology(self, topology: Topology) -> Self:
+        """The settings after nodes came or went; a new one has the lowest number that is free."""
+        known = self.numbered()
+        kept = {node.name: known[node.name] for node in topology.nodes if node.name in known}
+        free = (number for number in count() if number not in kept.values())
+        new = {node.name: next(free) for node in topology.nodes if node.name not in known}
+        return self.model_copy(update={"topology": topology, "numbers": {**kept, **new}})
+
+    @classmethod
+    def load(cls, home: Path) -> Self:
+        """The settings of the lab in `home`.
+
+        Raises:
+            NotRunning: there is none.
+            LabMismatch: it was made by a labkit whose state this one cannot use.
+        """
+        path = home / "lab.json"
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            raise NotRunning(f"no lab in {home}: `labkit up` makes one") from None
+        try:
+            found = _Stamp.model_validate_json(text)
+            if found.format != FORMAT or found.backend != cls.model_fields["backend"].default:
+                raise LabMismatch(
+                    f"the lab in {home} is of labkit {found.labkit} ({found.backend}, state format "
+                    f"{found.format}), this is labkit {labkit_version()} (state format {FORMAT}): "
+                    "stop it with that version, or set LABKIT_HOME to another folder"
+                )
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise LabMismatch(
+                f"{path} cannot be read ({error.error_count()} problems, first: "
+                f"{error.errors()[0]['msg']}): end what runs of it ({home / 'processes'}, "
+                "`docker compose ls`), then remove the folder"
+            ) from error
+
+    def save(self, home: Path) -> None:
+        """Write lab.json so that it is there whole or not at all."""
+        write_whole(home / "lab.json", self.model_dump_json(indent=2, by_alias=True) + "\n")
+
+    def require(self, home: Path, asked: Mapping[str, object]) -> None:
+        """Hold what somebody asks for against the lab that is there; None asks for nothing.
+
+        Raises:
+            LabMismatch: it is another setting than the lab's; names it.
+        """
+        for name, value in asked.items():
+            if value is not None and value != getattr(self, name):
+                raise LabMismatch(
+                    f"the lab in {home} has another {name.replace('_', ' ')}: "
+                    "`labkit down --purge` removes it with its data, or set LABKIT_HOME to make "
+                    "a second lab (with another --port-base)"
+                )
+
+
+class _Stamp(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    format: int
+    labkit: str = "unknown"
+    backend: str = "embedded"
+
+
+class LabSecrets(BaseModel):
+    """The passwords of one lab, in `secrets.json` (mode 600), made at random for it.
+
+    Never in a command line, a log or a notebook.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    trader: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    wan: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+
+    @classmethod
+    def load(cls, home: Path) -> Self:
+        """The passwords of the lab in `home`, made when it has none yet."""
+        path = home / "secrets.json"
+        if not path.exists():
+            write_whole(path, cls().model_dump_json() + "\n")
+        return cls.model_validate_json(path.read_text())
