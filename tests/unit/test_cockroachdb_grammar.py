@@ -83,12 +83,12 @@ def sources() -> Iterator[Path]:
 
 
 COLLECTED = {
+    "ACCOUNT",
     "CREATE_PAGES",
     "DROP_PAGES",
     "OPEN_PAGE",
     "READ_PAGE",
     "WRITE_PAGE",
-    "ACCOUNT",
     "INSTRUMENTS",
     "LAST_OF_ALL",
     "OF_EVERY_VERSION",

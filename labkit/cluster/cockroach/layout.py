@@ -14,7 +14,7 @@ On 127.0.0.1, unless a port base is given, the ports of the demo this lab is bui
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -87,8 +87,11 @@ class Layout(ABC):
         """Where clients in `source` dial another region's balancer, through the WAN."""
         if source == region or not self.wan:
             return self.balancer(region)
-        first = self._at(300, max(26300, self.balancer(self.topology.region_names[-1]) + 1))
-        return first + len(self.topology.regions) * self._region(source) + self._region(region)
+        return self._first_way + self.ways.index((source, region))
+
+    @property
+    def _first_way(self) -> int:
+        return self._at(300, max(26300, self.balancer(self.topology.region_names[-1]) + 1))
 
     @property
     def ways(self) -> tuple[tuple[str, str], ...]:
@@ -127,9 +130,9 @@ class Layout(ABC):
     def health_from(self, source: str, node: Node) -> Place:
         """Where `source` dials a node for its health."""
 
-    def balancer_behind(self, source: str, region: str) -> tuple[int, Place]:
-        """The WAN's own port for clients in `source`, and the balancer that it leads to."""
-        return self.balancer_from(source, region), (HOST, self.balancer(region))
+    @abstractmethod
+    def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
+        """The WAN's own port behind `balancer_from`, and where it leads."""
 
     def join(self, region: str) -> list[str]:
         """Whom a node of a region dials first: two of its region, one of each other region.
@@ -179,19 +182,10 @@ class Layout(ABC):
                 )
         return tuple(found)
 
-    def balancer_listeners(self) -> tuple[Listener, ...]:
-        """The ways through the WAN to the balancers."""
-        found = []
-        for source, region in self.ways:
-            port, (host, to_port) = self.balancer_behind(source, region)
-            name = f"{source} > lb:{region}"
-            found.append(Listener(port, region, Kind.FIXED, host, to_port, source, name=name))
-        return tuple(found)
-
     def wan_plan(self, token: str, *, control_port: int, host: str) -> Plan:
-        """Every way from one region to a node of another, and how far apart regions are."""
+        """Every way from a region to nodes and balancers of others, and how far apart they are."""
         shape = self.topology
-        by_source = sorted(
+        to_nodes = sorted(
             (one for node in shape.nodes for one in self.listeners(node)),
             key=lambda one: shape.region_names.index(one.source or ""),
         )
@@ -199,9 +193,22 @@ class Layout(ABC):
             control_port=control_port,
             token=token,
             links={(a, b): LinkSettings(delay_ms=shape.one_way_ms(a, b)) for a, b in self.ways},
-            listeners=(*by_source, *self.balancer_listeners()),
+            listeners=(*to_nodes, *self._to_balancers()),
             host=host,
         )
+
+    def _to_balancers(self) -> Iterator[Listener]:
+        for source, region in self.ways:
+            port, (host, to_port) = self.balancer_way(source, region)
+            yield Listener(
+                port=port,
+                region=region,
+                kind=Kind.FIXED,
+                to_host=host,
+                to_port=to_port,
+                source=source,
+                name=f"{source} > lb:{region}",
+            )
 
     # services
 

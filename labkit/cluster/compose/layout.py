@@ -53,7 +53,6 @@ class ComposeLayout(Layout):
             return node_service(node), HTTP_PORT
         return WAN, 28000 + self._through_wan(source, node)
 
-    def balancer_behind(self, source: str, region: str) -> tuple[int, Place]:
-        """A port of the WAN's container, which Compose publishes as `balancer_from`."""
-        port = 29000 + 10 * self._region(source) + self._region(region)
-        return port, (balancer_service(region), SQL_PORT)
+    def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
+        """The WAN's port inside its container, and where it leads."""
+        return 29000 + self.ways.index((source, region)), (balancer_service(region), SQL_PORT)

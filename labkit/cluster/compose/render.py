@@ -225,7 +225,7 @@ def _wan(project: Project) -> Service:
         "ports": [
             f"{HOST}:{layout.wan_control}:{WAN_CONTROL}",
             *(
-                f"{HOST}:{layout.balancer_from(*way)}:{layout.balancer_behind(*way)[0]}"
+                f"{HOST}:{layout.balancer_from(*way)}:{layout.balancer_way(*way)[0]}"
                 for way in layout.ways
             ),
         ],
