@@ -6,6 +6,7 @@ orders became is read from the database only after that.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -174,7 +175,7 @@ class Experiment:
             "backend": self.cluster.backend,
             "topology": draft.topology_of(self.cluster),
             "parameters": self.parameters,
-            "workload": asdict(self.workload),
+            "workload": json.loads(json.dumps(asdict(self.workload))),  # its tuples as lists
             "versions": draft.versions_of(self.cluster),
         }
 
@@ -275,7 +276,7 @@ class _Course:
         window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
         self._record(window)
         self._say(f"injecting: {fault.label}")
-        for_s = self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
+        for_s = fault.injection_s + self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
         self.watchdog.holding(fault.label, for_s=for_s)
         self._beside(lambda: fault.inject(cluster))
         probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))

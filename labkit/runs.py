@@ -99,11 +99,12 @@ def parse_parameters(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]
         if name not in known:
             has = ", ".join(f"{key}={about['default']}" for key, about in known.items()) or "none"
             raise UnknownParameter(f"{notebook.stem} has no parameter {name!r}: it has {has}")
+        default = yaml.safe_load(str(known[name]["default"]))
         try:
-            value = yaml.safe_load(text)
+            # what stands for a text is taken as it is: "none" is a word there, and nothing a text
+            value = text if isinstance(default, str) else yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
-        default = yaml.safe_load(str(known[name]["default"]))
         number = isinstance(default, int | float) and not isinstance(default, bool)
         if number and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise BadInput(f"parameter {name} is a number such as {default}, not {text!r}")

@@ -116,6 +116,11 @@ class Fate:
             raise NotReady(f"{tried}, and no service in time: nothing was written")
 
 
+def reconnect_pause_s() -> float:
+    """How long to wait when there was no connection to be had: never the same."""
+    return LONGEST_BACKOFF_S * uniform(0.5, 1.0)
+
+
 def insist(
     connect: Callable[[], psycopg.Connection[Any]],
     write: Callable[[psycopg.Connection[Any]], Result],
@@ -144,7 +149,7 @@ def insist(
         try:
             conn = connect()
         except psycopg.OperationalError:  # nothing was sent
-            _pause(LONGEST_BACKOFF_S * uniform(0.5, 1.0), deadline_s)
+            _pause(reconnect_pause_s(), deadline_s)
             continue
         fate.attempt()
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labkit.topology import DEFAULT
-from labkit.trading import audit, portfolio, quotes, schema
+from labkit.trading import audit, page_price, portfolio, quotes, schema
 from labkit.trading.engines import COCKROACHDB
 
 
@@ -44,4 +44,9 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "portfolio.POSITIONS": portfolio.POSITIONS,
         "portfolio.ORDER_HISTORY": portfolio.ORDER_HISTORY,
         "quotes.INSTRUMENTS": quotes.INSTRUMENTS,
+        "page_price.CREATE_PAGES": page_price.CREATE_PAGES,
+        "page_price.OPEN_PAGE": page_price.OPEN_PAGE,
+        "page_price.READ_PAGE": page_price.READ_PAGE,
+        "page_price.WRITE_PAGE": page_price.WRITE_PAGE,
+        "page_price.DROP_PAGES": page_price.DROP_PAGES,
     }

@@ -14,9 +14,9 @@ from labkit.cluster.base import Cluster
 from labkit.errors import LabError
 from labkit.trading.accounts import Deposit, make_deposit
 from labkit.trading.attempts import Reply
-from labkit.trading.retries import Fate
+from labkit.trading.retries import Fate, reconnect_pause_s
 from labkit.ui.line import Line
-from labkit.ui.order_desk import GIVE_UP_S, PAUSE_S, TOO_LATE_S
+from labkit.ui.order_desk import GIVE_UP_S, TOO_LATE_S
 from labkit.ui.polling import first_line
 
 
@@ -100,7 +100,7 @@ class Teller:
             try:
                 line.connect()
             except psycopg.Error as error:
-                reason = first_line(error)
+                reason, pause_s = first_line(error), reconnect_pause_s()
             else:
                 fate.attempt()
                 try:
@@ -109,10 +109,11 @@ class Teller:
                     reason = first_line(error)
                     if fate.failed(error) is Reply.REFUSED:
                         break
+                    pause_s = fate.backoff_s
                 else:
                     fate.succeeded()
                     break
-            sleep(PAUSE_S)
+            sleep(pause_s)
         line.close()
         state = {"ok": "acked", "fail": "refused", "info": "unknown"}[fate.outcome]
         told = "added" if state == "acked" else f"not added: {reason}"

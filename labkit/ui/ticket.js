@@ -113,11 +113,13 @@ export default {
     const quantity = () => (/^\d+$/.test(shares.value.trim()) ? Number(shares.value) : NaN);
     const valid = () => known() && quantity() >= 1 && quantity() <= most;
     let sent = null; // the id of the ticket that this page has sent: a second click finds it
+    let sentAt = 0;
 
     const send = () => {
       const { ticket } = model.get("view");
       if (ticket.state === "new" && (!valid() || sent === ticket.id)) return;
       sent = ticket.id;
+      sentAt = Date.now();
       model.send({
         do: "submit",
         id: ticket.id,
@@ -173,6 +175,8 @@ export default {
     const draw = () => {
       const view = model.get("view");
       if (!view.ticket) return;
+      // the kernel did not take it; it would not obey so late a click any more
+      if (view.ticket.state === "new" && Date.now() - sentAt > 15000) sent = null;
       tellAge(made.age, view);
       keyed(
         options,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from labkit.errors import BadInput
 from labkit.history import OpKind
@@ -41,8 +43,13 @@ class Measured:
 Measure = Callable[[Measurements], Iterable[Measured]]
 
 
-def requirements(summary: Summary, limits: Mapping[str, float]) -> tuple[Finding, ...]:
+def requirements(
+    summary: Summary, limits: Mapping[str, float], *, elsewhere: bool = False
+) -> tuple[Finding, ...]:
     """A finding for each limit, worst region and fault first.
+
+    Args:
+        elsewhere: outages count only in regions that the fault was not aimed at.
 
     Raises:
         BadInput: no such requirement, or a limit that is not a number of 0 or more.
@@ -52,7 +59,25 @@ def requirements(summary: Summary, limits: Mapping[str, float]) -> tuple[Finding
             raise BadInput(f"no requirement {name!r}: there are {', '.join(MEASURES)}")
         if not limit >= 0:
             raise BadInput(f"{name} must be 0 or more, not {limit!r}")
+    if elsewhere:
+        summary = _elsewhere(summary).model_copy(
+            update={"trials": tuple(map(_elsewhere, summary.trials))}
+        )
     return tuple(_finding(name, limit, measured(name, summary)) for name, limit in limits.items())
+
+
+AnyMeasurements = TypeVar("AnyMeasurements", bound=Measurements)
+
+
+def _elsewhere(measurements: AnyMeasurements) -> AnyMeasurements:
+    """The same without the outages of regions that their fault was aimed at."""
+    rows = [
+        row
+        for row in measurements.recovery
+        # a fault is labelled by its name and target: `kill us-west-2/1`, `slow us-west-2:eu-west-1`
+        if row.region not in re.split(r"[ /:>]", row.fault)
+    ]
+    return measurements.model_copy(update={"recovery": tuple(rows)})
 
 
 def number_of(name: str, measurements: Measurements) -> float | None:

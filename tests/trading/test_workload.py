@@ -306,6 +306,11 @@ def test_a_worker_that_cannot_start_says_why(dsn: str, tmp_path: Path) -> None:
         only_orders(connections=1).start(OneServer(dsn), tmp_path)
 
 
+def test_clients_cannot_fail_over_where_there_is_one_address(dsn: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no fail_over"):
+        TradingWorkload(fail_over=True).start(OneServer(dsn), tmp_path)
+
+
 def test_a_folder_of_another_run_is_refused(
     dsn: str, tmp_path: Path, running: RunningWorkload
 ) -> None:

@@ -288,6 +288,11 @@ def test_sql_without_psql_and_without_a_database_is_one_line(
     [
         (["kill", "primary"], "kill us-west-2/1", "us-west-2/1 down and out of service"),
         (["stop", "us-east-1"], "stop us-east-1", "all 5 parts of us-east-1 down"),
+        (
+            ["disaster", "us-west-2", "--alone-s", "0"],
+            "disaster us-west-2",
+            "all 5 parts of us-west",
+        ),
         (["pause", "lb:eu-west-1"], "pause lb:eu-west-1", "lb:eu-west-1 paused"),
         (["partition", "leader-region", "--direction", "in"], "partition us-west-2 (in)", "cut"),
         (["slow", "us-west-2>eu-west-1", "--delay-ms", "7"], "us-west-2>eu-west-1", "80 ms"),

@@ -18,7 +18,7 @@ import pytest
 
 import labkit
 from labkit.topology import DEFAULT
-from labkit.trading import audit, engines, portfolio, quotes, schema
+from labkit.trading import audit, engines, page_price, portfolio, quotes, schema
 from labkit.trading.statements import sent_to_cockroachdb
 
 REPOSITORY = Path(labkit.__file__).parents[1]
@@ -84,6 +84,11 @@ def sources() -> Iterator[Path]:
 
 COLLECTED = {
     "ACCOUNT",
+    "CREATE_PAGES",
+    "DROP_PAGES",
+    "OPEN_PAGE",
+    "READ_PAGE",
+    "WRITE_PAGE",
     "INSTRUMENTS",
     "LAST_OF_ALL",
     "OF_EVERY_VERSION",
@@ -114,7 +119,7 @@ def test_no_statement_is_sent_that_is_not_collected() -> None:
 
 def test_every_statement_constant_of_the_application_is_collected() -> None:
     collected = set(sent_to_cockroachdb().values())
-    for module in (audit, portfolio, quotes, schema, engines):
+    for module in (audit, page_price, portfolio, quotes, schema, engines):
         for name, value in vars(module).items():
             if isinstance(value, str) and name.isupper() and value.strip().split(" ")[0] in VERBS:
                 if "{}" in value:

@@ -92,6 +92,12 @@ def test_parameters_get_the_type_of_their_default():
     assert values == {"hold_s": 20, "victim": "us-east-1/2", "rate_per_s": 7.5}
 
 
+def test_a_text_is_taken_as_it_stands():
+    """Not as YAML, to which they are a list, a truth and nothing."""
+    given = {"beside": "", "victim": "no", "backend": "null"}
+    assert parse_parameters(notebooks()["03_node_loss"], given) == given
+
+
 def test_an_unknown_parameter_is_refused_with_those_there_are():
     with pytest.raises(UnknownParameter, match=r"no parameter 'hold'.*hold_s=15"):
         parse_parameters(notebooks()["03_node_loss"], {"hold": "20"})

@@ -46,7 +46,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server()
     monkeypatch.setattr(teller, "Line", lambda _dsn: server)
     monkeypatch.setattr(teller, "make_deposit", server.make)
-    monkeypatch.setattr(teller, "PAUSE_S", 0.01)
+    monkeypatch.setattr(teller, "reconnect_pause_s", lambda: 0.01)
     return server
 
 
