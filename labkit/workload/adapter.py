@@ -8,6 +8,7 @@ that `loop()` returns, in their order, each called with the connection.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -45,15 +46,20 @@ def load_class(file: Path) -> Callable[[Mapping[str, Any]], WorkloadClass]:
     Raises:
         BadInput: no such file, or it has no such class.
     """
-    name = "".join(part.capitalize() for part in file.stem.split("_"))
-    spec = spec_from_file_location(file.stem, file)
+    class_name = "".join(part.capitalize() for part in file.stem.split("_"))
+    # a name of its own: a file called random.py must not stand in for the library's
+    name = f"labkit_workload_{file.stem}"
+    spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None or not file.is_file():
         raise BadInput(f"{file}: no Python file with a workload class")
     module = module_from_spec(spec)
+    sys.modules[name] = module
+    if (folder := str(file.parent.resolve())) not in sys.path:
+        sys.path.append(folder)  # what it imports may lie beside it
     spec.loader.exec_module(module)
-    found: Callable[[Mapping[str, Any]], WorkloadClass] | None = getattr(module, name, None)
+    found: Callable[[Mapping[str, Any]], WorkloadClass] | None = getattr(module, class_name, None)
     if found is None:
-        raise BadInput(f"{file}: has no class {name}, the name that goes with the file's")
+        raise BadInput(f"{file}: has no class {class_name}, the name that goes with the file's")
     return found
 
 

@@ -24,11 +24,11 @@ class ClassWorkload(Workload):
         BadInput: a number outside its range, or the file has no such class.
     """
 
-    file: Path
+    file: Path | str
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        load_class(self.file)
+        load_class(Path(self.file))
 
     def _config(self, config: WorkerConfig, cluster: Balancers) -> WorkerConfig:
-        return replace(config, class_file=str(self.file.resolve()))
+        return replace(config, class_file=str(Path(self.file).resolve()))
