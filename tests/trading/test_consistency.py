@@ -1,4 +1,4 @@
-"""The price that a page computes loses moves; the one the database computes does not."""
+"""What clients in several regions see: lost moves, fresh and local reads, how many of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from labkit.measurement.consistency import lost_updates, seen_elsewhere
+from labkit.measurement.reads import read_rates
 from labkit.topology import DEFAULT, Topology
 from labkit.trading.page_price import STEP, page_prices, read_page, write_page
 
@@ -68,3 +69,12 @@ def test_every_read_of_one_server_shows_what_was_acknowledged(dsn: str) -> None:
     assert len(seen) == 9
     assert (seen["fresh_saw"] == 1).all()
     assert (seen["local_saw"] == 1).all()
+
+
+def test_reads_are_counted_in_each_region_fresh_and_local(dsn: str) -> None:
+    rates = read_rates(OneServer(dsn), clients=2, for_s=0.3)
+    assert set(rates.index) == {
+        (region, kind) for region in DEFAULT.region_names for kind in ("fresh", "local")
+    }
+    assert (rates["reads_per_s"] > 0).all()
+    assert (rates["p50_ms"] > 0).all()
