@@ -71,7 +71,7 @@ class Urls:
 
 
 def measure(cluster: Balancers) -> ClientCost:
-    workload = TradingWorkload(rate_per_s=RATE_PER_S, process=False)
+    workload = TradingWorkload(rate_per_s=RATE_PER_S, process=False, reads_per_order=0)
     with (
         tempfile.TemporaryDirectory() as folder,
         workload.start(cluster, Path(folder)) as running,

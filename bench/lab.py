@@ -120,8 +120,8 @@ def node_losses(lab: Cluster) -> Iterator[Number]:
     yield Number(f"node loss: verdicts that were not a pass in {TRIALS}", "", unsound, 0)
 
 
-def table(numbers: Iterator[Number]) -> Table:
-    shown = Table(title="The lab", title_justify="left")
+def table(numbers: Iterator[Number], title: str = "The lab") -> Table:
+    shown = Table(title=title, title_justify="left")
     for column in ("what", "measured", "goal", "", "detail"):
         shown.add_column(column, justify="right" if column in ("measured", "goal") else "left")
     for number in numbers:

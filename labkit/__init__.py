@@ -25,14 +25,27 @@ if TYPE_CHECKING:
     from labkit.cluster.base import resolve as resolve
     from labkit.cluster.rolling import rolling_restart as rolling_restart
     from labkit.experiment import Experiment as Experiment
+    from labkit.faults.base import applied as applied
+    from labkit.faults.brownout import Brownout as Brownout
+    from labkit.faults.disaster import Disaster as Disaster
     from labkit.faults.kill import Kill as Kill
+    from labkit.faults.links import Direction as Direction
     from labkit.faults.partition import Partition as Partition
     from labkit.faults.pause import Pause as Pause
+    from labkit.faults.resize import AddNode as AddNode
+    from labkit.faults.rolling import RollingRestart as RollingRestart
     from labkit.faults.slow import Slow as Slow
     from labkit.faults.stop import Stop as Stop
+    from labkit.figures.beside import beside as beside
+    from labkit.figures.beside import beside_table as beside_table
+    from labkit.figures.beside import price_figure as price_figure
+    from labkit.figures.felt import felt_beside as felt_beside
     from labkit.figures.felt import felt_figure as felt_figure
     from labkit.figures.felt import node_table as node_table
     from labkit.figures.map import cluster_map as cluster_map
+    from labkit.figures.rejoin import rejoin_table as rejoin_table
+    from labkit.figures.rejoin import restart_table as restart_table
+    from labkit.figures.steps import steps_figure as steps_figure
     from labkit.figures.tables import failure_table as failure_table
     from labkit.figures.tables import latency_table as latency_table
     from labkit.figures.tables import service_table as service_table
@@ -41,7 +54,12 @@ if TYPE_CHECKING:
     from labkit.figures.waterfall import waterfall as waterfall
     from labkit.figures.waterfall import waterfall_table as waterfall_table
     from labkit.lab import connect as connect
+    from labkit.lab import surviving as surviving
+    from labkit.measurement.consistency import lost_updates as lost_updates
+    from labkit.measurement.consistency import seen_elsewhere as seen_elsewhere
     from labkit.measurement.felt import felt_latency as felt_latency
+    from labkit.measurement.reads import read_rates as read_rates
+    from labkit.measurement.steps import by_step as by_step
     from labkit.topology import SurvivalGoal as SurvivalGoal
     from labkit.topology import Topology as Topology
     from labkit.trading.orders import Order as Order
@@ -60,8 +78,12 @@ if TYPE_CHECKING:
     from labkit.workload.trading import TradingWorkload as TradingWorkload
 
 _HOME = {
+    "AddNode": "labkit.faults.resize",
+    "Brownout": "labkit.faults.brownout",
     "ClassWorkload": "labkit.workload.classes",
     "ClusterMap": "labkit.ui.cluster_map",
+    "Direction": "labkit.faults.links",
+    "Disaster": "labkit.faults.disaster",
     "Experiment": "labkit.experiment",
     "Kill": "labkit.faults.kill",
     "LiveBoard": "labkit.ui.live_board",
@@ -70,8 +92,9 @@ _HOME = {
     "Pause": "labkit.faults.pause",
     "Ramp": "labkit.workload.shape",
     "Result": "labkit.verdict.result",
-    "Slow": "labkit.faults.slow",
+    "RollingRestart": "labkit.faults.rolling",
     "Side": "labkit.trading.orders",
+    "Slow": "labkit.faults.slow",
     "SteadyState": "labkit.verdict.steady",
     "Steps": "labkit.workload.shape",
     "Stop": "labkit.faults.stop",
@@ -81,17 +104,30 @@ _HOME = {
     "TradingWorkload": "labkit.workload.trading",
     "Trials": "labkit.trials",
     "Verdict": "labkit.verdict.checkers",
+    "applied": "labkit.faults.base",
+    "beside": "labkit.figures.beside",
+    "beside_table": "labkit.figures.beside",
+    "by_step": "labkit.measurement.steps",
     "cluster_map": "labkit.figures.map",
     "connect": "labkit.lab",
+    "failure_table": "labkit.figures.tables",
+    "felt_beside": "labkit.figures.felt",
     "felt_figure": "labkit.figures.felt",
     "felt_latency": "labkit.measurement.felt",
+    "latency_table": "labkit.figures.tables",
+    "lost_updates": "labkit.measurement.consistency",
     "node_table": "labkit.figures.felt",
     "place_order": "labkit.trading.orders",
+    "price_figure": "labkit.figures.beside",
+    "read_rates": "labkit.measurement.reads",
+    "rejoin_table": "labkit.figures.rejoin",
     "resolve": "labkit.cluster.base",
+    "restart_table": "labkit.figures.rejoin",
     "rolling_restart": "labkit.cluster.rolling",
-    "failure_table": "labkit.figures.tables",
-    "latency_table": "labkit.figures.tables",
+    "seen_elsewhere": "labkit.measurement.consistency",
     "service_table": "labkit.figures.tables",
+    "steps_figure": "labkit.figures.steps",
+    "surviving": "labkit.lab",
     "timeline": "labkit.figures.timeline",
     "trials_figure": "labkit.figures.trials",
     "waterfall": "labkit.figures.waterfall",

@@ -8,14 +8,17 @@ ends a run, even `kill -9`, what it had recorded by then becomes a whole run fol
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from pydantic import JsonValue
 
+from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions
 from labkit.errors import BadInput
 from labkit.figures.page import write_report
 from labkit.history import History, load_faults
@@ -111,3 +114,36 @@ def _broken_off(result: Result, why: str) -> Result:
     finding = Finding(COMPLETED, Verdict.UNKNOWN, f"the run was broken off: {why}")
     findings = (finding, *result.findings)
     return replace(result, summary=result.summary.model_copy(update={"findings": findings}))
+
+
+def topology_of(cluster: Cluster) -> Topology:
+    """The shape of a cluster, with the survival goal that is in force."""
+    if not isinstance(cluster, HasSurvivalGoal):
+        return cluster.topology
+    return cluster.topology.model_copy(update={"survive": cluster.survival_goal()})
+
+
+def versions_of(cluster: Cluster) -> Mapping[str, str]:
+    """Name and version of each server program, and the commit of labkit where it is a checkout."""
+    servers = cluster.versions() if isinstance(cluster, HasVersions) else {}
+    commit = _commit()
+    return {**servers, "commit": commit} if commit else servers
+
+
+@cache
+def _commit() -> str:
+    """Of the checkout that labkit runs from, with a `+` where files differ; empty without one."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

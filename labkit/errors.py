@@ -17,11 +17,14 @@ LabError                    one clear line: what happened, where, what to do nex
 │   └── FaultDidNotBite     it was applied and the target did not notice
 ├── TradingError            the application refused; nothing was written
 │   ├── InsufficientFunds
+│   ├── InsufficientShares  the account does not hold what it sells
 │   ├── PriceFloor          the sell would take the price below 0.10
 │   ├── OrderConflict       the order id was used before for a different order
+│   ├── DepositConflict     the deposit id was used before for a different deposit
+│   ├── AccountConflict     the account's number or id is taken by another
 │   ├── UnknownAccount
 │   └── UnknownSymbol
-├── OutcomeUnknown          an order may be placed or not; ask again under the same id
+├── OutcomeUnknown          a write may be there or not; ask again under the same id
 ├── RunError                a notebook could not be run
 └── VerdictError            a requirement on a result does not hold
     ├── VerdictFailed       proven false
@@ -99,12 +102,24 @@ class InsufficientFunds(TradingError):  # noqa: N818
     """The account cannot pay for this buy."""
 
 
+class InsufficientShares(TradingError):  # noqa: N818
+    """The account does not hold what it sells, and may not sell short."""
+
+
 class PriceFloor(TradingError):  # noqa: N818
     """The sell would take the price below 0.10."""
 
 
 class OrderConflict(TradingError):  # noqa: N818
     """The order id was used before for a different order."""
+
+
+class DepositConflict(TradingError):  # noqa: N818
+    """The deposit id was used before for a different deposit."""
+
+
+class AccountConflict(TradingError):  # noqa: N818
+    """The account's number or id is taken by another account."""
 
 
 class UnknownAccount(TradingError):  # noqa: N818
@@ -116,7 +131,7 @@ class UnknownSymbol(TradingError):  # noqa: N818
 
 
 class OutcomeUnknown(LabError):  # noqa: N818
-    """An order may be placed or not: no answer that counts came. Ask again under the same id."""
+    """A write may be there or not: no answer that counts came. Ask again under the same id."""
 
 
 class RunError(LabError):

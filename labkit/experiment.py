@@ -6,6 +6,7 @@ orders became is read from the database only after that.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,8 +26,6 @@ from labkit.cluster.base import (
     Gather,
     HasFailoverEvidence,
     HasStateFolder,
-    HasSurvivalGoal,
-    HasVersions,
     OnStage,
 )
 from labkit.errors import ClusterError, LabError
@@ -34,7 +33,6 @@ from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History, save_faults
 from labkit.measurement.live import LiveTail, Silent, Watch
-from labkit.topology import Topology
 from labkit.trading.audit import FinalRead, final_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
@@ -175,10 +173,10 @@ class Experiment:
         return {
             "scenario": self.scenario,
             "backend": self.cluster.backend,
-            "topology": topology_of(self.cluster),
+            "topology": draft.topology_of(self.cluster),
             "parameters": self.parameters,
-            "workload": asdict(self.workload),
-            "versions": versions_of(self.cluster),
+            "workload": json.loads(json.dumps(asdict(self.workload))),  # its tuples as lists
+            "versions": draft.versions_of(self.cluster),
         }
 
     @property
@@ -192,18 +190,6 @@ class Experiment:
     def title(self) -> str:
         """What is done, in a word or two."""
         return f"{self.fault.label}" if self.fault else "no fault"
-
-
-def topology_of(cluster: Cluster) -> Topology:
-    """The shape of a cluster, with the survival goal that is in force."""
-    if not isinstance(cluster, HasSurvivalGoal):
-        return cluster.topology
-    return cluster.topology.model_copy(update={"survive": cluster.survival_goal()})
-
-
-def versions_of(cluster: Cluster) -> Mapping[str, str]:
-    """Name and version of each server program, as far as the cluster knows."""
-    return cluster.versions() if isinstance(cluster, HasVersions) else {}
 
 
 def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
@@ -290,7 +276,7 @@ class _Course:
         window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
         self._record(window)
         self._say(f"injecting: {fault.label}")
-        for_s = self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
+        for_s = fault.injection_s + self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
         self.watchdog.holding(fault.label, for_s=for_s)
         self._beside(lambda: fault.inject(cluster))
         probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))
@@ -300,19 +286,25 @@ class _Course:
 
     @contextmanager
     def _healed_at_the_end(self, fault: Fault) -> Iterator[None]:
+        tried = False
+
         def heal() -> None:
+            nonlocal tried
+            tried = True
             self.watchdog.healing()
             fault.heal(self.experiment.cluster)
             self.watchdog.healed()
+            self._note(self.faults[0].healed(monotonic()))
 
         try:
             yield
+            self.enter("healing")
+            self._beside(heal)
         except BaseException:
-            heal()
+            if not tried:
+                heal()
             raise
-        self.enter("healing")
-        self._beside(heal)
-        self._record(self.faults[0].healed(monotonic()))
+        self.watch.fault(self.faults[0])
 
     def enter(self, name: str) -> None:
         """A phase begins."""
@@ -323,9 +315,12 @@ class _Course:
     def _say(self, line: str) -> None:
         self.experiment.say(f"{monotonic() - self.begun_s:5.1f} s  {line}")
 
-    def _record(self, window: FaultWindow) -> None:
+    def _note(self, window: FaultWindow) -> None:
         self.faults = (window,)
         save_faults(self.faults, self.folder)
+
+    def _record(self, window: FaultWindow) -> None:
+        self._note(window)
         self.watch.fault(window)
 
     def _await_steady(self, when: str) -> bool:

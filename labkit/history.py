@@ -184,7 +184,10 @@ class History:
                 that occur.
         """
         ops = frame[list(OP_COLUMNS)].astype(OP_COLUMNS)
-        ops = ops.sort_values("scheduled_s", ignore_index=True)
+        if ops["scheduled_s"].is_monotonic_increasing:  # a saved one: no copy of millions of rows
+            ops = ops.reset_index(drop=True)
+        else:
+            ops = ops.sort_values("scheduled_s", ignore_index=True)
         order = tuple(regions) or tuple(dict.fromkeys(ops["region"].astype(str)))
         return cls(ops, tuple(faults), anchor_s, order)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from labkit.cluster import attach, create
-from labkit.cluster.base import Cluster, OnStage, State, quiet
-from labkit.errors import NotRunning
+from labkit.cluster.base import Cluster, HasSurvivalGoal, OnStage, State, quiet
+from labkit.errors import FaultUnavailable, NotRunning
+from labkit.topology import SurvivalGoal
 from labkit.trading import schema
 
 
@@ -42,8 +46,28 @@ def connect(
     except NotRunning:
         cluster = create()
     status = cluster.status()
-    if as_it_is and any(node.state is not State.DOWN for node in status.nodes):
+    left_broken = as_it_is and any(node.state is not State.DOWN for node in status.nodes)
+    if not status.healthy and left_broken:
         return cluster
     if not status.healthy or not schema.loaded(cluster.dsn(cluster.leader().region)):
         bring_up(cluster, on_stage)
     return cluster
+
+
+@contextmanager
+def surviving(cluster: Cluster, goal: SurvivalGoal) -> Iterator[None]:
+    """Let commits obey a survival goal for the length of a `with` block.
+
+    Raises:
+        FaultUnavailable: the cluster's goal cannot be changed.
+        TopologyError: this shape, or this engine, cannot give it; nothing was changed.
+        NotReady: it did not take effect in time.
+    """
+    if not isinstance(cluster, HasSurvivalGoal):
+        raise FaultUnavailable(f"the survival goal of the {cluster.backend} backend is fixed")
+    before = cluster.survival_goal()
+    try:
+        cluster.set_survival_goal(goal)
+        yield
+    finally:
+        cluster.set_survival_goal(before)

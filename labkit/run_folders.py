@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,8 @@ from labkit.errors import BadInput
 from labkit.experiment import MORE_FOLDER, runs_folder
 from labkit.figures.page import REPORT_FILE, write_report
 from labkit.trials import TRIALS_FOLDER
-from labkit.verdict.checkers import Verdict, worst
+from labkit.verdict.checkers import Finding, Verdict, worst
+from labkit.verdict.gates import Gate, hold
 from labkit.verdict.result import RESULT_FILE, Result, Summary
 
 
@@ -97,6 +98,66 @@ def make_whole(folder: Path, why: str) -> None:
         # with what the notebook required in it
         if _summary(experiment) is not None:
             write_report(Result.load(experiment), experiment)
+
+
+def hold_to(run: Run, limits: Mapping[Gate, float]) -> list[Finding]:
+    """Hold a run to limits from outside; its results and reports have the outcomes then.
+
+    Returns:
+        A finding for each gate and each experiment it looked at; empty when nothing was measured.
+    """
+    results = [Result.load(folder) for folder in _experiments(run.folder) if _summary(folder)]
+    held = hold([result.summary for result in results], limits)
+    for result, findings in zip(results, held, strict=True):
+        judged = result.with_findings(findings)
+        judged.save_summary()
+        assert judged.folder is not None
+        write_report(judged, judged.folder)
+    return [finding for findings in held for finding in findings]
+
+
+def side_by_side(runs: Sequence[Run]) -> dict[str, Summary]:
+    """The experiments of runs that a comparison is about, each under a name that tells it apart.
+
+    Of one run all its experiments. Of several runs the first experiment of each.
+
+    Raises:
+        BadInput: a run measured nothing, or there are fewer than two experiments.
+    """
+    for run in runs:
+        if not run.summaries:
+            raise BadInput(f"{run.name} measured nothing, so there is nothing to compare")
+    if len(runs) == 1:
+        found = list(runs[0].summaries)
+        if len(found) < 2:
+            raise BadInput(f"{runs[0].name} has one experiment: name a second run to compare with")
+        names = [summary.scenario for summary in found]
+    else:
+        found = [run.summaries[0] for run in runs]
+        names = [_name(summary, found) for summary in found]
+    if len(set(names)) < len(names):
+        names = [f"{number}: {name}" for number, name in enumerate(names, start=1)]
+    return dict(zip(names, found, strict=True))
+
+
+def _name(summary: Summary, others: Sequence[Summary]) -> str:
+    """What tells a run from the others in as few words as possible, else when it was begun."""
+    told = [of(summary) for of in _NAMED_BY if len({of(other) for other in others}) > 1]
+    if not told:
+        told = [
+            f"{name} {value}"
+            for name, value in summary.parameters.items()
+            if len({str(other.parameters.get(name)) for other in others}) > 1
+        ]
+    return ", ".join(told) or f"{summary.started_at:%Y-%m-%d %H:%M:%S}"
+
+
+_NAMED_BY: tuple[Callable[[Summary], str], ...] = (
+    lambda summary: summary.scenario,
+    lambda summary: summary.backend,
+    lambda summary: f"survive {summary.topology.survive}",
+    lambda summary: summary.versions.get("commit", ""),
+)
 
 
 def reports(folder: Path) -> list[Path]:

@@ -37,6 +37,10 @@ from labkit.trials import parse_trial_heading
 from labkit.verdict.result import RESULT_FILE
 from labkit.watchdog import heal_lab
 
+SHORT: dict[str, float] = {"hold_s": 10, "steady_s": 3, "samples": 3, "trials": 1}
+"""Parameters that notebooks share, and what they are in a short run. Ten seconds outlast a failover
+(the embedded engine's takes about seven)."""
+
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
 
@@ -95,11 +99,12 @@ def parse_parameters(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]
         if name not in known:
             has = ", ".join(f"{key}={about['default']}" for key, about in known.items()) or "none"
             raise UnknownParameter(f"{notebook.stem} has no parameter {name!r}: it has {has}")
+        default = yaml.safe_load(str(known[name]["default"]))
         try:
-            value = yaml.safe_load(text)
+            # what stands for a text is taken as it is: "none" is a word there, and nothing a text
+            value = text if isinstance(default, str) else yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
-        default = yaml.safe_load(str(known[name]["default"]))
         number = isinstance(default, int | float) and not isinstance(default, bool)
         if number and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise BadInput(f"parameter {name} is a number such as {default}, not {text!r}")
@@ -109,14 +114,33 @@ def parse_parameters(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]
     return values
 
 
+def short_parameters(notebook: Path) -> dict[str, Any]:
+    """What makes a notebook short: those of its parameters that are larger than in `SHORT`."""
+    import papermill
+
+    known = papermill.inspect_notebook(notebook)
+    defaults = {name: yaml.safe_load(str(about["default"])) for name, about in known.items()}
+    return {
+        name: most for name, most in SHORT.items() if name in defaults and defaults[name] > most
+    }
+
+
 def run_notebook(
     name: str,
     parameters: Mapping[str, str],
     on_progress: Callable[[Progress], None] = lambda _progress: None,
+    *,
+    short: bool = False,
 ) -> Run:
     """Execute a notebook headless into a new run folder.
 
     Whatever way it ends, no fault of it stays in the lab, and the run folder is whole.
+
+    Args:
+        name: as `find_notebook` takes it.
+        parameters: as `parse_parameters` takes them.
+        on_progress: told where the notebook is.
+        short: parameters that are not given are no larger than `SHORT` has them.
 
     Raises:
         BadInput: no such notebook, or a parameter is refused; nothing was run.
@@ -129,6 +153,8 @@ def run_notebook(
 
     notebook = find_notebook(name)
     values = parse_parameters(notebook, parameters)
+    if short:
+        values = short_parameters(notebook) | values
     scenario = notebook.stem.replace("_", "-")
     folder = runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{_backend()}"
     folder.mkdir(parents=True)

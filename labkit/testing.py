@@ -138,6 +138,17 @@ class FakeCluster:
         # hostaddr: no name is looked up, so no test waits for a resolver
         return f"postgresql://trader@{host}:1/trading?hostaddr=127.0.0.1"
 
+    def failover_dsn(self, region: str) -> str:
+        """A URL of every balancer, the nearest first; all refuse connections at once.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        names = [f"{name}.rw.invalid" for name in self.topology.nearest_first(region)]
+        hosts = ",".join(f"{name}:1" for name in names)
+        addresses = ",".join("127.0.0.1" for _ in names)
+        return f"postgresql://trader@{hosts}/trading?hostaddr={addresses}"
+
     def leader(self, region: str | None = None) -> Node:
         """The primary; `region` makes no difference.
 

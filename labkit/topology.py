@@ -277,6 +277,16 @@ class Topology(_Frozen):
             return 0.0
         return next(link.rtt_ms for link in self.links if set(link.between) == {a, b})
 
+    def nearest_first(self, region: str) -> tuple[str, ...]:
+        """Every region by its distance from one, which stands first itself.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        return tuple(
+            sorted(self.region_names, key=lambda name: (name != region, self.rtt_ms(region, name)))
+        )
+
     def one_way_ms(self, a: str, b: str) -> float:
         """Half the round-trip time: what one direction of a link delays."""
         return self.rtt_ms(a, b) / 2

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli import compose, desk, doctor, faults, lab, load, nodes, runs
+from labkit.cli import compare, compose, desk, doctor, faults, lab, load, nodes, runs
 from labkit.cli.outcome import Commands
 
 app = typer.Typer(
@@ -23,7 +23,14 @@ app = typer.Typer(
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "The lab": (lab.up, lab.status, lab.down, doctor.doctor, lab.dsn, lab.sql),
-    "Notebooks and runs": (desk.desk, runs.demo, runs.run, runs.runs, runs.notebook),
+    "Notebooks and runs": (
+        desk.desk,
+        runs.demo,
+        runs.run,
+        runs.runs,
+        compare.compare,
+        runs.notebook,
+    ),
     "Load": (load.load,),
     "Faults": (lab.heal,),
 }

@@ -30,6 +30,7 @@ ProcessTarget = Annotated[
         "primary, leader-region.",
     ),
 ]
+RegionTarget = Annotated[str, typer.Argument(metavar="REGION", help="us-west-2, or leader-region.")]
 LinkTarget = Annotated[
     str,
     typer.Argument(
@@ -101,6 +102,20 @@ def pause(target: ProcessTarget, as_json: AsJson = False) -> None:
     """Freeze it: alive and connected, but not answering."""
     cluster = labkit.cluster.attach()
     _inject(parse("pause", target, cluster), cluster, as_json)
+
+
+@fault_commands.command()
+def disaster(
+    target: RegionTarget,
+    alone_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds between the cut and the end (default: 1)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a region off, then kill it."""
+    cluster = labkit.cluster.attach()
+    _inject(parse("disaster", target, cluster, alone_s=alone_s), cluster, as_json)
 
 
 @fault_commands.command()

@@ -32,12 +32,13 @@ COLUMN = 28
 class Kind(StrEnum):
     """Which class of `workloads/`."""
 
+    ACCOUNTS = "accounts"
     ORDERS = "orders"
 
 
 def load(
     context: typer.Context,
-    workload: Annotated[Kind, typer.Argument(help="What customers do.")],
+    workload: Annotated[Kind, typer.Argument(help="Open accounts, or place orders.")],
     region: Annotated[
         str | None, typer.Option(help="From this region alone (default: from every region).")
     ] = None,

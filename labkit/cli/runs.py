@@ -4,55 +4,135 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.text import Text
 
 from labkit.assets import asset
 from labkit.cli.bars import Bars, where
+from labkit.cli.gates import MaxLost, MaxP99, MaxRto, MaxUnavailable, MaxWriteGap, hold, limits
 from labkit.cli.outcome import Exit, complain
-from labkit.cli.show import AsJson, Stages, console, new_table, print_json
+from labkit.cli.show import VERDICT_STYLE, AsJson, Stages, console, new_table, print_json
 from labkit.errors import BadInput, LabError, RunError
 
 if TYPE_CHECKING:
     from labkit.run_folders import Run
     from labkit.runs import Progress
+    from labkit.verdict.gates import Gate
     from labkit.verdict.result import Summary
 
 EXIT_OF: dict[str | None, int] = {None: Exit.OK, "pass": Exit.OK, "fail": 1, "unknown": 2}
 """By verdict; None is a notebook that measures nothing."""
-STYLE = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
 
 def run(
     notebook: Annotated[
-        str, typer.Argument(help="A path, or a name such as 03_node_loss or node_loss.")
-    ],
+        str | None,
+        typer.Argument(help="A path, or a name such as 03_node_loss or node_loss."),
+    ] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
             "--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the notebook; repeat."
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Run every notebook, one after another.")
+    ] = False,
+    short: Annotated[
+        bool,
+        typer.Option("--short", help="With short holds and few samples: does it work at all?"),
+    ] = False,
+    max_rto: MaxRto = None,
+    max_write_gap: MaxWriteGap = None,
+    max_unavailable: MaxUnavailable = None,
+    max_p99: MaxP99 = None,
+    max_lost: MaxLost = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a notebook on the lab without a browser, and say what came out.
 
-    Exit code 0: passed, or it measures nothing. 1: a requirement does not hold. 2: not proven
-    either way. 3: it could not be run.
+    Exit code 0: passed, or it measures nothing. 1: a requirement does not hold, or a gate fails.
+    2: not proven either way. 3: it could not be run. Of several notebooks: the worst, 3 before 1
+    before 2.
     """
-    from labkit.runs import run_notebook
-
+    asked = limits(
+        rto_s=max_rto,
+        write_gap_s=max_write_gap,
+        unavailable_s=max_unavailable,
+        p99_ms=max_p99,
+        lost_acks=max_lost,
+    )
     try:
-        with Bars(notebook) as bars:
-            found = run_notebook(notebook, _parameters(parameter or []), bars)
+        chosen = _chosen(notebook, every)
+        given = _parameters(parameter or [])
+        if every and given:
+            raise BadInput("-p goes with one notebook: each has parameters of its own")
+        if every:
+            _run_all(chosen, short, asked, as_json)
+        found = _run_one(chosen[0], given, short)
     except LabError as error:  # not 2, which BadInput is elsewhere: that is a verdict here
         complain(error)
         raise typer.Exit(Exit.COULD_NOT) from error
-    _finish(found, as_json)
+    held = hold(found, asked)
+    if asked and not held.summaries:
+        complain(f"gate not proven: {found.name} measured nothing")
+    _finish(held, as_json, unknown=bool(asked) and not held.summaries)
+
+
+def _chosen(notebook: str | None, every: bool) -> list[str]:
+    from labkit.runs import notebooks
+
+    if every and notebook is not None:
+        raise BadInput(f"--all runs every notebook: leave out {notebook}")
+    if not every and notebook is None:
+        raise BadInput(f"say which notebook, or --all: there are {', '.join(notebooks())}")
+    return list(notebooks()) if notebook is None else [notebook]
+
+
+def _run_one(notebook: str, given: dict[str, str], short: bool) -> Run:
+    from labkit.runs import run_notebook
+
+    with Bars(notebook) as bars:
+        return run_notebook(notebook, given, bars, short=short)
+
+
+def _run_all(
+    chosen: list[str], short: bool, asked: Mapping[Gate, float], as_json: bool
+) -> NoReturn:
+    """Each in turn, whatever becomes of the others; then a line each and the worst exit code."""
+    rows: list[tuple[str, Run | None, str]] = []
+    for name in chosen:
+        try:
+            rows.append((name, hold(_run_one(name, {}, short), asked), ""))
+        except LabError as error:
+            complain(f"{name}: {error}")
+            rows.append((name, None, str(error)))
+    if as_json:
+        print_json(
+            [
+                {"notebook": name, "error": error or None, **(_to_json(run) if run else {})}
+                for name, run, error in rows
+            ]
+        )
+    else:
+        table = new_table("notebook", "verdict", "RTO", "lost acks", "report")
+        for name, run, _ in rows:
+            verdict = (run.verdict or "ran") if run else "broke down"
+            numbers = _headlines(run.summaries[0] if run and run.summaries else None)
+            table.add_row(
+                name,
+                Text(verdict, VERDICT_STYLE.get(verdict, "red" if run is None else "")),
+                numbers.get("RTO", ""),
+                numbers.get("Lost acks", ""),
+                str(run.folder) if run else "",
+            )
+        console().print(table)
+    codes = [Exit.COULD_NOT if run is None else EXIT_OF[run.verdict] for _, run, _ in rows]
+    raise typer.Exit(max(codes, key=(0, 2, 1, 3).index))
 
 
 def demo(as_json: AsJson = False) -> None:
@@ -87,7 +167,11 @@ def runs(as_json: AsJson = False) -> None:
             for place, summary in enumerate(one.summaries or (None,)):
                 numbers = _headlines(summary)
                 table.add_row(
-                    *((one.name, Text(verdict, STYLE.get(verdict, ""))) if not place else ("", "")),
+                    *(
+                        (one.name, Text(verdict, VERDICT_STYLE.get(verdict, "")))
+                        if not place
+                        else ("", "")
+                    ),
                     str(len(summary.trials) or 1) if summary else "",
                     numbers.get("RTO", ""),
                     numbers.get("Lost acks", ""),
@@ -129,12 +213,12 @@ def _tell(stages: Stages, progress: Progress) -> None:
     stages.detail(where(progress), progress.line)
 
 
-def _finish(found: Run, as_json: bool) -> None:
+def _finish(found: Run, as_json: bool, *, unknown: bool = False) -> None:
     if as_json:
         print_json(_to_json(found))
     else:
         _print(found)
-    raise typer.Exit(EXIT_OF[found.verdict])
+    raise typer.Exit(EXIT_OF["unknown" if unknown else found.verdict])
 
 
 def _print(found: Run) -> None:

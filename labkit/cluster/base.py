@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
@@ -306,6 +307,51 @@ class HasWan(Protocol):
 
     def reset_links(self) -> None:
         """Give every link the delay of the topology again. Idempotent."""
+
+
+@runtime_checkable
+class HasWaysElsewhere(Protocol):
+    """A client can reach the balancers of other regions too, through the WAN."""
+
+    def failover_dsn(self, region: str) -> str:
+        """A libpq URL of every balancer, as a client in `region` dials them.
+
+        Its own region's stands first, then the others', the nearest first. libpq tries them in
+        this order for each new connection (libpq-connect, "Specifying Multiple Hosts"). Writes
+        only; the URL holds no password.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """How a node came back.
+
+    Attributes:
+        how: "stream" (it only had to receive what it missed), "rewind" (it had log that the new
+            primary does not have, which was undone first) or "copy" (all data was fetched anew).
+        started_at: its first sign of life.
+        following_at: it followed the new primary; None when it does not yet, or leads itself.
+    """
+
+    node: str
+    how: str
+    started_at: datetime
+    following_at: datetime | None
+
+
+@runtime_checkable
+class TellsRejoin(Protocol):
+    """It can tell how its nodes came back."""
+
+    def rejoins(self, since: datetime) -> tuple[Rejoin, ...]:
+        """The nodes that came back after a moment, in the order of the topology.
+
+        Args:
+            since: with a time zone; when those that came back were surely away.
+        """
 
 
 @runtime_checkable

@@ -53,6 +53,11 @@ class Fault(ABC):
         """`kill us-west-2/1`: for legends and tables."""
         return f"{self.name} {self.target_name}"
 
+    @property
+    def injection_s(self) -> float:
+        """How long its injection may take, in seconds; 0 for one that is over in a moment."""
+        return 0.0
+
     def __str__(self) -> str:
         return self.label
 

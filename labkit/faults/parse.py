@@ -8,6 +8,7 @@ from typing import Any
 from labkit.cluster.base import Cluster, resolve
 from labkit.errors import BadInput
 from labkit.faults.base import Fault
+from labkit.faults.disaster import Disaster
 from labkit.faults.kill import Kill
 from labkit.faults.links import Direction, LinkFault
 from labkit.faults.partition import Partition
@@ -16,9 +17,13 @@ from labkit.faults.slow import Slow
 from labkit.faults.stop import Stop
 
 FAULTS: dict[str, type[Fault]] = {
-    fault.name: fault for fault in (Kill, Stop, Pause, Partition, Slow)
+    fault.name: fault for fault in (Kill, Stop, Pause, Disaster, Partition, Slow)
 }
-"""Every fault by its name."""
+"""Every fault that a command can leave behind, by its name.
+
+The others live in the process that injects them (`brownout`), or have commands of their own
+(`rolling restart`: `labkit restart`; `add node`: `labkit node`).
+"""
 
 
 def parse(
@@ -26,6 +31,7 @@ def parse(
     target: str,
     cluster: Cluster,
     *,
+    alone_s: float | None = None,
     delay_ms: float | None = None,
     jitter_ms: float | None = None,
     direction: Direction | None = None,
@@ -45,7 +51,12 @@ def parse(
     if kind not in FAULTS:
         raise BadInput(f"no fault {kind!r}: there are {', '.join(FAULTS)}")
     fault = FAULTS[kind]
-    given = {"delay_ms": delay_ms, "jitter_ms": jitter_ms, "direction": direction}
+    given = {
+        "alone_s": alone_s,
+        "delay_ms": delay_ms,
+        "jitter_ms": jitter_ms,
+        "direction": direction,
+    }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     for key in options.keys() - {field.name for field in fields(fault)}:
         raise BadInput(f"{kind} has no {key}")

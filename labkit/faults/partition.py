@@ -45,7 +45,15 @@ class Partition(LinkFault):
         """Let the links carry again and wait until the region is in service."""
         if self.available(cluster) is not None:
             return
+        self.mend(cluster)
+        self.await_calm(cluster, lambda link: not link.cut)
+
+    def mend(self, cluster: Cluster) -> None:
+        """Let the links carry again; waits for nothing.
+
+        Raises:
+            FaultUnavailable: the cluster has no WAN.
+        """
         wan = self.wan_of(cluster)
         for source, target in self.links(cluster.topology):
             wan.set_link(source, target, cut=False)
-        self.await_calm(cluster, lambda link: not link.cut)

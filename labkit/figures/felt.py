@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -62,3 +64,19 @@ def felt_figure(felt: pd.DataFrame) -> go.Figure:
             marker={"size": 16, "color": region_color(regions, row["region"])},
         )
     return figure
+
+
+def felt_beside(felts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same statements under several circumstances, in milliseconds.
+
+    Args:
+        felts: what `labkit.measurement.felt.felt_latency` returned, by what it was like then.
+
+    Returns:
+        Index: the region and the statement; a column for each circumstance.
+    """
+    columns = {
+        name: felt.set_index("region")[list(_STATEMENTS)].rename(columns=_STATEMENTS).stack()
+        for name, felt in felts.items()
+    }
+    return pd.DataFrame(columns).rename_axis(["region", "statement"]).round(1)

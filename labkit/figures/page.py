@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from labkit.figures import theme
+from labkit.figures.chart import chart
 from labkit.figures.timeline import timeline
 from labkit.figures.trials import trials_figure
 from labkit.figures.waterfall import waterfall
@@ -28,7 +29,7 @@ def report_html(result: Result) -> str:
         **context(result.summary),
         # these two are markup of our own making; plotly escapes what it puts into its JSON
         figures=[
-            (heading, Markup(_chart(figure, first=i == 0)))  # noqa: S704
+            (heading, Markup(chart(figure, first=i == 0)))  # noqa: S704
             for i, (heading, figure) in enumerate(figures(result))
         ],
         tokens=Markup(theme.css()),  # noqa: S704
@@ -51,14 +52,6 @@ def figures(result: Result) -> list[tuple[str, go.Figure]]:
     ]
 
 
-def _chart(figure: go.Figure, *, first: bool) -> str:
-    """A figure as HTML; the first on a page brings plotly.js."""
-    chart: str = figure.to_html(
-        full_html=False, include_plotlyjs=first, config={"displaylogo": False, "responsive": True}
-    )
-    return chart
-
-
 def write_report(result: Result, folder: Path) -> Path:
     """Write `report.html` into a run folder and return its path."""
     path = folder / REPORT_FILE
@@ -78,7 +71,7 @@ def environment(summary: Summary) -> list[tuple[str, str]]:
         ("Workload", _pairs(summary.workload)),
         ("Parameters", _pairs(summary.parameters)),
         ("Versions", _pairs(summary.versions)),
-        ("Machine", f"{summary.machine.cores} cores, {summary.machine.platform}"),
+        ("Machine", summary.machine.words),
     ]
 
 
@@ -92,4 +85,5 @@ def _round_trips(topology: Topology) -> str:
 
 
 def _pairs(things: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in things.items()) or "none"
+    told = (f"{name} {value}" for name, value in things.items() if value is not None)
+    return ", ".join(told) or "none"

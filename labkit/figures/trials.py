@@ -6,6 +6,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from labkit.cluster.base import Role
 from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.verdict.requirements import number_of
@@ -19,7 +20,7 @@ _BARS = (("rto_s", "RTO", theme.REGION_COLORS[0]), ("write_gap_s", "write gap", 
 def trials_figure(result: Result) -> go.Figure:
     """RTO and write gap of each trial, its worst region; the median of the RTO as a line.
 
-    A trial whose service did not come back has no bar, and says so.
+    A trial whose service did not come back has no bar.
 
     Raises:
         BadInput: the result has no trials.
@@ -27,7 +28,9 @@ def trials_figure(result: Result) -> go.Figure:
     summary = result.summary
     if not summary.trials:
         raise BadInput(f"{summary.scenario} was done once: there are no trials to show")
-    names = [f"{trial.number}<br>{escape(trial.fault or 'no fault')}" for trial in summary.trials]
+    names = [
+        f"trial {trial.number}<br>{escape(trial.fault or 'no fault')}" for trial in summary.trials
+    ]
     figure = go.Figure()
     for measure, name, color in _BARS:
         values = [number_of(measure, trial) for trial in summary.trials]
@@ -36,22 +39,22 @@ def trials_figure(result: Result) -> go.Figure:
             y=values,
             name=name,
             marker={"color": color},
-            text=["not known" if value is None else seconds(value) for value in values],
-            textposition="outside",
-            cliponaxis=False,
+            text=["" if value is None else seconds(value) for value in values],
+            textposition="inside",
+            insidetextanchor="end",
+            textangle=0,
+            textfont={"color": "#ffffff"},
             hovertemplate="%{y:.2f} s",
         )
     rto = spread_of(summary, "rto_s")
     if rto is not None and rto.median is not None:
-        figure.add_hline(
-            y=rto.median,
-            line={"color": theme.REGION_COLORS[0], "dash": "dash", "width": 1.5},
-            annotation={
-                "text": f"median RTO {seconds(rto.median)}",
-                "font": {"size": theme.SIZE_PX["small"]},
-                "xanchor": "right",
-                "x": 1,
-            },
+        figure.add_scatter(
+            x=names,
+            y=[rto.median] * len(names),
+            mode="lines",
+            name=f"median RTO {seconds(rto.median)}",
+            line={"color": theme.ROLE_MARKS[Role.PRIMARY].color, "dash": "dash", "width": 2.5},
+            hoverinfo="skip",
         )
     figure.update_layout(
         template=theme.TEMPLATE,
@@ -61,5 +64,5 @@ def trials_figure(result: Result) -> go.Figure:
         margin={"t": 104},
     )
     figure.update_yaxes(title_text="seconds")
-    figure.update_xaxes(title_text="trial", type="category")
+    figure.update_xaxes(type="category")
     return figure

@@ -29,7 +29,7 @@ CLASSES = {
     "XX": "the server broke down",
 }
 """Classes of SQLSTATE (its first two characters) in words, after PostgreSQL's appendix A; LK is the
-trading application's own (`labkit.trading.orders.REFUSALS`)."""
+trading application's own (`labkit.trading.attempts.REFUSALS`)."""
 
 
 @dataclass(frozen=True, slots=True)

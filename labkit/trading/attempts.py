@@ -16,8 +16,11 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from labkit.errors import (
+    AccountConflict,
     BadInput,
+    DepositConflict,
     InsufficientFunds,
+    InsufficientShares,
     LabError,
     OrderConflict,
     OutcomeUnknown,
@@ -35,6 +38,9 @@ REFUSALS: Final[dict[str, type[LabError]]] = {
     "LK004": PriceFloor,
     "LK005": OrderConflict,
     "LK006": BadInput,
+    "LK007": InsufficientShares,
+    "LK008": AccountConflict,
+    "LK009": DepositConflict,
 }
 """The application's own SQLSTATEs. PostgreSQL raises them; on CockroachDB they are returned."""
 
@@ -174,6 +180,16 @@ async def attempt_async(
         rows = await cursor.fetchall()
         waited.check()
     return rows
+
+
+def raise_refusal(refusal: str | None, reason: str | None) -> None:
+    """Raise what CockroachDB's statements return instead.
+
+    Raises:
+        LabError: `refusal` is one of REFUSALS.
+    """
+    if refusal is not None:
+        raise REFUSALS[refusal](reason)
 
 
 @contextmanager

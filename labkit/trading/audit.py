@@ -40,9 +40,11 @@ INSTRUMENT_COLUMNS = {
 ACCOUNT_COLUMNS = {
     "account_nbr": "str",
     "opening_balance_cents": "int64",
+    "deposits_cents": "int64",
     "balance_cents": "int64",
     "bought_cents": "int64",
     "sold_cents": "int64",
+    "positions_off": "int64",
 }
 
 
@@ -66,8 +68,10 @@ class FinalRead:
             orders have moved the price, as the price says), buys, sells (how many of all orders in
             the database, not this run's alone). An instrument whose price is lost has
             current_price_cents 0 and moves 0.
-        accounts: all. Columns: account_nbr, opening_balance_cents, balance_cents, bought_cents,
-            sold_cents (over all orders in the database).
+        accounts: all. Columns: account_nbr, opening_balance_cents, deposits_cents, balance_cents,
+            bought_cents, sold_cents (over all deposits and orders in the database), positions_off
+            (in how many instruments the account's position, or its cost, is not what it bought less
+            what it sold).
     """
 
     orders: pd.DataFrame
@@ -192,14 +196,36 @@ ORDER BY i.symbol
 """
 
 ACCOUNTS: Final = """
-SELECT a.account_nbr, (a.opening_balance * 100)::BIGINT, (a.balance * 100)::BIGINT,
-    (coalesce(sum(o.unit_price * o.total_qty) FILTER (WHERE o.order_type = 'buy'), 0)
-        * 100)::BIGINT,
-    (coalesce(sum(o.unit_price * o.total_qty) FILTER (WHERE o.order_type = 'sell'), 0)
-        * 100)::BIGINT
+WITH
+deposited AS (
+    SELECT account_nbr, sum(amount) AS amount FROM deposits GROUP BY account_nbr
+),
+traded AS (
+    SELECT account_nbr, symbol,
+        sum(CASE order_type WHEN 'buy' THEN unit_price * total_qty ELSE 0 END) AS bought,
+        sum(CASE order_type WHEN 'sell' THEN unit_price * total_qty ELSE 0 END) AS sold,
+        sum(CASE order_type WHEN 'buy' THEN total_qty ELSE -total_qty END) AS held,
+        sum(CASE order_type WHEN 'buy' THEN 1 ELSE -1 END * unit_price * total_qty) AS net_cost
+    FROM orders GROUP BY account_nbr, symbol
+),
+money AS (
+    SELECT account_nbr, sum(bought) AS bought, sum(sold) AS sold FROM traded GROUP BY account_nbr
+),
+off AS (
+    SELECT coalesce(p.account_nbr, t.account_nbr) AS account_nbr, count(*) AS positions
+    FROM positions AS p
+    FULL JOIN traded AS t ON t.account_nbr = p.account_nbr AND t.symbol = p.symbol
+    WHERE coalesce(p.quantity, 0) <> coalesce(t.held, 0)
+        OR coalesce(p.net_cost, 0) <> coalesce(t.net_cost, 0)
+    GROUP BY coalesce(p.account_nbr, t.account_nbr)
+)
+SELECT a.account_nbr, (a.opening_balance * 100)::BIGINT, (coalesce(d.amount, 0) * 100)::BIGINT,
+    (a.balance * 100)::BIGINT, (coalesce(m.bought, 0) * 100)::BIGINT,
+    (coalesce(m.sold, 0) * 100)::BIGINT, coalesce(o.positions, 0)
 FROM accounts AS a
-LEFT JOIN orders AS o ON o.account_nbr = a.account_nbr
-GROUP BY a.account_nbr, a.opening_balance, a.balance
+LEFT JOIN deposited AS d ON d.account_nbr = a.account_nbr
+LEFT JOIN money AS m ON m.account_nbr = a.account_nbr
+LEFT JOIN off AS o ON o.account_nbr = a.account_nbr
 ORDER BY a.account_nbr
 """
 

@@ -33,6 +33,12 @@ class Dialect:
         scripts: files of `sql/` that make the schema and its starting data, in this order.
         place_order: the statement that places an order; its parameters are order_id, account_nbr,
             symbol, side and quantity, its row has ORDER_COLUMNS.
+        create_account: the statement that opens an account; its parameters are account_id,
+            account_nbr, user_id, name, opening_balance, may_short and region, its row says whether
+            it had been opened before, and has refusal and reason as above.
+        deposit: the statement that makes a deposit; its parameters are deposit_id, account_nbr and
+            amount, its row has the balance after it, whether it had been made before, refusal and
+            reason.
         claim_orders: the statement that takes open orders; its parameters are claim_id, region,
             batch and lease_s, it gives a row with the id of each order taken.
         complete_orders: the statement that executes them; its parameters are claim_id, region and
@@ -45,6 +51,8 @@ class Dialect:
     engine: str
     scripts: tuple[str, ...]
     place_order: str
+    create_account: str
+    deposit: str
     claim_orders: str
     complete_orders: str
     loads_at_once: bool
@@ -85,6 +93,15 @@ POSTGRESQL: Final = Dialect(
         " NULL AS refusal, NULL AS reason"
         " FROM place_order(%(order_id)s, %(account_nbr)s, %(symbol)s, %(side)s, %(quantity)s)"
     ),
+    create_account=(
+        "SELECT was_created_before, NULL AS refusal, NULL AS reason"
+        " FROM create_account(%(account_id)s, %(account_nbr)s, %(user_id)s, %(name)s,"
+        " %(opening_balance)s, %(may_short)s)"
+    ),
+    deposit=(
+        "SELECT new_balance, was_made_before, NULL AS refusal, NULL AS reason"
+        " FROM deposit(%(deposit_id)s, %(account_nbr)s, %(amount)s)"
+    ),
     # one queue for all regions: it is read where it is written, on the primary
     claim_orders=(
         "SELECT claimed_order_id FROM claim_orders(%(claim_id)s, %(batch)s, %(lease_s)s)"
@@ -99,6 +116,8 @@ COCKROACHDB: Final = Dialect(
     # accounts.sql last: its last row tells that all is there (schema.loaded)
     scripts=("cockroachdb/schema.sql", "instruments.sql", "cockroachdb/accounts.sql"),
     place_order=_only_statement("cockroachdb/place_order.sql"),
+    create_account=_only_statement("cockroachdb/create_account.sql"),
+    deposit=_only_statement("cockroachdb/deposit.sql"),
     claim_orders=_only_statement("cockroachdb/claim_orders.sql"),
     complete_orders=_only_statement("cockroachdb/complete_orders.sql"),
     loads_at_once=False,

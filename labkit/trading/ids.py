@@ -7,9 +7,11 @@ A UUID of version 8 (RFC 9562, section 5.8), laid out as
 The run comes first, so a run's orders are one range of the primary key, and an order in that
 range whose id no worker ever made is a phantom.
 
-There is a worker a region, and its number is the region's place in the topology; a person's order
-has the number of the person's region, as if its worker had made it. CockroachDB keeps an order in
-the region that its id names so, and in the primary region if it names none
+Deposits have ids of the same make.
+
+There is a worker a region, and its number is the region's place in the topology; what a person does
+has the number of the person's region, as if its worker had made the id. CockroachDB keeps an order
+or a deposit in the region that its id names so, and in the primary region if it names none
 (`sql/cockroachdb/schema.sql`).
 """
 
@@ -102,6 +104,18 @@ def parts(order_id: UUID) -> OrderIdParts | None:
     if run.order_id(worker, sequence) != order_id:
         return None
     return OrderIdParts(run, worker, sequence)
+
+
+def new_id(region_index: int) -> UUID:
+    """An id for what a person at a keyboard does, of a run of its own.
+
+    Args:
+        region_index: the person's region, by its place in the topology.
+
+    Raises:
+        ValueError: `region_index` is negative, or has more than 12 bits.
+    """
+    return RunId.new().order_id(worker=region_index, sequence=secrets.randbits(SEQUENCE_BITS))
 
 
 def _check(what: str, value: int, bits: int) -> None:

@@ -8,7 +8,6 @@ the same id: an order that is there already is answered, not placed again.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -18,16 +17,12 @@ from uuid import UUID
 import psycopg
 
 from labkit.errors import BadInput
-from labkit.trading.attempts import REFUSALS, Rows, attempt, attempt_async
+from labkit.trading.attempts import Rows, attempt, attempt_async, raise_refusal
 from labkit.trading.engines import dialect_of
-from labkit.trading.ids import SEQUENCE_BITS, RunId
+from labkit.trading.ids import new_id
+from labkit.trading.money import cents
 
 MAX_QUANTITY: Final = 1_000_000
-
-
-def cents(amount: Decimal) -> int:
-    """An amount of money as whole cents, which is what DECIMAL(20,2) holds."""
-    return int(amount * 100)
 
 
 class Side(StrEnum):
@@ -75,9 +70,7 @@ class Order:
             BadInput: the quantity is outside its range.
             ValueError: `region_index` is negative, or has more than 12 bits.
         """
-        sequence = secrets.randbits(SEQUENCE_BITS)
-        order_id = RunId.new().order_id(worker=region_index, sequence=sequence)
-        return cls(order_id, account_nbr, symbol, side, quantity)
+        return cls(new_id(region_index), account_nbr, symbol, side, quantity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +131,6 @@ def _arguments(order: Order) -> dict[str, object]:
 
 def _receipt(order: Order, rows: Rows) -> Receipt:
     [(order_nbr, unit_price, move_nbr, retried, refusal, reason)] = rows
-    if refusal is not None:
-        raise REFUSALS[refusal](reason)
+    raise_refusal(refusal, reason)
     amount = unit_price * order.quantity
     return Receipt(order.order_id, order_nbr, unit_price, amount, move_nbr, retried)

@@ -1,22 +1,40 @@
-"""What the instruments cost now, and what is known of them."""
+"""What the instruments cost, now and before, and what is known of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from labkit.errors import UnknownSymbol
-from labkit.trading.orders import cents
+from labkit.trading.money import cents
 
 QUOTE: Final = "SELECT symbol, current_price, moves FROM prices WHERE symbol = %s"
 
+# with the age of the first move that somebody who had seen `moves` of them did not see
+QUOTE_SINCE: Final = """
+SELECT p.symbol, p.current_price, p.moves,
+    coalesce((
+        SELECT extract(epoch FROM clock_timestamp() - o.order_entry_ts)
+        FROM orders AS o WHERE o.symbol = p.symbol AND o.move_nbr = %(moves)s + 1
+    ), 0)::FLOAT8
+FROM prices AS p WHERE p.symbol = %(symbol)s
+"""
+
+PRICE_HISTORY: Final = """
+SELECT move_nbr, unit_price + CASE order_type WHEN 'buy' THEN 0.10 ELSE -0.10 END, order_entry_ts
+FROM orders WHERE symbol = %(symbol)s AND move_nbr > %(after)s
+ORDER BY move_nbr LIMIT %(limit)s
+"""
+
 INSTRUMENTS: Final = """
-SELECT symbol, name, current_price, moves, details FROM instruments JOIN prices USING (symbol)
+SELECT symbol, name, initial_price, current_price, moves, details
+FROM instruments JOIN prices USING (symbol)
 WHERE %s OR (details ->> 'generated') IS NULL ORDER BY symbol
 """
 
@@ -33,9 +51,15 @@ class Instrument:
 
     symbol: str
     name: str
+    initial_price: Decimal
     current_price: Decimal
     moves: int
     details: Mapping[str, Any]
+
+    @property
+    def change(self) -> Decimal:
+        """What all orders so far have made of the price."""
+        return self.current_price - self.initial_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,81 @@ def _quote(symbol: str, row: tuple[Any, ...] | None) -> Quote:
     if row is None:
         raise UnknownSymbol(f"no instrument {symbol}")
     return Quote(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Staleness:
+    """A quote of a replica, held against a fresh one that was read right after it.
+
+    Attributes:
+        moves_behind: how many orders that had moved the price the replica did not show.
+        behind_s: seconds since the first of these was received, by the database's clock; 0.0 when
+            there is none. The replica's age at most: an order is received before its commit, and
+            the fresh quote was read a little later.
+    """
+
+    replica: Quote
+    fresh: Quote
+    behind_s: float
+
+    @property
+    def moves_behind(self) -> int:
+        """Never negative on a database that keeps its promises."""
+        return self.fresh.moves - self.replica.moves
+
+
+def staleness(
+    fresh: psycopg.Connection[Any], replica: psycopg.Connection[Any], symbol: str
+) -> Staleness:
+    """Read a price from a replica and fresh, and measure how old the replica's is.
+
+    Args:
+        fresh: to a balancer's read-write port.
+        replica: to a balancer's read-only port.
+
+    Raises:
+        UnknownSymbol: no such instrument.
+    """
+    old = quote(replica, symbol)
+    arguments = {"symbol": symbol, "moves": old.moves}
+    row = fresh.execute(QUOTE_SINCE, arguments, prepare=False).fetchone()
+    if row is None:
+        raise UnknownSymbol(f"no instrument {symbol}")
+    *now, behind_s = row
+    return Staleness(old, Quote(*now), behind_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PricePoint:
+    """One move of a price.
+
+    Attributes:
+        move_nbr: of the order that made it; the first is 1.
+        price: after it.
+        at: when the order was received, by the database's clock. Orders queue at a price, so one
+            that was received earlier may have moved it later: `move_nbr` is the order of moves.
+    """
+
+    move_nbr: int
+    price: Decimal
+    at: datetime
+
+
+def price_history(
+    conn: psycopg.Connection[Any], symbol: str, *, after: int = 0, limit: int = 1000
+) -> tuple[PricePoint, ...]:
+    """The moves of a price, out of the orders that made them, in their order.
+
+    Costs what it returns, however many moves there were: the last hundred are those after
+    `quote(conn, symbol).moves - 100`. An unknown symbol has none.
+
+    Args:
+        after: the last move that is known already.
+        limit: at most so many; the next page is after the last one's `move_nbr`.
+    """
+    arguments = {"symbol": symbol, "after": after, "limit": limit}
+    with conn.cursor(row_factory=args_row(PricePoint)) as cursor:
+        return tuple(cursor.execute(PRICE_HISTORY, arguments))
 
 
 def instruments(

@@ -15,7 +15,7 @@ from labkit.topology import DEFAULT
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.engines import COCKROACHDB, dialect_of, statements
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the tables and functions, which a load leaves in the database. Raised with every change to
 `sql/` that a database of an older load could not serve."""
 
@@ -120,16 +120,19 @@ def _text(script: str) -> str:
 
 def _names(regions: Sequence[str]) -> dict[str, str]:
     quoted = ["'" + region.replace("'", "''") + "'" for region in regions]
-    # hexadecimal digits 16 to 18 of an order id: the worker's number (labkit/trading/ids.py)
-    others = [f"WHEN '{number:03x}' THEN {name}" for number, name in enumerate(quoted) if number]
     return {
         "regions": f"ARRAY[{', '.join(quoted)}]",
-        "home_of_order": " ".join(
-            ["CASE substring(order_id::TEXT, 16, 3)", *others, "ELSE", quoted[0], "END"]
-        )
-        if others
-        else quoted[0],
+        "home_of_order": _home(quoted, "order_id"),
+        "home_of_deposit": _home(quoted, "deposit_id"),
     }
+
+
+def _home(quoted: Sequence[str], column: str) -> str:
+    """The region that an id names: its hexadecimal digits 16 to 18 (labkit/trading/ids.py)."""
+    others = [f"WHEN '{number:03x}' THEN {name}" for number, name in enumerate(quoted) if number]
+    if not others:
+        return quoted[0]
+    return " ".join([f"CASE substring({column}::TEXT, 16, 3)", *others, "ELSE", quoted[0], "END"])
 
 
 def _insist(conn: psycopg.Connection[Any], statement: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labkit.topology import DEFAULT
-from labkit.trading import audit, quotes, schema
+from labkit.trading import audit, page_price, portfolio, quotes, schema
 from labkit.trading.engines import COCKROACHDB
 
 
@@ -28,6 +28,8 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "psycopg, around audit.final_read: begin": "BEGIN ISOLATION LEVEL SERIALIZABLE",
         "psycopg, around audit.final_read: end": "COMMIT",
         "engines.COCKROACHDB.place_order": COCKROACHDB.place_order,
+        "engines.COCKROACHDB.create_account": COCKROACHDB.create_account,
+        "engines.COCKROACHDB.deposit": COCKROACHDB.deposit,
         "engines.COCKROACHDB.claim_orders": COCKROACHDB.claim_orders,
         "engines.COCKROACHDB.complete_orders": COCKROACHDB.complete_orders,
         "audit.STATEMENT_TIMEOUT": audit.STATEMENT_TIMEOUT.format(20_000),
@@ -36,5 +38,15 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "audit.ACCOUNTS": audit.ACCOUNTS,
         "audit.WRITE": audit.WRITE,
         "quotes.QUOTE": quotes.QUOTE,
+        "quotes.QUOTE_SINCE": quotes.QUOTE_SINCE,
+        "quotes.PRICE_HISTORY": quotes.PRICE_HISTORY,
+        "portfolio.ACCOUNT": portfolio.ACCOUNT,
+        "portfolio.POSITIONS": portfolio.POSITIONS,
+        "portfolio.ORDER_HISTORY": portfolio.ORDER_HISTORY,
         "quotes.INSTRUMENTS": quotes.INSTRUMENTS,
+        "page_price.CREATE_PAGES": page_price.CREATE_PAGES,
+        "page_price.OPEN_PAGE": page_price.OPEN_PAGE,
+        "page_price.READ_PAGE": page_price.READ_PAGE,
+        "page_price.WRITE_PAGE": page_price.WRITE_PAGE,
+        "page_price.DROP_PAGES": page_price.DROP_PAGES,
     }

@@ -97,7 +97,7 @@ const SILENT_MS = 5000;
 function makePane(model, el, { name, title, id }) {
   const heading = h("h2", { id: `${id}-title` }, title);
   const age = h("span", { class: "lk-age" });
-  const again = h("button", { type: "button", click: () => location.reload() }, "Open it again");
+  const again = h("button", { type: "button", click: () => location.reload() }, "Reload the page");
   const words = h("span", {});
   const silence = h("div", { class: "lk-silence", role: "alert", hidden: true }, words, again);
   const body = h("div", { class: "lk-body" });
@@ -131,7 +131,8 @@ function makePane(model, el, { name, title, id }) {
     if (died || kernel?.status === "dead") {
       write(words, `The kernel behind this page has died. ${since}Acknowledged orders are safe. `);
     } else if (kernel?.connectionStatus && kernel.connectionStatus !== "connected") {
-      write(words, `The connection to the kernel is lost; it is tried again. ${since}`);
+      const again = kernel.connectionStatus === "connecting" ? "; it is tried again" : "";
+      write(words, `The connection to the kernel is lost${again}. ${since}`);
     } else {
       write(words, `The kernel has not been heard of for ${ago(heard).replace(" ago", "")}. ${since}`);
     }

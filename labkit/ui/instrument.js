@@ -7,7 +7,7 @@ export default {
     const made = makePane(model, el, { name: "instrument", title: "—", id });
     const price = h("span", { class: "lk-big-price lk-num" });
     const change = h("span", { class: "lk-num" });
-    const chart = h("div", { class: "lk-price-chart lk-figures", role: "img", "aria-label": "Price, order by order" });
+    const chart = h("div", { class: "lk-price-chart", role: "img", "aria-label": "Price, order by order" });
     const none = h("p", { class: "lk-muted lk-no-points" }, "No order has moved this price yet.");
     const about = h("dl", { class: "lk-facts" });
     const statistics = h("dl", { class: "lk-facts" });
@@ -15,7 +15,7 @@ export default {
     const asOf = h("p", { class: "lk-muted" });
     made.body.append(
       h("p", { class: "lk-quote" }, price, change),
-      chart,
+      h("div", { class: "lk-figures" }, chart),
       none,
       h(
         "div",
@@ -28,7 +28,8 @@ export default {
     let Plotly;
     let drawn = "";
     const { data, layout } = structuredClone(spec.figure);
-    const drawChart = async ({ symbol, points = [] }) => {
+    const drawChart = async () => {
+      const [symbol, ...points] = model.get("points");
       none.hidden = points.length > 0;
       chart.hidden = !points.length;
       const now = `${symbol} ${points.length} ${points.at(-1)}`;
@@ -37,10 +38,13 @@ export default {
       data[0].x = points.map(([ms]) => new Date(ms));
       data[0].y = points.map(([, y]) => y);
       mark(chart, { "data-points": points.length });
+      // around a single point plotly would show milliseconds
+      const [only] = points.length === 1 ? points[0] : [];
+      const range = only && [new Date(only - 30000), new Date(only + 30000)];
       await Plotly.react(
         chart,
         data,
-        { ...layout, datarevision: now, uirevision: symbol },
+        { ...layout, xaxis: { ...layout.xaxis, ...(range && { range }) }, datarevision: now, uirevision: symbol },
         { displayModeBar: false, responsive: false },
       );
     };
@@ -58,13 +62,13 @@ export default {
       tellAge(made.age, view);
       write(made.heading, view.name ? `${view.symbol} · ${view.name}` : (view.symbol ?? "—"));
       write(price, view.price ? money(view.price) : "—");
-      write(change, view.change == null ? "" : `${money(Math.abs(view.change))} (${Math.abs(view.percent).toFixed(2)} %) since the open`);
+      write(change, view.change == null ? "" : `${money(Math.abs(view.change))} (${Math.abs(view.percent).toFixed(2)} %) by its orders`);
       change.className = `lk-num lk-${trend(view.change ?? 0)}`;
       write(description, view.description ?? "");
       write(asOf, view.as_of ? `Sample data as of ${view.as_of}.` : "");
       facts(about, view.about);
       facts(statistics, view.statistics);
-      drawChart(view);
+      drawChart();
     };
     loadPlotly(spec).then(
       (loaded) => {

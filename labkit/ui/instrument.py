@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import plotly.graph_objects as go
+import traitlets
 
 from labkit.figures import theme
 from labkit.trading.quotes import Instrument
@@ -47,6 +48,10 @@ class InstrumentView(Pane):
     _esm = script("instrument")
     _css = style("instrument")
 
+    points: traitlets.List[object] = traitlets.List().tag(sync=True)
+    """Sent by themselves, so only when an order moved the price: symbol, then milliseconds and
+    price of each."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
         super().__init__(figure=json.loads(_skeleton().to_json()), **plotly_module())
@@ -62,18 +67,16 @@ class InstrumentView(Pane):
             **seen.to_page(),
             "symbol": session.symbol,
             **(_known(one) if one else {}),
-            "points": session.history.points(session.symbol),
         }
+        self.points = [session.symbol, *session.history.points(session.symbol)]
 
 
 def _known(one: Instrument) -> dict[str, object]:
-    opened = one.details.get("open_price")
-    price = float(one.current_price)
     return {
         "name": one.name,
         "price": str(one.current_price),
-        "change": None if opened is None else round(price - float(opened), 2),
-        "percent": None if not opened else round((price / float(opened) - 1) * 100, 2),
+        "change": float(one.change),
+        "percent": round(float(one.change / one.initial_price) * 100, 2),
         "description": one.details.get("description", ""),
         "as_of": one.details.get("as_of"),
         "about": _rows(one, ABOUT),

@@ -209,7 +209,7 @@ export default () => {
         const spec = model.get("spec");
         chart?.close();
         chart = undefined;
-        if (!spec.run) return el.replaceChildren(h("p", { class: "lk-board" }, "The live board waits for a run."));
+        if (!spec.run) return el.replaceChildren(h("div", { class: "lk-board" }, "The live board waits for a run."));
         const made = makeHeader(spec);
         write = made.write;
         const label = "Latency and orders per second, by region";

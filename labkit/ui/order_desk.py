@@ -15,8 +15,9 @@ import psycopg
 
 from labkit.cluster.base import Cluster
 from labkit.errors import BadInput, LabError
-from labkit.trading.attempts import Reply, reply_of
+from labkit.trading.attempts import Reply
 from labkit.trading.orders import Order, Receipt, Side, place_order
+from labkit.trading.retries import Fate, reconnect_pause_s
 from labkit.ui.line import Line
 from labkit.ui.polling import first_line
 
@@ -24,7 +25,6 @@ GIVE_UP_S: Final = 12.0
 """From the click until no further attempt is begun; the order's outcome may be unknown then."""
 TOO_LATE_S: Final = 10.0
 """A click that was this long on its way is not obeyed: its reader has given it up."""
-PAUSE_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,22 @@ class OrderDesk:
     """
 
     def __init__(
-        self, cluster: Cluster, account_nbr: str, region: str, on_change: Callable[[], None]
+        self,
+        cluster: Cluster,
+        account_nbr: str,
+        region: str,
+        on_change: Callable[[], None],
+        on_done: Callable[[Ticket], None] = lambda ticket: None,
     ) -> None:
+        """A desk with a blank ticket.
+
+        Args:
+            on_change: called from any thread when the ticket changed.
+            on_done: called likewise with a ticket that came to its end.
+        """
         self._cluster = cluster
         self._account_nbr = account_nbr
-        self._on_change = on_change
+        self._on_change, self._on_done = on_change, on_done
         self._lock = Lock()
         self._region = region
         self._wire = Lock()
@@ -157,7 +168,7 @@ class OrderDesk:
 
     def _send(self) -> None:
         begun_s = monotonic()
-        unsure = self.ticket.attempts > 0
+        fate = Fate("info" if self.ticket.attempts else "fail")
         with self._wire:
             while True:
                 try:
@@ -165,21 +176,24 @@ class OrderDesk:
                     line.connect()
                 except psycopg.Error as error:
                     refused, reason, name = False, first_line(error), _name(error)
+                    pause_s = reconnect_pause_s()
                 else:
+                    fate.attempt()
                     self.ticket = replace(self.ticket, attempts=self.ticket.attempts + 1)
                     self._on_change()
                     try:
                         receipt = line.ask(lambda conn: place_order(conn, self.ticket.order))
                     except (psycopg.Error, LabError) as error:
-                        reply, reason, name = reply_of(error), first_line(error), _name(error)
-                        refused = reply is Reply.REFUSED
-                        unsure |= reply is Reply.UNKNOWN
+                        reason, name = first_line(error), _name(error)
+                        refused = fate.failed(error) is Reply.REFUSED
+                        pause_s = fate.backoff_s
                     else:
                         return self._finish("acked", receipt=receipt)
                 # refused after an attempt without an answer: that one may be applied all the same
                 if refused or monotonic() - begun_s > GIVE_UP_S:
-                    return self._finish("unknown" if unsure else "refused", reason, name)
-                sleep(PAUSE_S)
+                    state = "unknown" if fate.outcome == "info" else "refused"
+                    return self._finish(state, reason, name)
+                sleep(pause_s)
 
     def _finish(
         self, state: str, reason: str = "", error: str = "", receipt: Receipt | None = None
@@ -201,6 +215,7 @@ class OrderDesk:
             ticket, state=state, reason=reason, error=error, receipt=receipt, took_s=took_s
         )
         self.done.append(ended)
+        self._on_done(ended)
         if state == "unknown":
             self.ticket, self.last = ended, None
         else:

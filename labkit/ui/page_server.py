@@ -6,10 +6,12 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from jupyter_server import DEFAULT_STATIC_FILES_PATH
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado.ioloop import IOLoop
 from traitlets.config import Config
 from voila.app import Voila
 
@@ -17,9 +19,11 @@ from labkit.errors import PortInUse
 
 TEMPLATES = Path(__file__).parent / "jupyter"
 """A folder as those of JUPYTER_PATH are; it holds the page's template."""
-CLOSED_S = 30
+CLOSED_S = 60
 """A kernel ends when its page has been closed for this long; a page that is loaded again has a new
 one."""
+PREPARING_S = 300
+"""How long a kernel may take until its page is there; after that, its reader has left."""
 
 
 class PageKernels(AsyncMappingKernelManager):
@@ -28,9 +32,26 @@ class PageKernels(AsyncMappingKernelManager):
     A page's widgets are fed by threads, whose messages would count as activity for ever.
     """
 
+    _met: set[str]
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._met = set()
+
     def track_message_type(self, message_type: str) -> bool:
         """No message is a sign that somebody looks on."""
         return False
+
+    def notify_connect(self, kernel_id: str) -> None:
+        """A page was opened."""
+        super().notify_connect(kernel_id)  # type: ignore[no-untyped-call]
+        self._met.add(kernel_id)
+
+    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
+        """End a kernel without a page; one that prepares its page is given longer."""
+        age = datetime.now(UTC) - self._kernels[kernel_id].last_activity
+        if kernel_id in self._met or age > timedelta(seconds=PREPARING_S):
+            await super().cull_kernel_if_idle(kernel_id)  # type: ignore[no-untyped-call]
 
     def notify_disconnect(self, kernel_id: str) -> None:
         """A page was closed, or lost its connection: its kernel's time begins to run."""
@@ -73,12 +94,16 @@ def serve_page(
     config.Voila.open_browser = browser
     config.Voila.notebook_path = str(notebook)
     config.Voila.log_level = "ERROR"
+    # its error pages ask for this
+    config.Voila.tornado_settings = {"static_path": DEFAULT_STATIC_FILES_PATH}
     config.VoilaConfiguration.template = "labkit"
     config.VoilaConfiguration.file_allowlist = []
+    config.VoilaConfiguration.show_tracebacks = True  # who opens the page owns the machine
     config.VoilaConfiguration.multi_kernel_manager_class = PageKernels
     config.PageKernels.cull_idle_timeout = CLOSED_S
-    config.PageKernels.cull_interval = CLOSED_S // 3
+    config.PageKernels.cull_interval = max(1, CLOSED_S // 4)
     app = Voila(config=config)
     app.initialize([])
-    on_ready(f"http://127.0.0.1:{port}/?token={token}")
+    # comes to its turn when the server listens
+    IOLoop.current().add_callback(on_ready, f"http://127.0.0.1:{port}/?token={token}")
     app.start()

@@ -29,12 +29,13 @@ class PriceHistory:
             self._kept(symbol).append((at_ms, price))
             return True
 
-    def replace(self, symbol: str, points: Iterable[Point]) -> None:
-        """What the orders themselves tell, in place of what was seen in passing."""
+    def before(self, symbol: str, points: Iterable[Point]) -> None:
+        """What the orders tell of the time before the first price was seen here."""
         with self._lock:
-            kept = self._kept(symbol)
-            kept.clear()
-            kept.extend(points)
+            seen = list(self._kept(symbol))
+            until_ms = seen[0][0] if seen else float("inf")
+            older = [point for point in points if point[0] < until_ms]
+            self._points[symbol] = deque([*older, *seen], maxlen=KEPT_POINTS)
 
     def points(self, symbol: str) -> list[Point]:
         """The last points of a symbol, the oldest first."""

@@ -84,6 +84,8 @@ export default {
     const drop = h("button", { type: "button", click: () => model.send({ do: "drop" }) }, "New ticket");
     const unsure = h("div", { class: "lk-row", hidden: true }, askAgain, drop);
     const amount = h("input", { id: `${id}-amount`, type: "number", min: 0.01, step: 0.01, inputmode: "decimal" });
+    const add = h("button", { type: "submit" }, "Add");
+    const added = h("span", { class: "lk-muted", role: "status" });
     const deposit = h(
       "form",
       {
@@ -91,12 +93,14 @@ export default {
         hidden: true,
         submit: (event) => {
           event.preventDefault();
-          if (Number(amount.value) > 0) model.send({ do: "deposit", amount: amount.value });
+          if (Number(amount.value) > 0)
+            model.send({ do: "deposit", amount: amount.value, clicked_ms: Date.now() });
         },
       },
       h("label", { for: amount.id }, "Add money"),
       amount,
-      h("button", { type: "submit" }, "Add"),
+      add,
+      added,
     );
     outcome.append(headline, story);
     made.body.append(slip, outcome, unsure, deposit);
@@ -109,11 +113,13 @@ export default {
     const quantity = () => (/^\d+$/.test(shares.value.trim()) ? Number(shares.value) : NaN);
     const valid = () => known() && quantity() >= 1 && quantity() <= most;
     let sent = null; // the id of the ticket that this page has sent: a second click finds it
+    let sentAt = 0;
 
     const send = () => {
       const { ticket } = model.get("view");
       if (ticket.state === "new" && (!valid() || sent === ticket.id)) return;
       sent = ticket.id;
+      sentAt = Date.now();
       model.send({
         do: "submit",
         id: ticket.id,
@@ -130,7 +136,7 @@ export default {
     });
 
     const of = (t) => `${t.side === "buy" ? "Buy" : "Sell"} ${t.quantity.toLocaleString("en")} ${t.symbol}`;
-    const drawOutcome = ({ ticket, last, balance }) => {
+    const drawOutcome = ({ ticket, last, balance, deposit: slipped }) => {
       const t = ticket.state === "new" ? last : ticket;
       const sending = ticket.state === "sending" || (ticket.state === "new" && sent === ticket.id);
       const state = sending ? "sending" : (t?.state ?? "none");
@@ -142,6 +148,8 @@ export default {
         amount.value = Math.max(100, Math.ceil(lacks / 1000) * 1000 + 1000).toFixed(2);
       }
       deposit.hidden = !poor;
+      write(added, poor && slipped ? slipped.text : "");
+      add.disabled = slipped?.state === "sending";
       if (state === "none") {
         write(headline, "");
         write(story, "One ticket is one order: sent twice, it is placed once.");
@@ -167,6 +175,8 @@ export default {
     const draw = () => {
       const view = model.get("view");
       if (!view.ticket) return;
+      // the kernel did not take it; it would not obey so late a click any more
+      if (view.ticket.state === "new" && Date.now() - sentAt > 15000) sent = null;
       tellAge(made.age, view);
       keyed(
         options,

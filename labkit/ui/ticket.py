@@ -45,6 +45,10 @@ class TradeTicket(Pane):
         """A fresh ticket, in place of one whose outcome is unknown."""
         self._session.orders.drop()
 
+    def do_deposit(self, content: Mapping[str, Any]) -> None:
+        """Money is to be added, where a buy was refused for want of it."""
+        self._session.add_money(str(content["amount"]), float(content["clicked_ms"]) / 1000)
+
     def _show(self) -> None:
         session = self._session
         seen = session.reading().seen
@@ -59,5 +63,6 @@ class TradeTicket(Pane):
             ],
             "ticket": session.orders.ticket.to_page(),
             "last": last.to_page() if last else None,
-            "balance": None,
+            "deposit": session.teller.slip.to_page(),
+            "balance": str(book.account.balance) if (book := session.book.value) else None,
         }

@@ -6,6 +6,7 @@ from ipywidgets import Box, Widget
 
 from labkit.cluster.base import Cluster
 from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.ui.account import AccountView
 from labkit.ui.cluster_map import ClusterMap
 from labkit.ui.instrument import InstrumentView
 from labkit.ui.load import LoadSwitch
@@ -26,6 +27,7 @@ class TradingDesk(Box):  # type: ignore[misc]
         watchlist: the instruments and their prices.
         instrument: the chosen one, with its chart.
         ticket: the order slip.
+        account: money, positions, orders, notifications.
         cluster_map: the cluster, and the buttons that break it.
         load: the workload's switch; `load.board` draws it.
     """
@@ -48,6 +50,7 @@ class TradingDesk(Box):  # type: ignore[misc]
         self.watchlist = Watchlist(self.session)
         self.instrument = InstrumentView(self.session)
         self.ticket = TradeTicket(self.session)
+        self.account = AccountView(self.session)
         self.load = LoadSwitch(cluster)
         self.cluster_map = ClusterMap(cluster, on_fault=self.load.fault)
         self._panes: dict[Widget, str] = {
@@ -58,6 +61,7 @@ class TradingDesk(Box):  # type: ignore[misc]
             self.cluster_map: "wide",
             self.load: "wide",
             self.load.board: "wide",
+            self.account: "wide",
         }
         for pane, place in self._panes.items():
             pane.add_class(f"lk-desk-{place}")

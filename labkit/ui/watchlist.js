@@ -35,7 +35,7 @@ export default {
       const way = change > 0 ? "up" : "down";
       mark(button, {
         "aria-pressed": String(symbol === model.get("view").symbol),
-        "aria-label": `${symbol}, ${name}, ${money(price)}${change ? `, ${way} ${money(Math.abs(change))} since the open` : ""}`,
+        "aria-label": `${symbol}, ${name}, ${money(price)}${change ? `, ${way} ${money(Math.abs(change))} by its orders` : ""}`,
       });
     };
     const draw = () => {

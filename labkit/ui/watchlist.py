@@ -11,7 +11,7 @@ from labkit.ui.session import Session
 
 
 class Watchlist(Pane):
-    """Last prices and their change since the open; choosing a row chooses the instrument."""
+    """Last prices and what all orders made of them; choosing a row chooses the instrument."""
 
     _esm = script("watchlist")
     _css = style("watchlist")
@@ -40,11 +40,10 @@ class Watchlist(Pane):
 
 
 def _row(one: Instrument) -> dict[str, object]:
-    opened = one.details.get("open_price")
     return {
         "symbol": one.symbol,
         "name": one.name,
         "price": str(one.current_price),
         "moves": one.moves,
-        "change": None if opened is None else round(float(one.current_price) - float(opened), 2),
+        "change": float(one.change),
     }

@@ -16,13 +16,13 @@ export default {
         class: "lk-only-read",
         change: () => model.send({ do: "region", name }),
       });
-      const line = (label) => {
+      const line = (label, told) => {
         const value = h("b", { class: "lk-num" }, "—");
-        return [h("span", { class: "lk-where-line" }, h("span", { class: "lk-muted" }, label), value), value];
+        return [h("span", { class: "lk-where-line", title: told }, h("span", { class: "lk-muted" }, label), value), value];
       };
-      const [fresh, freshMs] = line("fresh read");
-      const [nearby, nearbyMs] = line("nearby read");
-      const [mine, mineMs] = line("my last order");
+      const [fresh, freshMs] = line("fresh", "the last read from the node that takes the orders");
+      const [nearby, nearbyMs] = line("nearby", "the last read from a copy in this region");
+      const [mine, mineMs] = line("my order", "from the click until it was acknowledged");
       const card = h(
         "label",
         { style: `--line:${color}` },

@@ -33,13 +33,18 @@ class Report:
 
     result: Result
 
-    def require(self, **limits: float) -> Report:
+    def require(self, *, elsewhere: bool = False, **limits: float) -> Report:
         """Hold the result to limits: `require(rto_s=15, lost_acks=0, duplicates=0)`.
 
         Every number must be at most its limit, in the worst region and under the worst fault;
         `labkit.verdict.requirements.MEASURES` lists what there is. Findings that no limit speaks
         of must pass too. Where the result was saved, its `result.json` is written again with the
         outcomes, before anything is raised.
+
+        Args:
+            elsewhere: `rto_s`, `write_gap_s` and `unavailable_s` are those of the regions that the
+                fault was not aimed at. For faults that promise nothing to the region they hit.
+            limits: a number for each requirement.
 
         Returns:
             The report with the outcomes in it; as the last line of a notebook's cell it is shown.
@@ -49,7 +54,9 @@ class Report:
             VerdictFailed: something required is proven false; a line for each.
             VerdictUnknown: nothing is false, but something is not proven; a line for each.
         """
-        judged = self.result.with_findings(requirements(self.result.summary, limits))
+        judged = self.result.with_findings(
+            requirements(self.result.summary, limits, elsewhere=elsewhere)
+        )
         judged.save_summary()
         limited = {PREFIX + name for name in limits}
         broken = [

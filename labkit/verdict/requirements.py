@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from labkit.errors import BadInput
 from labkit.history import OpKind
@@ -41,8 +43,13 @@ class Measured:
 Measure = Callable[[Measurements], Iterable[Measured]]
 
 
-def requirements(summary: Summary, limits: Mapping[str, float]) -> tuple[Finding, ...]:
+def requirements(
+    summary: Summary, limits: Mapping[str, float], *, elsewhere: bool = False
+) -> tuple[Finding, ...]:
     """A finding for each limit, worst region and fault first.
+
+    Args:
+        elsewhere: outages count only in regions that the fault was not aimed at.
 
     Raises:
         BadInput: no such requirement, or a limit that is not a number of 0 or more.
@@ -52,12 +59,30 @@ def requirements(summary: Summary, limits: Mapping[str, float]) -> tuple[Finding
             raise BadInput(f"no requirement {name!r}: there are {', '.join(MEASURES)}")
         if not limit >= 0:
             raise BadInput(f"{name} must be 0 or more, not {limit!r}")
-    return tuple(_finding(name, limit, _measured(name, summary)) for name, limit in limits.items())
+    if elsewhere:
+        summary = _elsewhere(summary).model_copy(
+            update={"trials": tuple(map(_elsewhere, summary.trials))}
+        )
+    return tuple(_finding(name, limit, measured(name, summary)) for name, limit in limits.items())
+
+
+AnyMeasurements = TypeVar("AnyMeasurements", bound=Measurements)
+
+
+def _elsewhere(measurements: AnyMeasurements) -> AnyMeasurements:
+    """The same without the outages of regions that their fault was aimed at."""
+    rows = [
+        row
+        for row in measurements.recovery
+        # a fault is labelled by its name and target: `kill us-west-2/1`, `slow us-west-2:eu-west-1`
+        if row.region not in re.split(r"[ /:>]", row.fault)
+    ]
+    return measurements.model_copy(update={"recovery": tuple(rows)})
 
 
 def number_of(name: str, measurements: Measurements) -> float | None:
     """One of `MEASURES` as a single number: the worst region's; None when one is not known."""
-    values = [measured.value for measured in MEASURES[name](measurements)]
+    values = [number.value for number in MEASURES[name](measurements)]
     known = [value for value in values if value is not None]
     return max(known) if len(known) == len(values) else None
 
@@ -75,7 +100,7 @@ def worst_write_gap(summary: Measurements) -> Recovery | None:
     return max(known, key=lambda row: row.write_gap_s or 0.0, default=None)
 
 
-def _measured(name: str, summary: Summary) -> list[Measured]:
+def measured(name: str, summary: Summary) -> list[Measured]:
     """The numbers that a limit is held against: every trial's, where there are trials."""
     measure = MEASURES[name]
     if not summary.trials or name in COUNTS:
@@ -87,11 +112,17 @@ def _measured(name: str, summary: Summary) -> list[Measured]:
     ]
 
 
+def decisive(numbers: Sequence[Measured], limit: float) -> Measured:
+    """The number that decides whether a limit holds: the worst of those with the verdict of all."""
+    verdict = worst(number.verdict(limit) for number in numbers)
+    alike = [number for number in numbers if number.verdict(limit) is verdict]
+    return max(alike, key=lambda n: n.beyond if n.value is None else n.value)
+
+
 def _finding(name: str, limit: float, numbers: Sequence[Measured]) -> Finding:
     verdict = worst(number.verdict(limit) for number in numbers)
+    number = decisive(numbers, limit)
     broken = [number for number in numbers if number.verdict(limit) is not Verdict.PASS]
-    decisive = [number for number in numbers if number.verdict(limit) is verdict]
-    number = max(decisive, key=lambda n: n.beyond if n.value is None else n.value)
     value = "not known" if number.value is None else f"{number.value:.4g}"
     if number.value is None and number.beyond > limit:
         value = f"more than {number.beyond:.4g}"

@@ -20,6 +20,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import psutil
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -51,18 +52,47 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(U
 
 
 class Machine(BaseModel):
-    """What a run was measured on."""
+    """What a run was measured on.
+
+    Attributes:
+        cpu: the processor's model, empty where the machine does not tell.
+        memory_gib: of the machine, None in results of older versions.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     cores: int
     platform: str
+    cpu: str = ""
+    memory_gib: float | None = None
+
+    @property
+    def words(self) -> str:
+        """`2 cores (Xeon), 23 GiB, Linux-6.18`."""
+        cpu = f" ({self.cpu})" if self.cpu else ""
+        memory = f", {self.memory_gib:.0f} GiB" if self.memory_gib is not None else ""
+        return f"{self.cores} cores{cpu}{memory}, {self.platform}"
 
     @classmethod
     def here(cls) -> Machine:
         """This machine; cores are those this process may use."""
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-        return cls(cores=cores or 1, platform=platform.platform())
+        return cls(
+            cores=cores or 1,
+            platform=platform.platform(),
+            cpu=_cpu(),
+            memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        )
+
+
+def _cpu() -> str:
+    """The processor's model."""
+    try:
+        told = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in told if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 class Measurements(BaseModel):

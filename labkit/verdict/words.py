@@ -58,9 +58,9 @@ def headlines(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def spread_of(summary: Summary, measure: str) -> Spread | None:
+def spread_of(summary: Summary, name: str) -> Spread | None:
     """Median and worst of a measure; None without trials."""
-    return next((spread for spread in summary.spread if spread.measure == measure), None)
+    return next((spread for spread in summary.spread if spread.measure == name), None)
 
 
 TRIAL_HEADINGS = (
@@ -83,25 +83,25 @@ def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
             str(trial.number),
             trial.fault or "none injected",
             seconds(trial.inject_after_s),
-            _measure("rto_s", number_of("rto_s", trial)),
-            _measure("write_gap_s", number_of("write_gap_s", trial)),
-            _measure("p99_ms", number_of("p99_ms", trial)),
-            _measure("lost_acks", number_of("lost_acks", trial)),
+            measure("rto_s", number_of("rto_s", trial)),
+            measure("write_gap_s", number_of("write_gap_s", trial)),
+            measure("p99_ms", number_of("p99_ms", trial)),
+            measure("lost_acks", number_of("lost_acks", trial)),
             HEADWORD[trial.verdict].lower(),
         )
         for trial in summary.trials
     ]
     for name in ("median", "worst") if rows else ():
         cells = [
-            _measure(spread.measure, getattr(spread, name))
-            for measure in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
-            if (spread := spread_of(summary, measure)) is not None
+            measure(spread.measure, getattr(spread, name))
+            for wanted in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
+            if (spread := spread_of(summary, wanted)) is not None
         ]
         rows.append((name, "", "", *cells, ""))
     return rows
 
 
-def _measure(name: str, value: float | None) -> str:
+def measure(name: str, value: float | None) -> str:
     """One of `MEASURES` with its unit."""
     if value is None:
         return UNKNOWN
@@ -296,14 +296,14 @@ def _write_gap(summary: Summary) -> str:
     return f"{seconds(row.write_gap_s)} ({row.region}, {row.fault})"
 
 
-def _of_trials(summary: Summary, measure: str) -> str:
+def _of_trials(summary: Summary, name: str) -> str:
     """`6.25 s worst (trial 2), 5.50 s median of 5 trials`."""
-    numbers = {trial.number: number_of(measure, trial) for trial in summary.trials}
+    numbers = {trial.number: number_of(name, trial) for trial in summary.trials}
     unknown = [number for number, value in numbers.items() if value is None]
     worst = unknown[0] if unknown else max(numbers, key=lambda number: numbers[number] or 0.0)
-    spread = spread_of(summary, measure)
-    median = _measure(measure, spread.median if spread else None)
-    value = _measure(measure, numbers[worst])
+    spread = spread_of(summary, name)
+    median = measure(name, spread.median if spread else None)
+    value = measure(name, numbers[worst])
     return f"{value} worst (trial {worst}), {median} median of {len(numbers)} trials"
 
 

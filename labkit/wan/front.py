@@ -15,11 +15,15 @@ from labkit.wan.line import Connection
 from labkit.wan.links import Network
 from labkit.wan.peek import EtcdPeerWatch, From, Refuse, Reply, peek_for
 from labkit.wan.plan import Listener, Plan
+from labkit.wan.socket_owner import command_of
 
 log = logging.getLogger(__name__)
 
 PEEK_TIMEOUT_S = 30.0
 """A dialler that has not said by then who it is, is refused."""
+
+ETCD = "etcd"
+"""The name of the program whose peers do not always say who they are."""
 
 BACKLOG = 512
 """Connections the kernel takes ahead of this process: after a cut heals, many dial at once."""
@@ -98,6 +102,7 @@ class Front:
         self, source: str | None, transport: asyncio.Transport, first: bytes, dialled_at_s: float
     ) -> None:
         """Begin the connection of a dialler whose region is known, or may be later (None)."""
+        source = source or self._owner(transport)
         self.diallers[source] += 1
         route = self._network.route(source, self.listener.region)
         connection = Connection(route, dialled_at_s, self._over)
@@ -129,6 +134,17 @@ class Front:
             await loop.create_connection(lambda: connection.service, host, port)
         except OSError:
             connection.abort()
+
+    def _owner(self, transport: asyncio.Transport) -> str | None:
+        """The region of the etcd whose socket it is, named as by its `--name`."""
+        ends = (transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+        if not all(ends):
+            return None
+        for argument in command_of(*ends, program=ETCD):
+            name = argument.removeprefix("--name=")
+            if name != argument and name in self._plan.regions:
+                return name
+        return None
 
     def _over(self, connection: Connection) -> None:
         self._connections.pop(connection).cancel()

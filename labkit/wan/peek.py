@@ -2,8 +2,11 @@
 
 A dialler that cannot be named is refused, so that nothing passes without its link's delay and
 cuts. There is one exception: etcd peers ask each other for /version, /members, /raft/probing
-and /leases without a header that names them. Those pass without delay, are held while every
-link into the region is cut, and count for their region from the first request that names it.
+and /leases without a header that names them. Who holds the socket tells then, where the system
+says so (`labkit.wan.socket_owner`). It matters: the lease of a primary's key is renewed by /leases,
+and a primary that can hear but not speak would keep its place through a cut. Where nothing tells,
+they pass without delay, are held while every link into the region is cut, and count for their
+region from the first request that names it.
 """
 
 from __future__ import annotations

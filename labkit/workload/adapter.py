@@ -8,6 +8,7 @@ that `loop()` returns, in their order, each called with the connection.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,12 +19,10 @@ from time import monotonic, sleep
 from typing import Any, Protocol, Self
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from labkit.errors import BadInput, LabError
-from labkit.trading.attempts import Reply
 from labkit.trading.connection import hanging_up_after
-from labkit.trading.retries import LONGEST_BACKOFF_S, Fate, Patience
+from labkit.trading.retries import LONGEST_BACKOFF_S, Fate, Patience, insist
 from labkit.workload.oplog import FinishedOp
 from labkit.workload.pool import CONNECT_TIMEOUT_S
 
@@ -47,15 +46,20 @@ def load_class(file: Path) -> Callable[[Mapping[str, Any]], WorkloadClass]:
     Raises:
         BadInput: no such file, or it has no such class.
     """
-    name = "".join(part.capitalize() for part in file.stem.split("_"))
-    spec = spec_from_file_location(file.stem, file)
+    class_name = "".join(part.capitalize() for part in file.stem.split("_"))
+    # a name of its own: a file called random.py must not stand in for the library's
+    name = f"labkit_workload_{file.stem}"
+    spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None or not file.is_file():
         raise BadInput(f"{file}: no Python file with a workload class")
     module = module_from_spec(spec)
+    sys.modules[name] = module
+    if (folder := str(file.parent.resolve())) not in sys.path:
+        sys.path.append(folder)  # what it imports may lie beside it
     spec.loader.exec_module(module)
-    found: Callable[[Mapping[str, Any]], WorkloadClass] | None = getattr(module, name, None)
+    found: Callable[[Mapping[str, Any]], WorkloadClass] | None = getattr(module, class_name, None)
     if found is None:
-        raise BadInput(f"{file}: has no class {name}, the name that goes with the file's")
+        raise BadInput(f"{file}: has no class {class_name}, the name that goes with the file's")
     return found
 
 
@@ -176,23 +180,12 @@ class _Customer:
             self._conn = None
 
     def _call(self, function: Function, scheduled_s: float) -> FinishedOp:
-        deadline_s = scheduled_s + self._patience.deadline_s
-        fate = Fate()
-        while conn := self._connected_by(deadline_s):
-            fate.attempt()
-            try:
-                with hanging_up_after(conn, self._patience.attempt_timeout_s):
-                    function(conn)
-            except (psycopg.Error, LabError) as error:
-                reply = fate.failed(error)
-                if fate.leaves_the_connection(reply) or not _ready(conn):
-                    self.close()
-                if reply is Reply.REFUSED:
-                    break
-                sleep(max(0.0, min(fate.backoff_s, deadline_s - monotonic())))
-            else:
-                fate.succeeded()
-                break
+        fate, _ = insist(
+            self._connected,
+            function,
+            deadline_s=scheduled_s + self._patience.deadline_s,
+            attempt_timeout_s=self._patience.attempt_timeout_s,
+        )
         return _finished(fate, getattr(function, "__name__", "function"), self._region, scheduled_s)
 
     def _connected_by(self, deadline_s: float) -> Connection | None:
@@ -211,10 +204,6 @@ class _Customer:
                     setup(self._conn, self._number, self._of)
             self._set_up = True
         return self._conn
-
-
-def _ready(conn: Connection) -> bool:
-    return not conn.closed and conn.info.transaction_status is TransactionStatus.IDLE
 
 
 def _finished(fate: Fate, kind: str, region: str, scheduled_s: float) -> FinishedOp:

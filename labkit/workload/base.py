@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Protocol
 
+from labkit.cluster.base import HasWaysElsewhere
 from labkit.errors import BadInput
 from labkit.topology import Topology
 from labkit.trading.ids import RunId
@@ -52,6 +53,8 @@ class Workload(ABC):
         connections: per region, of an open loop. They bound what a region can have in flight: it
             needs more than its orders a second times the latency in seconds. A closed loop has
             one for each customer.
+        fail_over: clients know every region's balancer, and go to the next nearest when their own
+            does not let them in. Otherwise each knows the balancer of its region and no other.
 
     Raises:
         BadInput: a number that is not positive, both loops, or no region.
@@ -65,6 +68,7 @@ class Workload(ABC):
     deadline_s: float = 5.0
     attempt_timeout_s: float = 2.0
     connections: int = 20
+    fail_over: bool = False
 
     def __post_init__(self) -> None:
         for name in ("deadline_s", "attempt_timeout_s", "connections", "iterations"):
@@ -105,7 +109,9 @@ class Workload(ABC):
             folder: the run folder; gets `ledger/` and `ops/`.
 
         Raises:
-            BadInput: the folder has those of another run, or `regions` are not the cluster's.
+            BadInput: the folder has those of another run, or clients are to fail over and the
+                cluster has no ways to the balancers of other regions.
+            UnknownTarget: `regions` are not the cluster's.
             RunError: a worker did not start; the others are stopped again.
         """
         for used in (LEDGER_FOLDER, OPS_FOLDER):
@@ -141,7 +147,7 @@ class Workload(ABC):
                     region=region,
                     worker=topology.region_names.index(region),
                     run=str(run_id),
-                    dsn=cluster.dsn(region),
+                    dsn=self._dsn(cluster, region),
                     folder=str(folder),
                     rate_per_s=rate and rate.divided_by(len(driven)),
                     concurrency=concurrency,
@@ -151,16 +157,26 @@ class Workload(ABC):
                     attempt_timeout_s=self.attempt_timeout_s,
                     connections=ceil(concurrency.peak) if concurrency else self.connections,
                     regions=len(topology.region_names),
-                )
+                ),
+                cluster,
             )
             for place, region in enumerate(driven)
         ]
+
+    def _dsn(self, cluster: Balancers, region: str) -> str:
+        if not self.fail_over:
+            return cluster.dsn(region)
+        if not isinstance(cluster, HasWaysElsewhere):
+            raise BadInput(
+                f"{type(self).__name__}: this cluster gives clients one balancer each, no fail_over"
+            )
+        return cluster.failover_dsn(region)
 
     def _share_of_iterations(self, place: int, of: int) -> int | None:
         return None if self.iterations is None else len(range(place, self.iterations, of))
 
     @abstractmethod
-    def _config(self, config: WorkerConfig) -> WorkerConfig:
+    def _config(self, config: WorkerConfig, cluster: Balancers) -> WorkerConfig:
         """Say what the worker does."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.workload.adapter import load_class
-from labkit.workload.base import Workload
+from labkit.workload.base import Balancers, Workload
 from labkit.workload.worker import WorkerConfig
 
 
@@ -24,11 +24,11 @@ class ClassWorkload(Workload):
         BadInput: a number outside its range, or the file has no such class.
     """
 
-    file: Path
+    file: Path | str
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        load_class(self.file)
+        load_class(Path(self.file))
 
-    def _config(self, config: WorkerConfig) -> WorkerConfig:
-        return replace(config, class_file=str(self.file.resolve()))
+    def _config(self, config: WorkerConfig, cluster: Balancers) -> WorkerConfig:
+        return replace(config, class_file=str(Path(self.file).resolve()))

@@ -55,8 +55,9 @@ class TradingClient:
             attempt_timeout_s=self._patience.attempt_timeout_s,
         )
         finished_s = monotonic()
+        order_id = str(order.order_id)
         if fate.outcome == "ok":
-            self._ledger.acknowledged(order.order_id)
+            self._ledger.acknowledged(order_id)
         self._record(
             FinishedOp(
                 scheduled_s=scheduled_s,
@@ -65,7 +66,7 @@ class TradingClient:
                 region=self._region,
                 kind="order",
                 outcome=fate.outcome,
-                order_id=str(order.order_id),
+                order_id=order_id,
                 symbol=order.symbol,
                 side=order.side.value,
                 session=session,

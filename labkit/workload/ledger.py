@@ -29,7 +29,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def acknowledged(self, order_id: UUID) -> None:
+    def acknowledged(self, order_id: UUID | str) -> None:
         """Write one entry; when this returns, the kernel has it.
 
         Raises:

@@ -123,8 +123,8 @@ class Shape:
         _must_be_positive("the load", given)
         return cls((), given)
 
-    def divided_by(self, parts: int) -> Shape:
-        """One of equal parts."""
+    def divided_by(self, parts: float) -> Shape:
+        """One of so many equal parts; more than the whole if `parts` is below 1."""
         pieces = tuple(Piece(p.for_s, p.start / parts, p.end / parts) for p in self.pieces)
         return Shape(pieces, self.then / parts)
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 
 from labkit.errors import BadInput
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
-from labkit.workload.base import Workload
+from labkit.workload.base import Balancers, Workload
 from labkit.workload.worker import WorkerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class TradingWorkload(Workload):
     """Orders from every region, each through its own balancer; `Workload` says how many.
+
+    Their customers look at prices that they ordered lately: half of the reads go to where prices
+    are written, half to a replica in the region. Reads have connections of their own.
 
     By default each region trades its own share of the generated accounts and instruments. A row
     lock is held while the commit waits for other regions, so what is measured then is the
@@ -23,6 +26,8 @@ class TradingWorkload(Workload):
         accounts: likewise.
         skew: 0: each symbol is ordered as often as the others. Above 0, the exponent of Zipf's law:
             the n-th is `n ** skew` times as rare as the first.
+        reads_per_order: prices read for each order of an open loop, sent by a schedule of their
+            own; 0 for none. A closed loop has none.
 
     Raises:
         BadInput: a number outside its range, or nothing to trade.
@@ -32,6 +37,7 @@ class TradingWorkload(Workload):
     accounts: tuple[str, ...] | None = None
     skew: float = 0.0
     process: bool = True
+    reads_per_order: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,8 +46,13 @@ class TradingWorkload(Workload):
                 raise BadInput(f"TradingWorkload: {name} is empty; leave it out for the default")
         if not 0 <= self.skew < float("inf"):
             raise BadInput(f"TradingWorkload: skew is {self.skew}, it must be 0 or more")
+        if not 0 <= self.reads_per_order < float("inf"):
+            raise BadInput(
+                f"TradingWorkload: reads_per_order is {self.reads_per_order}, it must be 0 or more"
+            )
 
-    def _config(self, config: WorkerConfig) -> WorkerConfig:
+    def _config(self, config: WorkerConfig, cluster: Balancers) -> WorkerConfig:
+        reads = self.reads_per_order if config.rate_per_s is not None else 0.0
         share = slice(config.worker, None, config.regions)
         return replace(
             config,
@@ -49,4 +60,6 @@ class TradingWorkload(Workload):
             symbols=self.symbols or GENERATED_SYMBOLS[share],
             skew=self.skew,
             process=self.process,
+            reads_per_order=reads,
+            replica_dsn=cluster.dsn(config.region, read_only=True) if reads else "",
         )

@@ -31,14 +31,17 @@ from labkit.workload.adapter import ClassClient, load_class
 from labkit.workload.client import TradingClient
 from labkit.workload.connections import ConnectionLog
 from labkit.workload.ledger import Ledger
-from labkit.workload.oplog import OpLog
+from labkit.workload.oplog import KindName, OpLog
 from labkit.workload.pool import Pool
 from labkit.workload.processor import Processor
-from labkit.workload.schedule import due_times, plan
-from labkit.workload.sending import send
+from labkit.workload.reader import PriceReader
+from labkit.workload.schedule import Planned, due_times, plan
+from labkit.workload.sending import Job, send
 from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
+READ_CONNECTIONS = 4
+"""For fresh reads, and as many for replica reads: enough for 20 a second at 0.2 s each."""
 STOP = b"stop\n"
 
 
@@ -59,6 +62,8 @@ class WorkerConfig:
         regions: how many the topology has.
         accounts: what the orders are about, with `symbols` and `skew`.
         process: whether it processes orders beside sending some.
+        reads_per_order: prices read for each order of an open loop, fresh and from replicas.
+        replica_dsn: of the region's balancer for reads in the region, when there are reads.
         class_file: run the class of this file instead of placing orders.
     """
 
@@ -79,6 +84,8 @@ class WorkerConfig:
     symbols: tuple[str, ...] = ()
     skew: float = 0.0
     process: bool = False
+    reads_per_order: float = 0.0
+    replica_dsn: str = ""
     class_file: str | None = None
 
     @property
@@ -137,12 +144,19 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[]
                 symbols=config.symbols,
                 skew=config.skew,
             )
-            jobs = (
-                (p.at_s, partial(client.place, order=p.order, session=p.session)) for p in orders
-            )
             keep_flushing = background.create_task(log.keep_flushing())
-            async with _processing(config) if config.process else nullcontext():
-                await send(islice(jobs, config.iterations), config.concurrency, stop)
+            async with (
+                _processing(config) if config.process else nullcontext(),
+                _looking(config, log) as ordered,
+            ):
+
+                def job(planned: Planned) -> Job:
+                    order, session = planned.order, planned.session
+                    ordered(session, order.symbol)
+                    return planned.at_s, partial(client.place, order=order, session=session)
+
+                jobs = map(job, islice(orders, config.iterations))
+                await send(jobs, config.concurrency, stop)
             keep_flushing.cancel()
         keep_open.cancel()
 
@@ -159,6 +173,32 @@ async def _processing(config: WorkerConfig) -> AsyncIterator[None]:
         processor.end()
         await working
         keep_open.cancel()
+
+
+@asynccontextmanager
+async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[int, str], None]]:
+    """Customers look at prices meanwhile; yields whom to tell which session orders what."""
+    if config.rate_per_s is None or not config.reads_per_order:
+        yield lambda _session, _symbol: None
+        return
+    seed = f"reads {config.seed} {config.worker}"
+    dsns: dict[KindName, str] = {"fresh_read": config.dsn, "replica_read": config.replica_dsn}
+    pools = {
+        kind: Pool(dsn, READ_CONNECTIONS, application_name=f"labkit-reads-{config.region}")
+        for kind, dsn in dsns.items()
+    }
+    reader = PriceReader(config.region, pools, config.patience, log.append, seed=seed)
+    times_s = config.rate_per_s.divided_by(1 / config.reads_per_order).arrivals(seed)
+    enough = asyncio.Event()
+    async with asyncio.TaskGroup() as background:
+        keep_open = [background.create_task(pool.keep_open()) for pool in pools.values()]
+        jobs = ((at_s, reader.look) for at_s in times_s)
+        looking = background.create_task(send(jobs, None, enough))
+        yield reader.ordered
+        enough.set()
+        await looking
+        for task in keep_open:
+            task.cancel()
 
 
 async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> None:

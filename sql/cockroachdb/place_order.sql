@@ -17,6 +17,9 @@
 -- are checked after all of them, so an activity may be inserted beside its order (cockroach#129812,
 -- cockroach#70731).
 --
+-- A position lives where its account does, so its region comes from the account's row and it is looked
+-- up by its whole key. It needs no lock of its own: only the account's orders write it.
+--
 -- Locks. FOR UPDATE, so that orders of one account or at one price queue instead of restarting each
 -- other (select-for-update.md). The UPDATEs below would not lock what they read: with FROM they do
 -- not have the form for which CockroachDB locks by itself (cockroach#45159). MATERIALIZED: parts are
@@ -42,10 +45,16 @@
 -- the one that is meant, and lock them.
 WITH
 account AS MATERIALIZED (
-    SELECT balance FROM accounts WHERE account_nbr = %(account_nbr)s::TEXT FOR UPDATE
+    SELECT balance, may_short, crdb_region
+    FROM accounts WHERE account_nbr = %(account_nbr)s::TEXT FOR UPDATE
 ),
 quote AS MATERIALIZED (
     SELECT current_price, moves FROM prices WHERE symbol = %(symbol)s::TEXT FOR UPDATE
+),
+held AS (
+    SELECT positions.quantity FROM account
+    JOIN positions ON positions.crdb_region = account.crdb_region
+        AND positions.account_nbr = %(account_nbr)s::TEXT AND positions.symbol = %(symbol)s::TEXT
 ),
 earlier AS (
     SELECT order_nbr, account_nbr, symbol, order_type, total_qty, unit_price, move_nbr
@@ -54,6 +63,9 @@ earlier AS (
 asked AS (
     SELECT
         a.balance,
+        a.may_short,
+        a.crdb_region,
+        coalesce(h.quantity, 0) AS held,
         q.current_price AS price,
         q.moves,
         CASE %(side)s::TEXT WHEN 'buy' THEN 0.10 ELSE -0.10 END AS step,
@@ -65,6 +77,7 @@ asked AS (
     FROM (VALUES (1)) AS always (one)
     LEFT JOIN account AS a ON true
     LEFT JOIN quote AS q ON true
+    LEFT JOIN held AS h ON true
     LEFT JOIN earlier AS e ON true
 ),
 decided AS (
@@ -78,12 +91,13 @@ decided AS (
                 OR total_qty <> %(quantity)s::BIGINT) THEN 'LK005'
             WHEN was_placed_before THEN NULL
             WHEN debit > balance THEN 'LK003'
+            WHEN debit < 0 AND NOT may_short AND %(quantity)s::BIGINT > held THEN 'LK007'
             WHEN price + step < 0.10 THEN 'LK004'
         END AS refusal
     FROM asked
 ),
 accepted AS (
-    SELECT price, step, debit, moves + 1 AS move_nbr
+    SELECT price, step, debit, moves + 1 AS move_nbr, crdb_region
     FROM decided WHERE refusal IS NULL AND NOT was_placed_before
 ),
 debited AS (
@@ -103,6 +117,16 @@ placed AS (
         %(side)s::TEXT, price, move_nbr
     FROM accepted
     RETURNING order_id, order_nbr, unit_price, move_nbr
+),
+position AS (
+    INSERT INTO positions AS p (account_nbr, symbol, quantity, net_cost, crdb_region)
+    SELECT %(account_nbr)s::TEXT, %(symbol)s::TEXT,
+        CASE %(side)s::TEXT WHEN 'buy' THEN 1 ELSE -1 END * %(quantity)s::BIGINT, debit, crdb_region
+    FROM accepted
+    ON CONFLICT (crdb_region, account_nbr, symbol)
+        DO UPDATE SET quantity = p.quantity + excluded.quantity,
+            net_cost = p.net_cost + excluded.net_cost
+    RETURNING p.quantity
 ),
 received AS (
     INSERT INTO order_activity (order_id, order_status)
@@ -127,5 +151,8 @@ SELECT
             || decided.account_nbr || ': use a new id for another order'
         WHEN 'LK006' THEN 'quantity ' || %(quantity)s::BIGINT::TEXT
             || ' refused: an order has 1 to 1,000,000 shares'
+        WHEN 'LK007' THEN 'account ' || %(account_nbr)s::TEXT || ' holds ' || decided.held::TEXT
+            || ' ' || %(symbol)s::TEXT || ', this sells ' || %(quantity)s::BIGINT::TEXT
+            || ': sell what it holds, or buy first'
     END AS reason
 FROM decided LEFT JOIN placed ON true

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS trading_schema (
     version BIGINT PRIMARY KEY
 ) LOCALITY REGIONAL BY TABLE IN PRIMARY REGION;
 
-INSERT INTO trading_schema (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO trading_schema (version) VALUES (4) ON CONFLICT DO NOTHING;
 
 -- Reference data, written once: read in every region without leaving it, by the foreign key of every
 -- order too, which is what GLOBAL tables are for (table-localities.md "When to use regional vs.
@@ -38,12 +38,13 @@ CREATE TABLE IF NOT EXISTS prices (
     moves         BIGINT NOT NULL DEFAULT 0
 ) LOCALITY REGIONAL BY TABLE IN PRIMARY REGION;
 
--- Users and accounts live in the region that accounts.sql gives them. The region is part of every
+-- Users and accounts live in the region that accounts.sql, or who opens the account, gives them. The region is part of every
 -- index and hidden in front of the primary key, which stays unique over all regions
 -- (table-localities.md, alter-table.md "crdb_region"). So an account is found by its number
 -- alone: the local region is searched first, the others only if it is not there
 -- (cost-based-optimizer.md "Locality optimized search"). Uniqueness over all regions costs a look
--- into every region, but only when a row is inserted, which happens once.
+-- into every region, but only when a row is inserted, which happens once: to open an account costs the
+-- longest round trip.
 CREATE TABLE IF NOT EXISTS users (
     user_id     UUID PRIMARY KEY,
     name        TEXT NOT NULL,
@@ -58,9 +59,35 @@ CREATE TABLE IF NOT EXISTS accounts (
     account_id      UUID NOT NULL UNIQUE,
     opening_balance DECIMAL(20,2) NOT NULL CHECK (opening_balance >= 0),
     balance         DECIMAL(20,2) NOT NULL CHECK (balance >= 0),
+    may_short       BOOL NOT NULL DEFAULT false,
     crdb_region     crdb_internal_region NOT NULL
         DEFAULT default_to_database_primary_region(gateway_region())::crdb_internal_region,
     INDEX accounts_user_id (user_id)
+) LOCALITY REGIONAL BY ROW;
+
+-- A deposit lives in the region that its id names, as an order does (below).
+CREATE TABLE IF NOT EXISTS deposits (
+    deposit_id   UUID NOT NULL,
+    crdb_region  crdb_internal_region NOT NULL
+        GENERATED ALWAYS AS ($home_of_deposit) STORED,
+    account_nbr  TEXT NOT NULL REFERENCES accounts (account_nbr),
+    amount       DECIMAL(20,2) NOT NULL CHECK (amount > 0),
+    deposited_ts TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (crdb_region, deposit_id),
+    INDEX deposits_account_nbr (account_nbr, deposited_ts)
+) LOCALITY REGIONAL BY ROW AS crdb_region;
+
+-- A position lives with its account; the order that writes it takes the region from there. The region
+-- is in the key, or the first order of an account for an instrument would ask every region whether
+-- the position is new, and most orders of a load are the first of that kind.
+CREATE TABLE IF NOT EXISTS positions (
+    account_nbr TEXT NOT NULL REFERENCES accounts (account_nbr),
+    symbol      TEXT NOT NULL REFERENCES instruments (symbol),
+    quantity    BIGINT NOT NULL,
+    net_cost    DECIMAL(20,2) NOT NULL,
+    crdb_region crdb_internal_region NOT NULL
+        DEFAULT default_to_database_primary_region(gateway_region())::crdb_internal_region,
+    PRIMARY KEY (crdb_region, account_nbr, symbol)
 ) LOCALITY REGIONAL BY ROW;
 
 -- An order lives in the region whose client made its id: the worker's number in the id is the
@@ -105,7 +132,7 @@ CREATE TABLE IF NOT EXISTS orders (
     PRIMARY KEY (crdb_region, order_id),
     UNIQUE (crdb_region, order_nbr),
     INDEX orders_account_nbr (account_nbr, order_nbr),
-    INDEX orders_symbol (symbol, move_nbr),
+    INDEX orders_symbol (symbol, move_nbr) STORING (unit_price, order_type, order_entry_ts),
     INDEX orders_open (order_nbr) WHERE order_status <> 'processed'
 ) LOCALITY REGIONAL BY ROW AS crdb_region;
 

@@ -11,9 +11,11 @@
 --   LK004  the sell would take the price below 0.10
 --   LK005  the id belongs to a different order
 --   LK006  the quantity is not between 1 and 1,000,000
+--   LK007  the account does not hold what it sells
 -- labkit/trading/attempts.py maps them to errors.
 --
--- Locks are taken in one order everywhere: account, price, order id. So two orders can wait
+-- Locks are taken in one order everywhere: account, price, order id. The account's position needs
+-- none: only the account's orders write it. So two orders can wait
 -- for each other, but never both ways.
 --
 -- A retry writes (`retries + 1`) although it has nothing to store. The first attempt's row may be
@@ -33,6 +35,8 @@ CREATE OR REPLACE FUNCTION place_order(
 ) AS $$
 DECLARE
     v_balance DECIMAL(20,2);
+    v_short   BOOLEAN;
+    v_held    BIGINT;
     v_price   DECIMAL(20,2);
     v_moves   BIGINT;
     v_step    DECIMAL(20,2);
@@ -44,7 +48,7 @@ BEGIN
             USING ERRCODE = 'LK006';
     END IF;
 
-    SELECT balance INTO v_balance
+    SELECT balance, may_short INTO v_balance, v_short
         FROM accounts WHERE account_nbr = p_account_nbr FOR NO KEY UPDATE;
     IF v_balance IS NULL THEN
         RAISE EXCEPTION 'no account %', p_account_nbr USING ERRCODE = 'LK001';
@@ -91,6 +95,15 @@ BEGIN
             p_account_nbr, v_balance, v_debit
             USING ERRCODE = 'LK003';
     END IF;
+    IF p_side = 'sell' AND NOT v_short THEN
+        SELECT quantity INTO v_held
+            FROM positions WHERE account_nbr = p_account_nbr AND symbol = p_symbol;
+        IF p_quantity > coalesce(v_held, 0) THEN
+            RAISE EXCEPTION 'account % holds % %, this sells %: sell what it holds, or buy first',
+                p_account_nbr, coalesce(v_held, 0), p_symbol, p_quantity
+                USING ERRCODE = 'LK007';
+        END IF;
+    END IF;
     IF v_price + v_step < 0.10 THEN
         RAISE EXCEPTION '% stands at %: a sell would take it below 0.10', p_symbol, v_price
             USING ERRCODE = 'LK004';
@@ -99,7 +112,94 @@ BEGIN
     UPDATE accounts SET balance = balance - v_debit WHERE account_nbr = p_account_nbr;
     UPDATE prices SET current_price = current_price + v_step, moves = v_order.move_nbr
         WHERE symbol = p_symbol;
+    INSERT INTO positions AS p (account_nbr, symbol, quantity, net_cost)
+        VALUES (p_account_nbr, p_symbol, sign(v_debit) * p_quantity, v_debit)
+        ON CONFLICT (account_nbr, symbol) DO UPDATE
+        SET quantity = p.quantity + EXCLUDED.quantity, net_cost = p.net_cost + EXCLUDED.net_cost;
     INSERT INTO order_activity (order_id, order_status) VALUES (p_order_id, 'order_received');
+END;
+$$ LANGUAGE plpgsql;
+
+
+-- create_account: an account and, unless it is there, its user. Called like place_order: under ids that
+-- the client made, again under the same ids when no answer came.
+--   LK008  the number or the id belongs to another account
+CREATE OR REPLACE FUNCTION create_account(
+    p_account_id UUID,
+    p_account_nbr TEXT,
+    p_user_id UUID,
+    p_name TEXT,
+    p_opening_balance DECIMAL(20,2),
+    p_may_short BOOLEAN,
+    OUT was_created_before BOOLEAN
+) AS $$
+DECLARE
+    v_account accounts;
+BEGIN
+    INSERT INTO users (user_id, name) VALUES (p_user_id, p_name) ON CONFLICT DO NOTHING;
+    -- by number or by id, whatever is there
+    INSERT INTO accounts
+        (account_nbr, user_id, account_id, opening_balance, balance, may_short)
+        VALUES
+        (p_account_nbr, p_user_id, p_account_id, p_opening_balance, p_opening_balance, p_may_short)
+        ON CONFLICT DO NOTHING;
+    was_created_before := NOT FOUND;
+    IF was_created_before THEN
+        -- a retry writes, for the reason that place_order gives
+        UPDATE accounts AS a SET may_short = a.may_short
+            WHERE a.account_nbr = p_account_nbr RETURNING a.* INTO v_account;
+        IF (v_account.account_id, v_account.user_id, v_account.opening_balance, v_account.may_short)
+            IS DISTINCT FROM (p_account_id, p_user_id, p_opening_balance, p_may_short)
+        THEN
+            RAISE EXCEPTION 'account % is not to be had: its number or its id is taken by another',
+                p_account_nbr
+                USING ERRCODE = 'LK008';
+        END IF;
+    END IF;
+END;
+$$ LANGUAGE plpgsql;
+
+
+-- deposit: money into an account. Called like place_order; refuses with LK001 and LK006, and
+--   LK009  the id belongs to a different deposit
+CREATE OR REPLACE FUNCTION deposit(
+    p_deposit_id UUID,
+    p_account_nbr TEXT,
+    p_amount DECIMAL,
+    OUT new_balance DECIMAL(20,2),
+    OUT was_made_before BOOLEAN
+) AS $$
+DECLARE
+    v_deposit deposits;
+BEGIN
+    IF p_amount <= 0 OR p_amount <> round(p_amount, 2) THEN
+        RAISE EXCEPTION 'deposit of % refused: an amount is positive and in whole cents', p_amount
+            USING ERRCODE = 'LK006';
+    END IF;
+
+    SELECT balance INTO new_balance
+        FROM accounts WHERE account_nbr = p_account_nbr FOR NO KEY UPDATE;
+    IF new_balance IS NULL THEN
+        RAISE EXCEPTION 'no account %', p_account_nbr USING ERRCODE = 'LK001';
+    END IF;
+
+    INSERT INTO deposits AS d (deposit_id, account_nbr, amount)
+        VALUES (p_deposit_id, p_account_nbr, p_amount)
+        ON CONFLICT (deposit_id) DO UPDATE SET retries = d.retries + 1
+        RETURNING d.* INTO v_deposit;
+    was_made_before := v_deposit.retries > 0;
+
+    IF was_made_before THEN
+        IF (v_deposit.account_nbr, v_deposit.amount) <> (p_account_nbr, p_amount) THEN
+            RAISE EXCEPTION 'deposit % is of % into account %: use a new id for another deposit',
+                p_deposit_id, v_deposit.amount, v_deposit.account_nbr
+                USING ERRCODE = 'LK009';
+        END IF;
+        RETURN;
+    END IF;
+
+    UPDATE accounts SET balance = balance + p_amount WHERE account_nbr = p_account_nbr
+        RETURNING balance INTO new_balance;
 END;
 $$ LANGUAGE plpgsql;
 

@@ -1,7 +1,7 @@
 -- The trading application's tables. Run again, it changes nothing.
 --
 -- Money is DECIMAL(20,2). `initial_price` and `opening_balance` never change: with them an
--- auditor can compute what every price and balance must be now from the orders alone.
+-- auditor can compute what every price and balance must be now from the orders and deposits alone.
 --
 -- The trading demo that this lab is built around has seven tables: its instruments hold
 -- their current price. Here the price has a table of its own, because every order writes it and nothing
@@ -10,7 +10,7 @@
 
 -- First: whatever a load leaves behind says which version it is of (labkit/trading/schema.py).
 CREATE TABLE IF NOT EXISTS trading_schema (version BIGINT PRIMARY KEY);
-INSERT INTO trading_schema (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO trading_schema (version) VALUES (4) ON CONFLICT DO NOTHING;
 
 CREATE TABLE IF NOT EXISTS users (
     user_id    UUID PRIMARY KEY,
@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS users (
     created_ts TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
+-- `may_short`: whether it may sell shares that it does not hold.
 -- fillfactor: every order rewrites its account's row and its instrument's in `prices`; room on the
 -- page keeps the new version there, and no index has to be touched.
 CREATE TABLE IF NOT EXISTS accounts (
@@ -25,10 +26,22 @@ CREATE TABLE IF NOT EXISTS accounts (
     user_id         UUID NOT NULL REFERENCES users,
     account_id      UUID NOT NULL UNIQUE,
     opening_balance DECIMAL(20,2) NOT NULL CHECK (opening_balance >= 0),
-    balance         DECIMAL(20,2) NOT NULL CHECK (balance >= 0)
+    balance         DECIMAL(20,2) NOT NULL CHECK (balance >= 0),
+    may_short       BOOLEAN NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 
 CREATE INDEX IF NOT EXISTS accounts_user_id ON accounts (user_id);
+
+-- `deposit_id` and `retries` as in orders.
+CREATE TABLE IF NOT EXISTS deposits (
+    deposit_id   UUID PRIMARY KEY,
+    account_nbr  TEXT NOT NULL REFERENCES accounts,
+    amount       DECIMAL(20,2) NOT NULL CHECK (amount > 0),
+    deposited_ts TIMESTAMPTZ NOT NULL DEFAULT now(),
+    retries      INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE INDEX IF NOT EXISTS deposits_account_nbr ON deposits (account_nbr, deposited_ts);
 
 CREATE TABLE IF NOT EXISTS instruments (
     symbol        TEXT PRIMARY KEY,
@@ -44,10 +57,21 @@ CREATE TABLE IF NOT EXISTS prices (
     moves         BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
+-- What an account holds: bought less sold, and less than nothing when it sold short. `net_cost`: what was
+-- paid for it less what it was sold for, so that its profit needs no look into the orders. Written by
+-- the account's orders alone, under the account's lock.
+CREATE TABLE IF NOT EXISTS positions (
+    account_nbr TEXT NOT NULL REFERENCES accounts,
+    symbol      TEXT NOT NULL REFERENCES instruments,
+    quantity    BIGINT NOT NULL,
+    net_cost    DECIMAL(20,2) NOT NULL,
+    PRIMARY KEY (account_nbr, symbol)
+) WITH (fillfactor = 50);
+
 -- `order_id` is made by the client before the first attempt; `retries` counts the attempts after
 -- the one that was applied (functions.sql says why a retry must write). `move_nbr` is the order's place
 -- among those that moved its symbol's price, the first is 1. `prices.moves` is the last one given, so
--- whoever reads a price knows which orders it shows. The constraint is their index as well.
+-- whoever reads a price knows which orders it shows. Its index is the price history of a symbol.
 CREATE TABLE IF NOT EXISTS orders (
     order_id       UUID PRIMARY KEY,
     order_nbr      BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -63,7 +87,7 @@ CREATE TABLE IF NOT EXISTS orders (
         CHECK (order_status IN ('received', 'processing', 'processed')),
     claim_id       UUID,
     claimed_ts     TIMESTAMPTZ,
-    UNIQUE (symbol, move_nbr)
+    UNIQUE (symbol, move_nbr) INCLUDE (unit_price, order_type, order_entry_ts)
 ) WITH (fillfactor = 90);
 
 CREATE INDEX IF NOT EXISTS orders_account_nbr ON orders (account_nbr, order_nbr);

@@ -18,6 +18,7 @@ from labkit.cluster.base import (
     HasSurvivalGoal,
     HasVersions,
     HasWan,
+    HasWaysElsewhere,
     Role,
     State,
 )
@@ -101,6 +102,17 @@ def test_dsn_is_a_url_of_the_region_without_a_password(cluster: Cluster) -> None
         assert url.scheme == "postgresql"
         assert url.hostname
         assert url.password is None
+
+
+def test_clients_that_fail_over_know_every_balancer_the_nearest_first(cluster: Cluster) -> None:
+    assert isinstance(cluster, HasWaysElsewhere)
+    for region in cluster.topology.region_names:
+        hosts = urlsplit(cluster.failover_dsn(region)).netloc.rpartition("@")[2].split(",")
+        own = urlsplit(cluster.dsn(region)).netloc.rpartition("@")[2]
+        assert hosts[0] == own
+        assert len(set(hosts)) == len(cluster.topology.regions)
+    with pytest.raises(UnknownTarget, match="us-west-2, us-east-1, eu-west-1"):
+        cluster.failover_dsn("nowhere")
 
 
 def test_dsn_of_an_unknown_region_is_refused_with_the_list(cluster: Cluster) -> None:

@@ -9,6 +9,8 @@ import pytest
 from labkit.cluster.base import Cluster
 from labkit.errors import FaultUnavailable, UnknownTarget
 from labkit.faults.base import Fault, applied, await_bite
+from labkit.faults.brownout import Brownout
+from labkit.faults.disaster import Disaster
 from labkit.faults.kill import Kill
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
@@ -29,7 +31,9 @@ FAULTS: dict[str, Callable[[Cluster], Fault]] = {
     "kill a node": lambda cluster: Kill(replica(cluster)),
     "kill a balancer": lambda cluster: Kill(cluster.topology.balancers[0]),
     "stop a node": lambda cluster: Stop(replica(cluster)),
+    "end a region": lambda _: Disaster(EU_WEST),
     "pause a node": lambda cluster: Pause(replica(cluster)),
+    "starve a node": lambda cluster: Brownout(replica(cluster)),
     "pause a balancer": lambda cluster: Pause(cluster.topology.balancers[0]),
     "partition a region": lambda _: Partition(EU_WEST),
     "partition a link": lambda _: Partition(US_WEST, peer=EU_WEST),
@@ -73,7 +77,7 @@ def test_two_faults_of_one_link_heal_apart(cluster: Cluster) -> None:
     assert not slow.probe(cluster).bit
 
 
-@pytest.mark.parametrize("fault", [Kill, Stop, Pause, Partition, Slow])
+@pytest.mark.parametrize("fault", [Kill, Stop, Pause, Brownout, Disaster, Partition, Slow])
 def test_a_fault_of_an_unknown_target_is_refused(
     cluster: Cluster, fault: Callable[[Region], Fault]
 ) -> None:

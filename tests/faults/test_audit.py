@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from labkit.cluster.base import Cluster, resolve
 from labkit.experiment import Experiment
 from labkit.faults.base import Fault
 from labkit.faults.kill import Kill
+from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
 from labkit.faults.pause import Pause
 from labkit.lab import bring_up
-from labkit.topology import Balancer
-from labkit.verdict.checkers import Verdict
+from labkit.topology import Balancer, Region
+from labkit.verdict.checkers import CHECKERS, Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload
 
 # generous: these tests are about what is lost, not about how long it takes
 STEADY = SteadyState(p99_ms=3000, success_ratio=0.95)
-AUDIT = ("fault_bit", "lost_acks", "duplicates", "phantoms", "money", "prices")
+AUDIT = ("fault_bit", *(checker.name for checker in CHECKERS))
 
 
 def under_load(cluster: Cluster, fault: Fault, folder: Path) -> Result:
@@ -42,7 +45,7 @@ def assert_nothing_was_lost(result: Result) -> None:
     for checker in AUDIT:
         finding = result.summary.finding(checker)
         assert finding is not None
-        assert finding.verdict is Verdict.PASS, finding.summary
+        assert finding.verdict is Verdict.PASS, "\n".join((finding.summary, *finding.offenders))
 
 
 def test_a_frozen_primary_loses_no_acknowledged_order_when_it_wakes_up(real_cluster, tmp_path):
@@ -56,6 +59,15 @@ def test_a_primary_whose_region_is_cut_off_acknowledges_nothing_that_is_lost(
     region = resolve(real_cluster, "leader-region")
     result = under_load(real_cluster, Partition(region), tmp_path)
     assert_nothing_was_lost(result)
+
+
+@pytest.mark.cluster
+def test_a_primary_that_hears_but_is_not_heard_is_replaced(lab, tmp_path):
+    """No request of its region leaves it, also not the one that renews its lease."""
+    home = lab.leader().region
+    result = under_load(lab, Partition(Region(name=home), direction=Direction.OUT), tmp_path)
+    assert_nothing_was_lost(result)
+    assert lab.leader().region != home
 
 
 def test_a_dead_balancer_stops_its_own_region_and_no_other(real_cluster, tmp_path):

@@ -1,4 +1,4 @@
-"""The stock driver on real clusters, through a region's balancer."""
+"""The classes of workloads/ on real clusters, by the stock driver and by labkit's own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 import psycopg
 from stock import dbworkload
 
+from labkit.assets import asset
+from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
+from labkit.history import Outcome
 from labkit.lab import bring_up
+from labkit.workload.classes import ClassWorkload
 
 
 def test_the_stock_program_runs_for_its_time(real_cluster: Cluster, tmp_path: Path) -> None:
@@ -24,3 +28,24 @@ def test_the_stock_program_runs_for_its_time(real_cluster: Cluster, tmp_path: Pa
     assert before
     assert after
     assert after[0] - before[0] >= 4
+
+
+def test_labkits_driver_runs_the_same_class_from_every_region(
+    real_cluster: Cluster, tmp_path: Path
+) -> None:
+    bring_up(real_cluster)
+    workload = ClassWorkload(
+        file=asset("workloads", "trade_orders.py"),
+        rate_per_s=15,
+        iterations=45,
+        deadline_s=20,
+        attempt_timeout_s=10,
+    )
+    with workload.start(real_cluster, tmp_path) as running:
+        wait_until(lambda: running.ended, what="the last loop", timeout_s=90)
+        ops = running.stop().ops
+    placed = ops[ops["kind"] == "place_order"]
+    assert placed["region"].value_counts().to_dict() == dict.fromkeys(
+        real_cluster.topology.region_names, 15
+    )
+    assert set(placed["outcome"]) == {Outcome.OK}

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from labkit.topology import DEFAULT
-from labkit.trading import asking, attempts, engines, orders, processing, schema
+from labkit.trading import accounts, asking, attempts, engines, orders, processing, schema
 from labkit.trading.connection import AnyConnection
 
 PREFIX = "crdb_"
@@ -42,10 +42,12 @@ $$;
 
 def translated(statement: str) -> str:
     """A statement of CockroachDB's schema as PostgreSQL takes it: an index is one of its own."""
-    index = re.compile(r",\n\s+INDEX (\w+) (\([^)]*\)(?: WHERE [^\n,]+)?)")
+    index = re.compile(r",\n\s+INDEX (\w+) (\([^)]*\)(?: STORING \([^)]*\))?(?: WHERE [^\n,]+)?)")
     created = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)
     indexes = [
-        f"CREATE INDEX IF NOT EXISTS {name} ON {created.group(1)} {rest}"
+        f"CREATE INDEX IF NOT EXISTS {name} ON {created.group(1)} {rest}".replace(
+            " STORING ", " INCLUDE "
+        )
         for name, rest in index.findall(statement)
         if created
     ]
@@ -71,7 +73,7 @@ def speak(patch: pytest.MonkeyPatch) -> None:
     def cockroachdb_statements(regions: Sequence[str]) -> tuple[str, ...]:
         return tuple(translated(statement) for statement in statements(regions))
 
-    for module in (asking, attempts, orders, processing, schema):
+    for module in (accounts, asking, attempts, orders, processing, schema):
         patch.setattr(module, "dialect_of", dialect_of)
     patch.setattr(schema, "cockroachdb_statements", cockroachdb_statements)
 

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from labkit.trading import schema
+from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 
 from . import cockroachdb_double
@@ -81,6 +82,12 @@ def dsn(
 def conn(dsn: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
+
+
+@pytest.fixture
+def demo_may_short(conn: psycopg.Connection) -> None:
+    """The person at the desk may sell what they do not hold."""
+    conn.execute("UPDATE accounts SET may_short = true WHERE account_nbr = %s", (DEMO_ACCOUNT,))
 
 
 @pytest.fixture

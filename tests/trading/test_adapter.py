@@ -13,6 +13,7 @@ from labkit.clock import wait_until
 from labkit.errors import BadInput, RunError
 from labkit.history import Outcome
 from labkit.workload.classes import ClassWorkload
+from labkit.workload.running import RunningWorkload
 
 from .plain_server import Server, free_port
 from .test_workload import OneServer, poll_until
@@ -142,10 +143,43 @@ def test_a_class_with_a_bug_ends_the_run_with_its_traceback(dsn: str, tmp_path: 
             raise ZeroDivisionError("in the class")
         """,
     )
-    with ClassWorkload(file=file, rate_per_s=50).start(OneServer(dsn), tmp_path / "run") as running:
+    workload = ClassWorkload(file=file, rate_per_s=50)
+    with pytest.raises(RunError, match="ZeroDivisionError: in the class"):
+        to_its_end(workload.start(OneServer(dsn), tmp_path / "run"))  # it may end while it starts
+
+
+def to_its_end(running: RunningWorkload) -> None:
+    with running:
         wait_until(lambda: running.ended, what="the workers' end", timeout_s=30)
-        with pytest.raises(RunError, match="ZeroDivisionError: in the class"):
-            running.stop()
+        running.stop()
+
+
+def test_a_class_may_import_what_lies_beside_it(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "beside_some_thing.py").write_text("STATEMENT = 'SELECT 1'\n")
+    file = tmp_path / "some_thing.py"
+    file.write_text(
+        dedent(
+            """
+            from __future__ import annotations
+            from dataclasses import dataclass
+            from beside_some_thing import STATEMENT
+
+            @dataclass
+            class SomeThing:
+                args: dict
+
+                def loop(self):
+                    return [self.ask]
+
+                def ask(self, conn):
+                    conn.execute(STATEMENT)
+            """
+        )
+    )
+    workload = ClassWorkload(file=file, concurrency=1, iterations=2)
+    with workload.start(OneServer(dsn), tmp_path / "run") as running:
+        wait_until(lambda: running.ended, what="the last loop", timeout_s=30)
+        assert set(running.stop().ops["outcome"]) == {Outcome.OK}
 
 
 @pytest.mark.parametrize(

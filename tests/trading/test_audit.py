@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
+from typing import LiteralString
 from uuid import uuid4
 
 import pandas as pd
@@ -9,6 +11,7 @@ import psycopg
 import pytest
 
 from labkit.errors import ClusterError, NotReady
+from labkit.trading.accounts import Deposit, make_deposit
 from labkit.trading.audit import FinalRead, final_read
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
@@ -24,7 +27,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def placed(conn: psycopg.Connection, run: RunId) -> list[Order]:
+def placed(conn: psycopg.Connection, run: RunId, demo_may_short: None) -> list[Order]:
     """Two buys and a sell of the run, the first asked twice, and a buy of nobody's run."""
     orders = [
         Order(run.order_id(0, 0), DEMO_ACCOUNT, "DIS", Side.BUY, 2),
@@ -79,9 +82,11 @@ def test_final_read_has_this_runs_orders_and_everybodys_sums(
     assert row(read.accounts, "account_nbr", DEMO_ACCOUNT) == {
         "account_nbr": DEMO_ACCOUNT,
         "opening_balance_cents": 10_000_000,
+        "deposits_cents": 0,
         "balance_cents": 10_000_000 - (2 * 10129 + 10139 + 10139) + 5 * 10149,
         "bought_cents": 2 * 10129 + 10139 + 10139,
         "sold_cents": 5 * 10149,
+        "positions_off": 0,
     }
     assert (len(read.instruments), len(read.accounts)) == (309, 301)
 
@@ -95,6 +100,34 @@ def test_final_read_shows_an_order_received_twice_or_never(
     )
     conn.execute("DELETE FROM order_activity WHERE order_id = %s", (placed[1].order_id,))
     assert final_read(dsn, run).orders["received"].tolist() == [2, 0, 1]
+
+
+def test_final_read_shows_what_was_deposited(
+    dsn: str, conn: psycopg.Connection, run: RunId
+) -> None:
+    for amount in ("12.34", "0.66"):
+        make_deposit(conn, Deposit.new(DEMO_ACCOUNT, Decimal(amount)))
+    account = row(final_read(dsn, run).accounts, "account_nbr", DEMO_ACCOUNT)
+    assert account["deposits_cents"] == 1300
+    assert account["balance_cents"] == 10_000_000 + 1300
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE positions SET quantity = quantity + 1 WHERE account_nbr = '0005821112'",
+        "DELETE FROM positions WHERE account_nbr = '0005821112'",
+        "UPDATE positions SET net_cost = net_cost + 0.01 WHERE account_nbr = '0005821112'",
+        "UPDATE positions SET symbol = 'AAPL' WHERE account_nbr = '0005821112'",
+    ],
+)
+def test_final_read_shows_positions_that_are_not_what_was_traded(
+    dsn: str, conn: psycopg.Connection, run: RunId, placed: list[Order], change: LiteralString
+) -> None:
+    conn.execute(change)
+    accounts = final_read(dsn, run).accounts
+    assert row(accounts, "account_nbr", DEMO_ACCOUNT)["positions_off"] == change.count("symbol") + 1
+    assert accounts["positions_off"].sum() == change.count("symbol") + 1
 
 
 def test_final_read_shows_executions_trades_and_the_way_of_each_order(

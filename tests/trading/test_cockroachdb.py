@@ -136,6 +136,7 @@ def test_an_order_sent_through_all_regions_at_once_is_placed_once(
         assert counts(conn) == (round_nbr + 1, round_nbr + 1)
 
 
+@pytest.mark.usefixtures("demo_may_short")
 def test_a_retry_through_another_region_writes_nothing(
     server: Server, conn: psycopg.Connection, run: RunId
 ) -> None:

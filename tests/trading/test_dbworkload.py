@@ -22,6 +22,15 @@ from .plain_server import Server
 
 
 @pytest.fixture
+def workload_of_accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(asset("workloads"))
+    import trade_accounts
+
+    yield trade_accounts
+    del sys.modules["trade_accounts"]
+
+
+@pytest.fixture
 def workload(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(asset("workloads"))
     import trade_orders
@@ -122,3 +131,47 @@ def test_a_loop_also_processes_what_is_due(conn: psycopg.Connection, workload: M
             function(conn)
     assert conn.execute("SELECT DISTINCT order_status FROM orders").fetchall() == [("processed",)]
     assert conn.execute("SELECT count(*) FROM trades").fetchone() == (3,)
+
+
+def test_the_stock_program_opens_and_funds_accounts(
+    dsn: str, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    before = accounts(conn)
+    said = dbworkload("trade_accounts", dsn, tmp_path, "-c", "4", "-i", "20")
+    assert "error" not in said.lower()
+    assert all(step in said for step in ("create_account", "deposit", "look_up"))
+    assert accounts(conn) == before + 20
+    row = conn.execute(
+        "SELECT count(*) FROM accounts WHERE opening_balance = 0 AND balance BETWEEN 1 AND 10000"
+    ).fetchone()
+    assert row == (20,)
+
+
+def accounts(conn: psycopg.Connection) -> int:
+    row = conn.execute("SELECT count(*) FROM accounts").fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_a_customer_without_an_answer_is_not_opened_or_paid_twice(
+    conn: psycopg.Connection, workload_of_accounts: ModuleType
+) -> None:
+    """Each step is done, its answer gets lost, and it is done again."""
+    one = workload_of_accounts.TradeAccounts({"seed": 1})
+    one.setup(conn, 0, 1)
+    before = accounts(conn)
+    create_account, *_ = one.loop()
+    account, deposit = one._account, one._deposit
+    create_account(conn)
+    one._account = account
+    create_account, make_deposit, _ = one.loop()
+    create_account(conn)
+    make_deposit(conn)
+    one._deposit = deposit
+    make_deposit, look_up = one.loop()
+    make_deposit(conn)
+    look_up(conn)
+    assert accounts(conn) == before + 1
+    assert conn.execute(
+        "SELECT balance FROM accounts WHERE account_nbr = %s", (account.account_nbr,)
+    ).fetchone() == (deposit.amount,)

@@ -53,6 +53,16 @@ def test_iterations_end_it_and_the_summary_counts_them(conn: psycopg.Connection)
 
 
 @pytest.mark.usefixtures("cluster")
+def test_accounts_are_opened_by_every_region(conn: psycopg.Connection) -> None:
+    done = load("accounts", "--concurrency", "2", "--iterations", "10")
+    assert done.exit_code == 0, done.output
+    kinds = {line.split()[1] for line in done.stdout.splitlines()[1:7]}
+    assert kinds == {"create_account", "deposit", "look_up"}
+    row = conn.execute("SELECT count(*) FROM users WHERE name LIKE 'A customer%'").fetchone()
+    assert row == (10,)
+
+
+@pytest.mark.usefixtures("cluster")
 def test_duration_ends_it_with_a_line_a_second(conn: psycopg.Connection) -> None:
     done = load("orders", "--rate", "60", "--duration", "2.5")
     assert done.exit_code == 0, done.output

@@ -49,9 +49,9 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 def place_some(conn: psycopg.Connection, run: RunId, count: int) -> list[UUID]:
-    """Orders of one region, alternately buys of 1 and sells of 2, the oldest first."""
+    """Orders of one region, alternately buys of 2 and sells of 1, the oldest first."""
     orders = [
-        Order(run.order_id(0, n), DEMO_ACCOUNT, "AAPL", (Side.BUY, Side.SELL)[n % 2], 1 + n % 2)
+        Order(run.order_id(0, n), DEMO_ACCOUNT, "AAPL", (Side.BUY, Side.SELL)[n % 2], 2 - n % 2)
         for n in range(count)
     ]
     for order in orders:
@@ -243,14 +243,7 @@ def test_the_tables_have_room_for_one_execution_and_one_trade(
 def test_a_batch_reads_its_own_orders_however_many_were_processed_before(
     conn: psycopg.Connection, run: RunId, processed: int
 ) -> None:
-    history = [(run.order_id(0, 10_000 + n), DEMO_ACCOUNT, n + 1_000) for n in range(processed)]
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO orders (order_id, account_nbr, symbol, total_qty, order_type, unit_price,"
-            " move_nbr, order_status) VALUES (%s, %s, 'DIS', 1, 'buy', 1, %s, 'processed')",
-            history,
-        )
-    conn.execute("VACUUM ANALYZE orders")
+    fill_history(conn, run, processed)
     place_some(conn, run, 30)
     queue = Queue(HOME, batch=10)
     with conn.transaction():
@@ -270,6 +263,18 @@ def test_a_batch_reads_its_own_orders_however_many_were_processed_before(
     # taken, looked up to be written, and by the foreign keys of what belongs to them
     assert claiming <= 4 * queue.batch
     assert both <= 10 * queue.batch
+
+
+def fill_history(conn: psycopg.Connection, run: RunId, processed: int) -> None:
+    """Orders that were processed long ago, as if 1000 others had moved the price before."""
+    history = [(run.order_id(0, 10_000 + n), DEMO_ACCOUNT, n + 1_000) for n in range(processed)]
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO orders (order_id, account_nbr, symbol, total_qty, order_type, unit_price,"
+            " move_nbr, order_status) VALUES (%s, %s, 'DIS', 1, 'buy', 1, %s, 'processed')",
+            history,
+        )
+    conn.execute("VACUUM ANALYZE orders")
 
 
 def rows_read(conn: psycopg.Connection, table: str) -> int:
@@ -350,20 +355,21 @@ def stopped_before(dsn: str, conn: psycopg.Connection, step: str, table: str) ->
     conn.execute("DROP FUNCTION stop_here CASCADE")
 
 
-def stopped_backend(conn: psycopg.Connection) -> int:
+def stopped_backend(conn: psycopg.Connection, *, other_than: int = 0) -> int:
     """The pid of the backend that waits there."""
-    query = (
-        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
-        " AND datname = current_database()"
-    )
-    wait_until(
-        lambda: conn.execute(query).fetchall(),
-        what="a stopped processor",
-        timeout_s=10,
-        poll_s=0.02,
-    )
-    [(pid,)] = conn.execute(query).fetchall()
-    return int(pid)
+    found: list[tuple[int]] = []
+
+    def stopped() -> bool:
+        query = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
+            " AND datname = current_database() AND pid <> %s"
+        )
+        found[:] = conn.execute(query, (other_than,)).fetchall()
+        return bool(found)
+
+    wait_until(stopped, what="a backend that was stopped", timeout_s=20, poll_s=0.02)
+    [(pid,)] = found
+    return pid
 
 
 @pytest.mark.parametrize(("step", "table"), STEPS)

@@ -21,6 +21,8 @@ TABLES = (
     "trading_schema",
     "users",
     "accounts",
+    "deposits",
+    "positions",
     "instruments",
     "prices",
     "orders",
@@ -86,7 +88,12 @@ def test_catalogue_names_what_the_database_holds(conn: psycopg.Connection) -> No
     assert accounts == {catalogue.DEMO_ACCOUNT, *catalogue.GENERATED_ACCOUNTS}
 
 
-def test_every_refusal_of_the_function_has_an_error_and_is_explained() -> None:
+def test_only_generated_accounts_may_short(conn: psycopg.Connection) -> None:
+    rows = conn.execute("SELECT account_nbr FROM accounts WHERE may_short").fetchall()
+    assert {nbr for (nbr,) in rows} == set(catalogue.GENERATED_ACCOUNTS)
+
+
+def test_every_refusal_of_the_functions_has_an_error_and_is_explained() -> None:
     text = asset("sql", "postgresql", "functions.sql").read_text()
     assert set(re.findall(r"ERRCODE = '(\w+)'", text)) == set(REFUSALS)
     assert set(re.findall(r"^--   (\w+)  ", text, re.MULTILINE)) == set(REFUSALS)
@@ -109,8 +116,8 @@ def test_generated_instruments_are_listed_on_request(conn: psycopg.Connection) -
 
 
 def test_a_quote_has_the_current_price_and_its_moves(conn: psycopg.Connection, run: RunId) -> None:
-    place_order(conn, Order(run.order_id(0, 0), catalogue.DEMO_ACCOUNT, "DIS", Side.SELL, 1))
-    assert quotes.quote(conn, "DIS") == quotes.Quote("DIS", Decimal("101.19"), moves=1)
+    place_order(conn, Order(run.order_id(0, 0), catalogue.DEMO_ACCOUNT, "DIS", Side.BUY, 1))
+    assert quotes.quote(conn, "DIS") == quotes.Quote("DIS", Decimal("101.39"), moves=1)
 
 
 def test_a_quote_of_an_unknown_symbol_is_an_error_that_names_it(conn: psycopg.Connection) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -17,11 +18,13 @@ import pytest
 
 from labkit.clock import wait_until
 from labkit.errors import BadInput, RunError, UnknownTarget
-from labkit.history import OP_COLUMNS, Outcome
+from labkit.history import OP_COLUMNS, OpKind, Outcome
 from labkit.topology import Topology
 from labkit.trading.audit import final_read
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
+from labkit.verdict.checkers import CHECKERS, Verdict
+from labkit.verdict.evidence import Evidence
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OpTail
 from labkit.workload.running import RunningWorkload
@@ -30,6 +33,8 @@ from labkit.workload.trading import TradingWorkload
 from labkit.workload.worker import WorkerConfig
 
 from .plain_server import Server, free_port
+
+only_orders = partial(TradingWorkload, reads_per_order=0)
 
 TWO_REGIONS = Topology.model_validate(
     {
@@ -53,7 +58,7 @@ class OneServer:
 
 @pytest.fixture
 def running(dsn: str, tmp_path: Path) -> Iterator[RunningWorkload]:
-    workload = TradingWorkload(rate_per_s=100, connections=3)
+    workload = only_orders(rate_per_s=100, connections=3)
     with workload.start(OneServer(dsn), tmp_path) as running:
         yield running
 
@@ -123,7 +128,7 @@ def test_regions_trade_different_rows_by_default(dsn: str, running: RunningWorkl
 
 
 def test_chosen_rows_are_traded_by_all_regions(dsn: str, tmp_path: Path) -> None:
-    workload = TradingWorkload(rate_per_s=100, symbols=("AAPL",), accounts=(DEMO_ACCOUNT,))
+    workload = only_orders(rate_per_s=100, symbols=("AAPL",), accounts=(DEMO_ACCOUNT,))
     with workload.start(OneServer(dsn), tmp_path) as running:
         poll_until(running, 20)
         running.stop()
@@ -133,9 +138,37 @@ def test_chosen_rows_are_traded_by_all_regions(dsn: str, tmp_path: Path) -> None
     assert orders["order_id"].str[15:18].nunique() == 2
 
 
+def test_customers_look_at_what_they_ordered_and_nothing_they_see_is_wrong(
+    dsn: str, tmp_path: Path
+) -> None:
+    workload = TradingWorkload(rate_per_s=100, connections=3, reads_per_order=1)
+    with workload.start(OneServer(dsn), tmp_path) as running:
+        poll_until(running, 300)
+        history = running.stop()
+    orders, reads = history.orders.ops, history.ops[history.ops["order_id"] == ""]
+    assert set(reads["kind"]) == {OpKind.FRESH_READ, OpKind.REPLICA_READ}
+    assert set(reads["outcome"]) == {Outcome.OK}
+    ordered = set(zip(orders["session"], orders["symbol"], strict=True))
+    assert set(zip(reads["session"], reads["symbol"], strict=True)) <= ordered
+    assert len(reads) > len(orders) / 2
+    evidence = Evidence.of(read_ledger(tmp_path), history, final_read(dsn, running.run_id))
+    found = [checker.check(evidence) for checker in CHECKERS]
+    assert [f for f in found if f is None or f.verdict is not Verdict.PASS] == []
+
+
+def test_reads_that_nobody_answers_fail(tmp_path: Path) -> None:
+    cluster = OneServer(f"postgresql://postgres@127.0.0.1:{free_port()}/trade")
+    workload = TradingWorkload(rate_per_s=100, deadline_s=0.2)
+    with workload.start(cluster, tmp_path) as running:
+        poll_until(running, 50)
+        ops = running.stop().ops
+    assert set(ops["kind"]) == {str(kind) for kind in OpKind}
+    assert set(ops["outcome"]) == {Outcome.FAIL}
+
+
 def test_a_hot_symbol_is_ordered_most(dsn: str, tmp_path: Path) -> None:
     symbols = ("AAPL", "MSFT", "DIS", "NFLX")
-    workload = TradingWorkload(rate_per_s=200, symbols=symbols, skew=2.0, iterations=200)
+    workload = only_orders(rate_per_s=200, symbols=symbols, skew=2.0, iterations=200)
     with workload.start(OneServer(dsn), tmp_path) as running:
         wait_until(lambda: running.ended, what="the last order", timeout_s=30)
         orders = running.stop().ops["symbol"].value_counts()
@@ -144,7 +177,7 @@ def test_a_hot_symbol_is_ordered_most(dsn: str, tmp_path: Path) -> None:
 
 
 def test_iterations_end_the_run_by_themselves(dsn: str, tmp_path: Path) -> None:
-    with TradingWorkload(rate_per_s=200, iterations=31).start(OneServer(dsn), tmp_path) as running:
+    with only_orders(rate_per_s=200, iterations=31).start(OneServer(dsn), tmp_path) as running:
         wait_until(lambda: running.ended, what="the last order", timeout_s=30)
         running.check()
         ops = running.stop().ops
@@ -155,7 +188,7 @@ def test_iterations_end_the_run_by_themselves(dsn: str, tmp_path: Path) -> None:
 def test_one_region_alone_sends_all_of_the_rate_and_has_its_own_rows(
     dsn: str, tmp_path: Path
 ) -> None:
-    workload = TradingWorkload(rate_per_s=200, regions=("eu-west-1",), iterations=20)
+    workload = only_orders(rate_per_s=200, regions=("eu-west-1",), iterations=20)
     with workload.start(OneServer(dsn), tmp_path) as running:
         wait_until(lambda: running.ended, what="the last order", timeout_s=30)
         history = running.stop()
@@ -165,7 +198,7 @@ def test_one_region_alone_sends_all_of_the_rate_and_has_its_own_rows(
 
 
 def test_an_unknown_region_is_refused_before_anything_starts(dsn: str, tmp_path: Path) -> None:
-    workload = TradingWorkload(regions=("us-west-2", "mars"))
+    workload = only_orders(regions=("us-west-2", "mars"))
     with pytest.raises(UnknownTarget, match="mars"):
         workload.start(OneServer(dsn), tmp_path)
     assert not list(tmp_path.iterdir())
@@ -180,14 +213,14 @@ def test_in_a_closed_loop_as_many_are_under_way_as_there_are_customers(
 ) -> None:
     """Each region's customers: three, then one."""
     steps = Steps((3, 1), every_s=1.0)
-    with TradingWorkload(concurrency=steps).start(OneServer(dsn), tmp_path) as running:
+    with only_orders(concurrency=steps).start(OneServer(dsn), tmp_path) as running:
         begun_s = monotonic()
-        wait_until(lambda: monotonic() > begun_s + 2.5, what="the second step", timeout_s=10)
+        wait_until(lambda: monotonic() > begun_s + 4, what="the second step", timeout_s=20)
         history = running.stop()
     ops = history.ops
-    first_s = ops["scheduled_s"].min()
     for region in history.regions:
         here = ops[ops["region"] == region]
+        first_s = here["scheduled_s"].min()
         assert max(in_flight(here, at_s) for at_s in here["finished_s"] - 1e-6) == 3
         late = here[here["scheduled_s"] > first_s + 2.0]
         assert len(late) > 0
@@ -199,7 +232,7 @@ def test_in_a_closed_loop_as_many_are_under_way_as_there_are_customers(
 def test_a_closed_loop_goes_on_after_a_crash_of_the_server(
     server: Server, dsn: str, tmp_path: Path
 ) -> None:
-    workload = TradingWorkload(concurrency=2, deadline_s=10)
+    workload = only_orders(concurrency=2, deadline_s=10)
     with workload.start(OneServer(dsn), tmp_path) as running:
         poll_until(running, 20)
         server.stop()
@@ -219,7 +252,7 @@ def test_a_crash_of_the_server_leaves_a_truthful_record(
     server: Server, dsn: str, tmp_path: Path
 ) -> None:
     """Orders in flight end as they may; what was acknowledged is there, what failed is not."""
-    workload = TradingWorkload(rate_per_s=200, connections=3, deadline_s=3)
+    workload = only_orders(rate_per_s=200, connections=3, deadline_s=3)
     with workload.start(OneServer(dsn), tmp_path) as running:
         poll_until(running, 40)
         server.stop()
@@ -239,7 +272,7 @@ def test_a_crash_of_the_server_leaves_a_truthful_record(
 
 def test_a_cluster_that_is_down_is_measured_too(tmp_path: Path) -> None:
     cluster = OneServer(f"postgresql://postgres@127.0.0.1:{free_port()}/trade")
-    workload = TradingWorkload(rate_per_s=100, deadline_s=0.2)
+    workload = only_orders(rate_per_s=100, deadline_s=0.2)
     with workload.start(cluster, tmp_path) as running:
         poll_until(running, 10)
         ops = running.stop().ops
@@ -270,7 +303,12 @@ def test_a_worker_that_cannot_start_says_why(dsn: str, tmp_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"worker of (us-west-2|eu-west-1) ended with 1.*FileExistsError"
     ):
-        TradingWorkload(connections=1).start(OneServer(dsn), tmp_path)
+        only_orders(connections=1).start(OneServer(dsn), tmp_path)
+
+
+def test_clients_cannot_fail_over_where_there_is_one_address(dsn: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no fail_over"):
+        TradingWorkload(fail_over=True).start(OneServer(dsn), tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(
@@ -281,7 +319,7 @@ def test_a_folder_of_another_run_is_refused(
     running.stop()
     for left in ("ledger", "ops"):
         with pytest.raises(BadInput, match=f"has the {left} of another run"):
-            TradingWorkload().start(OneServer(dsn), tmp_path)
+            only_orders().start(OneServer(dsn), tmp_path)
         shutil.rmtree(tmp_path / left)
 
 

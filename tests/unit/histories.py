@@ -189,7 +189,7 @@ def final_of(steps: Sequence[Step]) -> FinalRead:
             for name, prices, buys, sells in stocks
         ],
         "accounts": [
-            (name, OPENING_CENTS, OPENING_CENTS - bought + sold, bought, sold)
+            (name, OPENING_CENTS, 0, OPENING_CENTS - bought + sold, bought, sold, 0)
             for name, bought, sold in accounts
         ],
     }

@@ -513,6 +513,24 @@ def test_a_ledger_may_name_an_order_twice():
     assert finding.summary == "all 1 acknowledged order in the database"
 
 
+@few
+@given(runs(), st.sampled_from(range(len(ACCOUNTS))), st.integers(1, 9))
+def test_positions_that_are_not_what_the_orders_say_are_named(steps: list[Step], i: int, off: int):
+    final = final_of(steps)
+    accounts = final.accounts.copy()
+    accounts.loc[i, "positions_off"] = off
+    assert_caught(evidence(steps, final=replace(final, accounts=accounts)), "money", ACCOUNTS[i])
+
+
+@pytest.mark.parametrize(("more_cents", "verdict"), [(700, Verdict.PASS), (0, Verdict.FAIL)])
+def test_a_deposit_is_part_of_the_balance(more_cents: int, verdict: Verdict):
+    final = final_of([Trade("o1")])
+    accounts = final.accounts.assign(deposits_cents=[700, 0])
+    accounts.loc[0, "balance_cents"] += more_cents
+    seen = evidence([Trade("o1")], final=replace(final, accounts=accounts))
+    assert MoneyExact().check(seen).verdict is verdict
+
+
 def test_money_says_what_is_there_and_what_should_be():
     final = final_of([Trade("o1", quantity=2)])
     accounts = final.accounts.assign(balance_cents=[5_000_000, 5_000_000])

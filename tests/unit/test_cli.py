@@ -17,12 +17,14 @@ from typing import Any
 
 import pytest
 import typer
+from histories import failover_run
 from typer.testing import CliRunner
 
 from labkit.cli.app import app
 from labkit.cluster.base import OnStage, State
 from labkit.errors import ClusterError, NotRunning, PortInUse, RunError, UnknownParameter
 from labkit.measurement.recovery import Healthy
+from labkit.run_folders import Run
 from labkit.runs import Progress
 from labkit.testing import FakeCluster
 from labkit.topology import DEFAULT, Region, SurvivalGoal, Target
@@ -286,6 +288,11 @@ def test_sql_without_psql_and_without_a_database_is_one_line(
     [
         (["kill", "primary"], "kill us-west-2/1", "us-west-2/1 down and out of service"),
         (["stop", "us-east-1"], "stop us-east-1", "all 5 parts of us-east-1 down"),
+        (
+            ["disaster", "us-west-2", "--alone-s", "0"],
+            "disaster us-west-2",
+            "all 5 parts of us-west",
+        ),
         (["pause", "lb:eu-west-1"], "pause lb:eu-west-1", "lb:eu-west-1 paused"),
         (["partition", "leader-region", "--direction", "in"], "partition us-west-2 (in)", "cut"),
         (["slow", "us-west-2>eu-west-1", "--delay-ms", "7"], "us-west-2>eu-west-1", "80 ms"),
@@ -412,7 +419,9 @@ def test_run_ends_with_the_verdict(
 ) -> None:
     asked: list[Any] = []
 
-    def run_notebook(name: str, parameters: dict[str, str], on_progress: Any) -> FakeRun:
+    def run_notebook(
+        name: str, parameters: dict[str, str], on_progress: Any, *, short: bool
+    ) -> FakeRun:
         asked.extend([name, parameters])
         return FakeRun(tmp_path, verdict)
 
@@ -451,7 +460,7 @@ def test_a_measured_run_is_told_in_words_numbers_and_a_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = FakeRun(tmp_path, "fail", (summary(Verdict.FAIL),))
-    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_: found)
+    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_, **__: found)
     (tmp_path / "report.html").touch()
     done = labkit("run", "03_node_loss")
     assert done.exit_code == 1
@@ -473,7 +482,9 @@ def test_a_measured_run_is_told_in_words_numbers_and_a_path(
 def test_run_shows_where_it_is_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def run_notebook(name: str, parameters: dict[str, str], on_progress: Any) -> FakeRun:
+    def run_notebook(
+        name: str, parameters: dict[str, str], on_progress: Any, *, short: bool
+    ) -> FakeRun:
         on_progress(Progress(1, 9, ""))
         on_progress(Progress(2, 9, "electing a primary"))
         return FakeRun(tmp_path)
@@ -490,7 +501,7 @@ def test_run_shows_where_it_is_on_standard_error(
 def test_run_that_could_not_be_done_is_no_verdict(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def run_notebook(*_: Any) -> FakeRun:
+    def run_notebook(*_: Any, **__: Any) -> FakeRun:
         raise error
 
     monkeypatch.setattr("labkit.runs.run_notebook", run_notebook)
@@ -504,6 +515,80 @@ def test_run_refuses_parameters_that_are_not_name_and_value(given: list[str]) ->
     done = labkit("run", "03_node_loss", *(word for text in given for word in ("-p", text)))
     assert done.exit_code == 3
     assert "labkit: parameter " in done.stderr
+
+
+def test_a_gate_that_fails_is_a_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failover_run().save(tmp_path)
+    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_, **__: Run(tmp_path))
+    passes = labkit("run", "03_node_loss", "--max-rto", "15", "--max-lost", "0")
+    assert passes.exit_code == 0
+    fails = labkit("run", "03_node_loss", "--max-rto", "2", "--max-p99", "100", "--json")
+    assert fails.exit_code == 1
+    said = [line for line in fails.stderr.splitlines() if "gate" in line]
+    assert said == [
+        "labkit: gate failed: RTO is 5.00 s, 3.00 s over "
+        "(--max-rto 2; us-west-2, kill us-west-2/1)",
+        "labkit: gate failed: p99 is 150 ms, 50 ms over (--max-p99 100; eu-west-1, after)",
+    ]
+    assert json.loads(fails.stdout)["verdict"] == "fail"
+
+
+def test_a_gate_on_a_run_that_measured_nothing_is_not_proven(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_, **__: Run(tmp_path))
+    done = labkit("run", "00_setup", "--max-rto", "15")
+    assert done.exit_code == 2
+    assert "gate not proven" in done.stderr
+
+
+@pytest.mark.parametrize("bad", [["--max-rto", "-1"], ["--max-lost", "many"]])
+def test_a_gate_that_cannot_be_is_refused_before_anything_runs(bad: list[str]) -> None:
+    assert labkit("run", "03_node_loss", *bad).exit_code == 2
+
+
+def test_run_all_goes_on_after_one_that_breaks_down_and_ends_with_the_worst(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[tuple[str, bool]] = []
+
+    def run_notebook(
+        name: str, parameters: dict[str, str], on_progress: Any, *, short: bool
+    ) -> FakeRun:
+        ran.append((name, short))
+        if name == "01_broken":
+            raise RunError("cell 3 failed")
+        return FakeRun(tmp_path, {"00_setup": None, "03_node_loss": "fail"}[name])
+
+    names = dict.fromkeys(["00_setup", "01_broken", "03_node_loss"], tmp_path)
+    monkeypatch.setattr("labkit.runs.notebooks", lambda: names)
+    monkeypatch.setattr("labkit.runs.run_notebook", run_notebook)
+    done = labkit("run", "--all", "--short")
+    assert done.exit_code == 3
+    assert ran == [(name, True) for name in names]
+    assert "labkit: 01_broken: cell 3 failed" in done.stderr
+    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert rows[1:] == [["00_setup", "ran"], ["01_broken", "broke"], ["03_node_loss", "fail"]]
+    del names["01_broken"]
+    told = labkit("run", "--all", "--json")
+    assert told.exit_code == 1
+    assert [one["notebook"] for one in json.loads(told.stdout)] == ["00_setup", "03_node_loss"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "say which notebook, or --all"),
+        (["--all", "03_node_loss"], "leave out 03_node_loss"),
+        (["--all", "-p", "hold_s=3"], "-p goes with one notebook"),
+    ],
+)
+def test_run_refuses_what_contradicts_itself(words: list[str], says: str) -> None:
+    done = labkit("run", *words)
+    assert done.exit_code == 3
+    assert says in done.stderr
 
 
 def test_demo_ends_with_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -715,7 +800,7 @@ def test_docs_name_every_option_and_no_other() -> None:
             if option.startswith("-")
         } - {"--help", "-h"}
         listed = "\n".join(re.findall(r"^- .*?:?(?:`[^`]*`[, ]*)+", docs[path], re.MULTILINE))
-        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", listed)) == options, path
+        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", listed)) == options, path
 
 
 def test_a_full_disk_is_one_line(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,7 @@ def test_healing_one_link_leaves_the_others(cluster: FakeCluster) -> None:
 def test_without_a_wan_the_buttons_of_links_say_why_not() -> None:
     cluster = FakeCluster(wan=False)
     cluster.start()
-    assert set(reasons(cluster)) == {"partition", "slow"}
+    assert set(reasons(cluster)) == {"disaster", "partition", "slow"}
     assert "WAN off" in reasons(cluster)["slow"]
     assert reasons(FakeCluster()) == {}
 

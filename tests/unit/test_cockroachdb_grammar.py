@@ -18,7 +18,7 @@ import pytest
 
 import labkit
 from labkit.topology import DEFAULT
-from labkit.trading import audit, engines, quotes, schema
+from labkit.trading import audit, engines, page_price, portfolio, quotes, schema
 from labkit.trading.statements import sent_to_cockroachdb
 
 REPOSITORY = Path(labkit.__file__).parents[1]
@@ -83,10 +83,20 @@ def sources() -> Iterator[Path]:
 
 
 COLLECTED = {
+    "ACCOUNT",
+    "CREATE_PAGES",
+    "DROP_PAGES",
+    "OPEN_PAGE",
+    "READ_PAGE",
+    "WRITE_PAGE",
     "INSTRUMENTS",
     "LAST_OF_ALL",
     "OF_EVERY_VERSION",
+    "ORDER_HISTORY",
+    "POSITIONS",
+    "PRICE_HISTORY",
     "QUOTE",
+    "QUOTE_SINCE",
     "STATEMENT_TIMEOUT.format(round(timeout_s * 1000))",
     "VERSION_THERE",
     "WRITE",
@@ -109,7 +119,7 @@ def test_no_statement_is_sent_that_is_not_collected() -> None:
 
 def test_every_statement_constant_of_the_application_is_collected() -> None:
     collected = set(sent_to_cockroachdb().values())
-    for module in (audit, quotes, schema, engines):
+    for module in (audit, page_price, portfolio, quotes, schema, engines):
         for name, value in vars(module).items():
             if isinstance(value, str) and name.isupper() and value.strip().split(" ")[0] in VERBS:
                 if "{}" in value:
@@ -121,11 +131,13 @@ def test_every_statement_constant_of_the_application_is_collected() -> None:
 VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "UPSERT", "WITH", "SET", "CREATE", "ALTER", "SHOW"}
 
 
+SINGLE = ("place_order", "create_account", "deposit", "claim_orders", "complete_orders")
+"""Fields of a Dialect; on CockroachDB each is a script of one statement."""
+
+
 def test_every_script_of_cockroachdb_is_loaded_or_placed() -> None:
     folder = REPOSITORY / "sql"
-    single = ("place_order", "claim_orders", "complete_orders")
-    known = {*engines.COCKROACHDB.scripts, *(f"cockroachdb/{name}.sql" for name in single)}
-    assert all(hasattr(engines.COCKROACHDB, name) for name in single)
+    known = {*engines.COCKROACHDB.scripts, *(f"cockroachdb/{name}.sql" for name in SINGLE)}
     there = {str(path.relative_to(folder)) for path in (folder / "cockroachdb").iterdir()}
     assert there <= known
 
@@ -144,8 +156,8 @@ def test_no_table_that_an_order_writes_is_global() -> None:
     )
     order = engines.COCKROACHDB.place_order
     written = set(re.findall(r"^\s*(?:UPDATE|INSERT INTO) (\w+)", order, re.MULTILINE))
-    assert written == {"accounts", "prices", "orders", "order_activity"}
-    assert len(localities) == 9
+    assert written == {"accounts", "prices", "positions", "orders", "order_activity"}
+    assert len(localities) == 11
     assert localities["instruments"] == "GLOBAL"
     assert localities["prices"] == "REGIONAL BY TABLE IN PRIMARY REGION"
     assert {name for name in written if localities[name] == "GLOBAL"} == set()
@@ -159,7 +171,7 @@ def test_a_script_is_split_at_semicolons_that_end_a_line() -> None:
     assert engines.statements(script) == ("SELECT 'a; b' -- no", "SELECT 2")
 
 
-@pytest.mark.parametrize("name", ["place_order", "claim_orders", "complete_orders"])
+@pytest.mark.parametrize("name", SINGLE)
 def test_no_comment_travels_with_a_statement(name: str) -> None:
     statement = getattr(engines.COCKROACHDB, name)
     assert "--" not in statement

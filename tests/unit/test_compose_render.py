@@ -90,7 +90,7 @@ def test_ports_stay_apart_in_the_largest_shape() -> None:
     )
     for port_base in (None, 30000):
         layout = ComposeLayout(shape, wan=True, secure=False, port_base=port_base)
-        assert len(layout.ports()) == 81 * 2 + 9 * 2 + 1
+        assert len(layout.ports()) == 81 * 2 + 9 * 2 + 9 * 8 + 1
         render.wan_plan(layout, "x" * 16)  # refuses a port that is used twice
 
 

@@ -19,6 +19,7 @@ def every_port(layout: Layout) -> list[int]:
         ports += [layout.balancer_stats(region), layout.etcd_peer(region)]
         ports += [layout.etcd_peer_advertised(region)]
         ports += [layout.etcd_client(region, source) for source in regions]
+        ports += [layout.read_write_from(source, region) for source in regions if source != region]
         ports += [layout.postgres_from(region, node) for node in nodes if node.region != region]
         ports += [layout.rest_from(region, node) for node in nodes if node.region != region]
     for node in nodes:
@@ -41,6 +42,7 @@ def test_with_the_wan_off_everybody_dials_the_servers_themselves(tmp_path):
     assert layout.postgres_from("us-west-2", node) == layout.postgres(node)
     assert layout.rest_from("us-west-2", node) == layout.rest(node)
     assert layout.etcd_client("eu-west-1", "us-west-2") == layout.etcd_client("eu-west-1")
+    assert layout.read_write_from("eu-west-1", "us-west-2") == layout.read_write("us-west-2")
 
 
 def test_within_a_region_nobody_goes_through_the_wan(tmp_path):
@@ -49,6 +51,7 @@ def test_within_a_region_nobody_goes_through_the_wan(tmp_path):
     assert layout.postgres_from("us-east-1", node) == layout.postgres(node)
     assert layout.rest_from("us-east-1", node) == layout.rest(node)
     assert layout.etcd_client("us-east-1", "us-east-1") == layout.etcd_client("us-east-1")
+    assert layout.read_write_from("us-east-1", "us-east-1") == layout.read_write("us-east-1")
 
 
 def test_member_names_have_no_slash_because_they_are_keys_in_etcd():

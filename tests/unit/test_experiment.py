@@ -46,7 +46,7 @@ def experiment(cluster, tmp_path, database) -> Experiment:  # noqa: F811
         fault=Kill(cluster.leader()),
         hold_s=0.3,
         steady_s=0.2,
-        patience_s=2,
+        patience_s=30,
         scenario="node-loss",
         folder=tmp_path / "run",
         say=lambda _: None,
@@ -91,6 +91,7 @@ def test_a_run_interrupted_in_any_phase_leaves_a_whole_folder(experiment, tmp_pa
     assert len(result.history.ops) > 0 or phase == "steady state"
     injected = phase != "steady state"
     assert bool(result.history.faults) is injected
+    assert all(fault.healed_s is not None for fault in result.history.faults)
 
 
 def test_an_interrupted_run_leaves_no_fault(experiment, cluster):

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
 from labkit.errors import BadInput, FaultUnavailable, UnknownTarget
 from labkit.faults.base import Fault, Probe, applied, await_bite, parts_of
+from labkit.faults.brownout import Brownout
+from labkit.faults.disaster import Disaster
 from labkit.faults.kill import Kill
 from labkit.faults.links import Direction, LinkFault
 from labkit.faults.parse import FAULTS, parse
 from labkit.faults.partition import Partition
 from labkit.faults.pause import Pause
+from labkit.faults.resize import AddNode
+from labkit.faults.rolling import RollingRestart
 from labkit.faults.slow import Slow
 from labkit.faults.stop import Stop
 from labkit.testing import FakeCluster
@@ -120,7 +125,13 @@ def test_await_bite_gives_the_last_probe_of_a_fault_without_effect(cluster: Fake
 # availability
 
 
-@pytest.mark.parametrize("fault", [Kill(NODE), Stop(NODE), Pause(NODE), Partition(WEST), Slow(EU)])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Kill(NODE), Stop(NODE), Pause(NODE), Brownout(NODE), RollingRestart(WEST), AddNode(EU)),
+        *(Disaster(WEST), Partition(WEST), Slow(EU)),
+    ],
+)
 def test_a_backend_without_the_capability_is_told_so(fault: Fault) -> None:
     core: Cluster = CoreOnly()
     with pytest.raises(FaultUnavailable, match=rf"^{fault.label}: the core-only backend "):
@@ -130,8 +141,8 @@ def test_a_backend_without_the_capability_is_told_so(fault: Fault) -> None:
     fault.heal(core)  # nothing can have been injected, so there is nothing to heal
 
 
-@pytest.mark.parametrize("fault", [Partition(WEST), Slow(WEST)])
-def test_link_faults_need_the_wan_on(fault: LinkFault) -> None:
+@pytest.mark.parametrize("fault", [Disaster(WEST), Partition(WEST), Slow(WEST)])
+def test_faults_that_touch_links_need_the_wan_on(fault: Fault) -> None:
     cluster = FakeCluster(wan=False)
     cluster.start()
     assert "--wan on" in (fault.available(cluster) or "")
@@ -144,6 +155,104 @@ def test_link_faults_need_the_wan_on(fault: LinkFault) -> None:
 def test_link_faults_need_a_second_region(fault: type[LinkFault]) -> None:
     alone = Topology.model_validate({"region": [{"name": "us-west-2"}], "survive": "zone"})
     assert "only one region" in (fault(WEST).available(FakeCluster(alone)) or "")
+
+
+# a brownout
+
+
+def test_a_brownout_freezes_and_thaws_again_and_again(cluster: FakeCluster) -> None:
+    fault = Brownout(NODE, share=0.5, period_s=0.02)
+    with applied(fault, cluster):
+        probe = await_bite(fault, cluster)
+        assert probe == Probe(True, "us-west-2/1 frozen at times, running at others")
+        wait_until(
+            lambda: [call.action for call in cluster.calls].count("pause") > 2,
+            what="third freeze",
+            timeout_s=10,
+        )
+    assert cluster.status().healthy
+    before = len(cluster.calls)
+    fault.heal(cluster)
+    assert [call.action for call in cluster.calls[before:]] == ["resume"]
+    assert not fault.probe(cluster).bit
+
+
+def test_a_target_that_is_only_frozen_or_only_runs_is_no_brownout(cluster: FakeCluster) -> None:
+    fault = Brownout(NODE)
+    assert not fault.probe(cluster).bit
+    cluster.pause(NODE)
+    assert fault.probe(cluster) == Probe(False, "us-west-2/1 seen paused only")
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])
+def test_a_brownout_is_neither_health_nor_death(share: float) -> None:
+    with pytest.raises(BadInput, match="share must be above 0 and below 1"):
+        Brownout(NODE, share=share)
+
+
+# a rolling restart
+
+
+def test_a_rolling_restart_bit_when_every_node_came_back(cluster: FakeCluster) -> None:
+    fault = RollingRestart(WEST, also=(EU,))
+    assert fault.label == "rolling restart us-west-2, eu-west-1"
+    assert not fault.probe(cluster).bit
+    fault.inject(cluster)
+    assert [restart.node.name for restart in fault.restarts][-1] != "eu-west-1/3"  # the leader
+    assert len(fault.restarts) == 6
+    assert fault.probe(cluster) == Probe(True, "all 6 nodes restarted, one after the other")
+    fault.heal(cluster)
+    assert cluster.status().healthy
+
+
+def test_a_rolling_restart_of_which_a_node_is_missing_did_not_bite(cluster: FakeCluster) -> None:
+    fault = RollingRestart(WEST)
+    fault.inject(cluster)
+    fault.restarts.pop()
+    assert fault.probe(cluster).detail.startswith("1 of 3 nodes not restarted: us-west-2/")
+
+
+# a node more
+
+
+def test_a_node_that_was_added_is_gone_when_it_is_healed(cluster: FakeCluster) -> None:
+    fault = AddNode(EU)
+    assert not fault.probe(cluster).bit
+    before = cluster.topology.nodes
+    with applied(fault, cluster):
+        assert len(cluster.topology.nodes) == len(before) + 1
+        assert fault.probe(cluster).detail.startswith("eu-west-1/4 in service as ")
+    assert cluster.topology.nodes == before
+    fault.heal(cluster)
+    assert not fault.probe(cluster).bit
+
+
+# a disaster
+
+
+def test_a_disaster_cuts_before_it_kills_and_leaves_no_link_cut(cluster: FakeCluster) -> None:
+    fault = Disaster(WEST, alone_s=0)
+    fault.inject(cluster)
+    done = [call.action for call in cluster.calls]
+    assert done == ["start", *["set_link"] * 4, "kill", *["set_link"] * 4]
+    assert not any(link.cut for link in cluster.status().links)
+    assert fault.probe(cluster).bit
+
+
+def test_a_disaster_that_was_interrupted_while_the_region_was_alone_is_healed(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.faults.disaster.sleep", lambda _: interrupt())
+    with pytest.raises(KeyboardInterrupt), applied(Disaster(WEST), cluster):
+        pytest.fail("the block ran although the injection was interrupted")
+    assert cluster.status().healthy
+
+
+def test_a_disaster_befalls_a_region_and_takes_no_negative_time() -> None:
+    with pytest.raises(BadInput, match="us-west-2/1 is not one"):
+        Disaster(NODE)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="alone_s must be 0 or more"):
+        Disaster(WEST, alone_s=-1)
 
 
 # probes
@@ -246,6 +355,10 @@ def test_faults_of_processes_are_parsed(cluster: FakeCluster, kind: str, target:
     assert fault.label == f"{kind} {target}"
 
 
+def test_a_disaster_is_parsed(cluster: FakeCluster) -> None:
+    assert parse("disaster", "leader-region", cluster, alone_s=3) == Disaster(WEST, alone_s=3)
+
+
 def test_the_primary_is_named_when_it_is_parsed(cluster: FakeCluster) -> None:
     assert parse("kill", "primary", cluster) == Kill(cluster.leader())
     assert parse("partition", "leader-region", cluster) == Partition(WEST)
@@ -265,8 +378,10 @@ def test_options_are_fields_of_the_fault(cluster: FakeCluster) -> None:
 @pytest.mark.parametrize(
     ("kind", "target", "options", "message"),
     [
-        ("melt", "us-west-2", {}, "no fault 'melt': there are kill, stop, pause, partition, slow"),
+        ("melt", "us-west-2", {}, "no fault 'melt': there are kill, stop, pause, disaster, "),
         ("kill", "us-west-2", {"delay_ms": 5}, "kill has no delay_ms"),
+        ("kill", "us-west-2", {"alone_s": 5}, "kill has no alone_s"),
+        ("disaster", "us-west-2/1", {}, "us-west-2/1 is not one"),
         ("partition", "us-west-2", {"jitter_ms": 5}, "partition has no jitter_ms"),
         ("partition", "us-west-2/1", {}, "us-west-2/1 is not a region"),
         ("slow", "us-west-2>us-east-1", {"direction": Direction.IN}, "says the direction already"),

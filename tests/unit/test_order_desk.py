@@ -51,7 +51,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server()
     monkeypatch.setattr(order_desk, "Line", lambda _dsn: server)
     monkeypatch.setattr(order_desk, "place_order", server.place)
-    monkeypatch.setattr(order_desk, "PAUSE_S", 0.01)
+    monkeypatch.setattr(order_desk, "reconnect_pause_s", lambda: 0.01)
     return server
 
 

@@ -69,6 +69,18 @@ def test_staleness_is_a_limit_only_when_it_is_required():
         run.report.require(staleness_s=1.5)
 
 
+def test_outages_can_be_required_of_the_regions_that_were_not_hit_only():
+    result = failover_run()
+    home = FAULT.target.partition("/")[0]
+    (hit,) = [row for row in result.summary.recovery if row.region == home]
+    others = [row for row in result.summary.recovery if row.region in REGIONS and row is not hit]
+    report = result.report.require(elsewhere=True, write_gap_s=60)
+    longest = max(others, key=lambda row: row.write_gap_s or 0)
+    assert longest.region in requirement(report.result, "write_gap_s").summary
+    with pytest.raises(VerdictFailed, match="lost_acks"):
+        failover_run(lose=3).report.require(elsewhere=True, lost_acks=0)
+
+
 def test_every_broken_requirement_has_its_line():
     with pytest.raises(VerdictFailed) as raised:
         failover_run(lose=3).report.require(rto_s=2, lost_acks=0, duplicates=0)

@@ -10,7 +10,13 @@ from histories import failover_run
 
 from labkit.errors import BadInput, RunError, UnknownParameter
 from labkit.run_folders import list_runs
-from labkit.runs import find_notebook, notebooks, parse_parameters, run_notebook
+from labkit.runs import (
+    find_notebook,
+    notebooks,
+    parse_parameters,
+    run_notebook,
+    short_parameters,
+)
 from labkit.verdict.checkers import Verdict
 
 PROMISE = """
@@ -86,6 +92,12 @@ def test_parameters_get_the_type_of_their_default():
     assert values == {"hold_s": 20, "victim": "us-east-1/2", "rate_per_s": 7.5}
 
 
+def test_a_text_is_taken_as_it_stands():
+    """Not as YAML, to which they are a list, a truth and nothing."""
+    given = {"beside": "", "victim": "no", "backend": "null"}
+    assert parse_parameters(notebooks()["03_node_loss"], given) == given
+
+
 def test_an_unknown_parameter_is_refused_with_those_there_are():
     with pytest.raises(UnknownParameter, match=r"no parameter 'hold'.*hold_s=15"):
         parse_parameters(notebooks()["03_node_loss"], {"hold": "20"})
@@ -95,3 +107,12 @@ def test_an_unknown_parameter_is_refused_with_those_there_are():
 def test_a_number_that_is_none_is_refused(text):
     with pytest.raises(BadInput, match="hold_s is a number"):
         parse_parameters(notebooks()["03_node_loss"], {"hold_s": text})
+
+
+def test_a_short_run_lowers_what_is_larger_and_nothing_else(tmp_path):
+    path = tmp_path / "mine.ipynb"
+    source = "hold_s = 60  # long\nsteady_s = 1\nsymbol = 'AAPL'\ntrials = 5"
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), path)
+    assert short_parameters(path) == {"hold_s": 10, "trials": 1}

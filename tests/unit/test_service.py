@@ -20,7 +20,7 @@ from labkit.measurement.service import (
     failures,
     service,
 )
-from labkit.trading.orders import REFUSALS
+from labkit.trading.attempts import REFUSALS
 
 KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
 

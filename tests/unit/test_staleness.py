@@ -62,3 +62,12 @@ def test_only_the_last_points_are_kept() -> None:
         history.seen("AAPL", i, 1.0, i)
     assert len(history.points("AAPL")) == KEPT_POINTS
     assert history.points("AAPL")[0] == (10, 1.0)
+
+
+def test_orders_from_before_the_first_look_stand_before_it() -> None:
+    history = PriceHistory()
+    history.seen("AAPL", 2000, 190.3, 3)
+    history.before("AAPL", [(1000, 190.1), (1500, 190.2), (2100, 190.4)])
+    assert history.points("AAPL") == [(1000, 190.1), (1500, 190.2), (2000, 190.3)]
+    history.before("MSFT", [(1000, 400.0)])
+    assert history.points("MSFT") == [(1000, 400.0)]

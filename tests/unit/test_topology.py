@@ -155,6 +155,13 @@ def test_three_regions_of_three_nodes_can_give_every_goal(goal: SurvivalGoal) ->
     DEFAULT.check_survives(goal)
 
 
+def test_regions_by_distance_begin_with_the_one_that_is_asked() -> None:
+    assert DEFAULT.nearest_first("us-west-2") == ("us-west-2", "us-east-1", "eu-west-1")
+    assert DEFAULT.nearest_first("eu-west-1") == ("eu-west-1", "us-east-1", "us-west-2")
+    with pytest.raises(UnknownTarget):
+        DEFAULT.nearest_first("mars")
+
+
 def test_what_is_not_there_is_refused_with_what_there_is() -> None:
     with pytest.raises(UnknownTarget, match="us-west-2, us-east-1, eu-west-1"):
         DEFAULT.region("us-west-1")

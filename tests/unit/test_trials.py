@@ -53,7 +53,7 @@ def experiment(cluster, said, tmp_path, database) -> Experiment:  # noqa: F811
         fault=Kill(cluster.leader()),
         hold_s=0.3,
         steady_s=0.2,
-        patience_s=2,
+        patience_s=30,
         scenario="node-loss",
         folder=tmp_path / "run",
         say=said.append,
@@ -185,7 +185,7 @@ def test_without_a_steady_state_no_further_trial_is_begun(experiment, cluster, m
             cluster.pause(cluster.topology.regions[1])
 
     monkeypatch.setattr(Market, "on_poll", staticmethod(collapse))
-    result = Trials(4, replace(experiment, patience_s=0.5), jitter_s=0).run()
+    result = Trials(4, replace(experiment, patience_s=4), jitter_s=0).run()
     assert len(result.trials) == 2
     assert result.verdict is Verdict.FAIL
     assert "2 of 4 trials were begun: trial 2 was not steady before" in (
@@ -200,7 +200,7 @@ def test_a_last_trial_without_a_steady_state_is_told_too(experiment, cluster, mo
             cluster.pause(cluster.topology.regions[1])
 
     monkeypatch.setattr(Market, "on_poll", staticmethod(collapse))
-    result = Trials(2, replace(experiment, patience_s=0.5), jitter_s=0).run()
+    result = Trials(2, replace(experiment, patience_s=4), jitter_s=0).run()
     assert result.summary.finding("trials").verdict is Verdict.UNKNOWN
 
 

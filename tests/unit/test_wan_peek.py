@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -224,6 +227,31 @@ def test_an_etcd_peer_without_a_name_is_held_only_while_its_target_is_cut_off(ne
         net.accept(timeout_s=QUIET_S)
     net.wan.change([{**into[0], "cut": False}])
     assert receive(net.accept(), 12) == b"GET /members"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_an_etcd_peer_that_says_no_name_is_known_by_its_process(
+    net: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would renew the lease of a primary that can hear but not speak."""
+    start(net, Kind.ETCD_PEER)
+    net.wan.change([{"source": WEST, "target": EAST, "cut": True}])
+    dial = (
+        "import socket, sys\n"
+        f"peer = socket.create_connection(('127.0.0.1', {net.port}))\n"
+        f"peer.sendall({request('/leases')!r})\n"
+        "sys.stdin.read()\n"
+    )
+    monkeypatch.setattr(front, "ETCD", Path(sys.executable).name)
+    etcd = [sys.executable, "-c", dial, f"--name={WEST}", "--data-dir=/nowhere"]
+    with subprocess.Popen(etcd, stdin=subprocess.PIPE) as peer:
+        wait_until(lambda: net.wan.state().diallers, what="dialler", timeout_s=10)
+        assert set(net.wan.state().diallers) == {DiallerCount("etcd-peer", WEST, EAST, 1)}
+        with pytest.raises(TimeoutError):
+            net.accept(timeout_s=QUIET_S)
+        net.wan.change([{"source": WEST, "target": EAST, "cut": False}])
+        assert receive(net.accept(), 11) == b"GET /leases"
+        peer.communicate()
 
 
 def test_an_etcd_peer_counts_for_its_region_from_the_request_that_names_it(net: Rig) -> None:

@@ -248,7 +248,21 @@ class CockroachCluster(LocalLab[S]):
         Raises:
             UnknownTarget: no such region.
         """
-        port = self.layout.balancer(self.topology.region(region).name)
+        name = self.topology.region(region).name
+        return self._url(self.layout.balancer(name), read_only=read_only)
+
+    def failover_dsn(self, region: str) -> str:
+        """A libpq URL of every balancer, as a client in `region` dials them: the nearest first.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        name = self.topology.region(region).name
+        nearest = self.topology.nearest_first(name)
+        return self._url(*(self.layout.balancer_from(name, to) for to in nearest))
+
+    def _url(self, *ports: int, read_only: bool = False) -> str:
+        hosts = ",".join(f"{HOST}:{port}" for port in ports)
         query = ["sslmode=disable", "gssencmode=disable"]
         if self.settings.secure:
             authority, passfile = self.home / "certs" / "ca.crt", self.home / "pgpass"
@@ -259,9 +273,7 @@ class CockroachCluster(LocalLab[S]):
             ]
         if read_only:
             query.append(f"options={quote('-c default_transaction_use_follower_reads=on')}")
-        return (
-            f"postgresql://{statements.USER}@{HOST}:{port}/{statements.DATABASE}?{'&'.join(query)}"
-        )
+        return f"postgresql://{statements.USER}@{hosts}/{statements.DATABASE}?{'&'.join(query)}"
 
     def status(self) -> ClusterStatus:
         """Ask every part, past the WAN. A second or so at most, whatever is broken."""

@@ -7,12 +7,14 @@ On 127.0.0.1, unless a port base is given, the ports of the demo this lab is bui
      8080..  DB Consoles of the nodes    port base +100..
      8404..  statistics of the balancers port base +220..
      8403    the WAN's control           port base +299
+    26300..  balancers, as clients of    port base +300.., one a pair of regions
+             another region dial them
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -81,6 +83,21 @@ class Layout(ABC):
         first = self._at(200, max(26276, 26257 + len(self.topology.nodes)))
         return first + self._region(region)
 
+    def balancer_from(self, source: str, region: str) -> int:
+        """Where clients in `source` dial another region's balancer, through the WAN."""
+        if source == region or not self.wan:
+            return self.balancer(region)
+        return self._first_way + self.ways.index((source, region))
+
+    @property
+    def _first_way(self) -> int:
+        return self._at(300, max(26300, self.balancer(self.topology.region_names[-1]) + 1))
+
+    @property
+    def ways(self) -> tuple[tuple[str, str], ...]:
+        """Every pair of regions: from, to."""
+        return tuple(permutations(self.topology.region_names, 2))
+
     def statistics(self, region: str) -> int:
         """A balancer's statistics, for looking only."""
         return self._at(220, 8404) + self._region(region)
@@ -99,6 +116,8 @@ class Layout(ABC):
             wanted[self.statistics(region)] = f"lb:{region} statistics"
         if self.wan:
             wanted[self.wan_control] = "WAN control"
+            for source, region in self.ways:
+                wanted[self.balancer_from(source, region)] = f"lb:{region} from {source}"
         return wanted
 
     # where the parts dial each other
@@ -110,6 +129,10 @@ class Layout(ABC):
     @abstractmethod
     def health_from(self, source: str, node: Node) -> Place:
         """Where `source` dials a node for its health."""
+
+    @abstractmethod
+    def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
+        """The WAN's own port behind `balancer_from`, and where it leads."""
 
     def join(self, region: str) -> list[str]:
         """Whom a node of a region dials first: two of its region, one of each other region.
@@ -160,22 +183,32 @@ class Layout(ABC):
         return tuple(found)
 
     def wan_plan(self, token: str, *, control_port: int, host: str) -> Plan:
-        """Every way from one region to a node of another, and how far apart regions are."""
+        """Every way from a region to nodes and balancers of others, and how far apart they are."""
         shape = self.topology
-        by_source = sorted(
+        to_nodes = sorted(
             (one for node in shape.nodes for one in self.listeners(node)),
             key=lambda one: shape.region_names.index(one.source or ""),
         )
         return Plan(
             control_port=control_port,
             token=token,
-            links={
-                (a, b): LinkSettings(delay_ms=shape.one_way_ms(a, b))
-                for a, b in permutations(shape.region_names, 2)
-            },
-            listeners=tuple(by_source),
+            links={(a, b): LinkSettings(delay_ms=shape.one_way_ms(a, b)) for a, b in self.ways},
+            listeners=(*to_nodes, *self._to_balancers()),
             host=host,
         )
+
+    def _to_balancers(self) -> Iterator[Listener]:
+        for source, region in self.ways:
+            port, (host, to_port) = self.balancer_way(source, region)
+            yield Listener(
+                port=port,
+                region=region,
+                kind=Kind.FIXED,
+                to_host=host,
+                to_port=to_port,
+                source=source,
+                name=f"{source} > lb:{region}",
+            )
 
     # services
 

@@ -1,7 +1,8 @@
 """Where processes find each other: `labkit.cluster.cockroach.layout` has the rest.
 
 port base +300.. SQL of nodes in other regions, through the WAN      usually 28000..
-port base +650.. their health, for balancers of other regions        usually 28350..
+port base +610.. their health, for balancers of other regions        usually 28310..
+port base +920.. balancers, as clients of another region dial them   usually 28620..
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from labkit.cluster.cockroach.layout import HOST, Layout, Place, node_service
 from labkit.topology import Node
 
-ELSEWHERE = 350
+ELSEWHERE = 310
 """How many ports lead from regions to nodes elsewhere."""
 
 
@@ -36,6 +37,14 @@ class ProcessLayout(Layout):
         if source == node.region or not self.wan:
             return HOST, self.console(node)
         return HOST, self._at(300 + ELSEWHERE, 28000 + ELSEWHERE) + self._through_wan(source, node)
+
+    @property
+    def _first_way(self) -> int:
+        return self._at(300 + 2 * ELSEWHERE, 28000 + 2 * ELSEWHERE)
+
+    def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
+        """`balancer_from` itself, and the balancer."""
+        return self.balancer_from(source, region), (HOST, self.balancer(region))
 
     def ports(self) -> dict[int, str]:
         """Every port on this machine, and what it is for; the WAN's too."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.cluster.cockroach.layout import WAN, Layout, Place, node_service
+from labkit.cluster.cockroach.layout import WAN, Layout, Place, balancer_service, node_service
 from labkit.cluster.cockroach.program import HTTP_PORT, SQL_PORT
 from labkit.topology import Node
 
@@ -52,3 +52,7 @@ class ComposeLayout(Layout):
         if source == node.region or not self.wan:
             return node_service(node), HTTP_PORT
         return WAN, 28000 + self._through_wan(source, node)
+
+    def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
+        """The WAN's port inside its container, and where it leads."""
+        return 29000 + self.ways.index((source, region)), (balancer_service(region), SQL_PORT)

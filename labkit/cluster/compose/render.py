@@ -222,7 +222,13 @@ def _wan(project: Project) -> Service:
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         "networks": list(layout.networks),
-        "ports": [f"{HOST}:{layout.wan_control}:{WAN_CONTROL}"],
+        "ports": [
+            f"{HOST}:{layout.wan_control}:{WAN_CONTROL}",
+            *(
+                f"{HOST}:{layout.balancer_from(*way)}:{layout.balancer_way(*way)[0]}"
+                for way in layout.ways
+            ),
+        ],
         "volumes": [
             *(
                 f"{source}/{part}:{inside}/{part}:ro"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster import folder, watchdogs
-from labkit.cluster.base import ClusterStatus, Gather, OnStage, quiet
+from labkit.cluster.base import ClusterStatus, Gather, OnStage, Rejoin, quiet
 from labkit.cluster.embedded import config, programs, scaling
 from labkit.cluster.embedded.evidence import failover_evidence
 from labkit.cluster.embedded.layout import (
@@ -30,6 +31,7 @@ from labkit.cluster.embedded.processes import (
     send,
     uninterrupted,
 )
+from labkit.cluster.embedded.rejoin import rejoins
 from labkit.cluster.embedded.services import Services
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Secrets, Settings
 from labkit.cluster.embedded.starting import Starter, start_everything
@@ -204,9 +206,22 @@ class EmbeddedCluster(LocalLab[Settings]):
             UnknownTarget: no such region.
         """
         name = self.topology.region(region).name
-        port = self.layout.read_only(name) if read_only else self.layout.read_write(name)
+        return self._url(self.layout.read_only(name) if read_only else self.layout.read_write(name))
+
+    def failover_dsn(self, region: str) -> str:
+        """A libpq URL of every balancer, as a client in `region` dials them: the nearest first.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        name = self.topology.region(region).name
+        ways = [self.layout.read_write_from(name, to) for to in self.topology.nearest_first(name)]
+        return self._url(*ways)
+
+    def _url(self, *ports: int) -> str:
+        hosts = ",".join(f"{HOST}:{port}" for port in ports)
         return (
-            f"postgresql://{config.TRADER}@{HOST}:{port}/{config.DATABASE}"
+            f"postgresql://{config.TRADER}@{hosts}/{config.DATABASE}"
             # TLS and Kerberos on loopback would cost two round trips a connection
             f"?sslmode=disable&gssencmode=disable&passfile={quote(str(self.layout.passfile))}"
         )
@@ -218,6 +233,10 @@ class EmbeddedCluster(LocalLab[Settings]):
     def status(self) -> ClusterStatus:
         """Ask every part, past the WAN. A second or so at most, whatever is broken."""
         return cluster_status(self._starter)
+
+    def rejoins(self, since: datetime) -> tuple[Rejoin, ...]:
+        """The nodes that came back after a moment, and how: out of what their Patroni logged."""
+        return rejoins(self.layout, since)
 
     def pids(self) -> list[int]:
         """Every live process of the lab."""

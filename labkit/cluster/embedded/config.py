@@ -344,6 +344,17 @@ def wan(layout: Layout, secrets: Secrets) -> Plan:
             for source in regions
             if source != here
         ]
+        listeners += [
+            listener(
+                layout.read_write_from(source, here),
+                here,
+                Kind.FIXED,
+                layout.read_write(here),
+                source,
+            )
+            for source in regions
+            if source != here
+        ]
     return Plan(
         control_port=layout.wan_control,
         token=secrets.wan,

@@ -10,6 +10,7 @@ All ports lie in one block of 1000 from `port_base` up, on 127.0.0.1:
     +400..  Patroni's REST API as other members dial it (through the WAN)
     +500..  etcd: clients, +510 peers, +520 peers through the WAN
     +530..  etcd clients of another region (through the WAN), 10 a dialling region
+    +620..  a region's clients to balancers elsewhere (through the WAN), one a pair of regions
     +700..  a region's balancer to PostgreSQL elsewhere (through the WAN)
     +850..  a region's balancer to health checks elsewhere (through the WAN)
 
@@ -122,6 +123,13 @@ class Layout:
     def read_write(self, region: str) -> int:
         """The balancer's port that reaches the primary."""
         return self.port_base + 10 * self._region(region)
+
+    def read_write_from(self, source: str, region: str) -> int:
+        """Where clients in `source` dial another region's balancer to reach the primary."""
+        if source == region or not self.wan:
+            return self.read_write(region)
+        pair = len(self.topology.regions) * self._region(source) + self._region(region)
+        return self.port_base + 620 + pair
 
     def read_only(self, region: str) -> int:
         """The balancer's port that reaches a replica, in the region where there is one."""

@@ -1,4 +1,4 @@
-"""Whether money and prices are what the orders say, to the cent."""
+"""Whether money, shares and prices are what the orders say, to the cent."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ LARGEST_PLACE = 1 << 40
 
 @dataclass(frozen=True)
 class MoneyExact:
-    """Every balance is the opening balance, less what was bought, plus what was sold.
+    """Every balance is the opening balance and the deposits, less the buys, plus the sells.
 
-    Proves: no account gained or lost a cent against its own orders in the database, so neither
-    did all of them together; and no order of the run belongs to an account that is not there.
-    Cannot: see an order that is missing together with its money; `NoLostAcks` does.
+    Proves: no account gained or lost a cent against its own orders and deposits in the database,
+    so neither did all of them together; no position of an account, nor its cost, differs from what
+    it bought less what it sold; and no order of the run belongs to an account that is not there.
+    Cannot: see an order that is missing together with its money; `NoLostAcks` does. Nor a deposit
+    that is: deposits are not in the ledger.
     """
 
     name: ClassVar[str] = "money"
@@ -45,12 +47,15 @@ class MoneyExact:
         accounts = evidence.final.accounts
         if accounts.empty:
             return Finding(self.name, Verdict.UNKNOWN, "the final read has no account to look at")
-        due = accounts["opening_balance_cents"] - accounts["bought_cents"] + accounts["sold_cents"]
+        put_in = accounts["opening_balance_cents"] + accounts["deposits_cents"]
+        due = put_in - accounts["bought_cents"] + accounts["sold_cents"]
         balance = accounts["balance_cents"]
         wrong = np.flatnonzero(balance != due)
-        owners = pd.unique(evidence.final.orders["account_nbr"])
-        strangers = [name for name in owners if name not in set(accounts["account_nbr"])]
-        if not wrong.size and not strangers:
+        owners = pd.Index(pd.unique(evidence.final.orders["account_nbr"]))
+        strangers = owners.difference(pd.Index(accounts["account_nbr"])).tolist()
+        positions_off = accounts["positions_off"]
+        misheld = np.flatnonzero(positions_off)
+        if not wrong.size and not misheld.size and not strangers:
             return Finding(
                 self.name,
                 Verdict.PASS,
@@ -62,14 +67,20 @@ class MoneyExact:
             f"{_money(due.iloc[i])}"
             for i in wrong[:OFFENDERS_SHOWN]
         ]
+        offenders += [
+            f"{accounts['account_nbr'].iloc[i]}: {counted(positions_off.iloc[i], 'position')} not "
+            "what its orders say"
+            for i in misheld[:OFFENDERS_SHOWN]
+        ]
         offenders += [f"{name}: has orders and no account" for name in strangers]
+        offending = np.union1d(wrong, misheld).size + len(strangers)
         return Finding(
             self.name,
             Verdict.FAIL,
-            f"{wrong.size + len(strangers):,} of {counted(len(accounts), 'account')} not what the "
+            f"{offending:,} of {counted(len(accounts), 'account')} not what the "
             f"orders say, {_money(int((balance - due).sum()))} too much in sum",
             tuple(offenders[:OFFENDERS_SHOWN]),
-            int(wrong.size) + len(strangers),
+            offending,
         )
 
 

@@ -1,0 +1,66 @@
+"""`labkit compare`: runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from labkit.cli.show import VERDICT_STYLE, AsJson, console, new_table, print_json
+
+if TYPE_CHECKING:
+    from labkit.verdict.compare import Comparison
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders or names of runs, a part that is enough to tell it, `last`, `last-1`. "
+            "One run alone: its experiments.",
+        ),
+    ],
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write it as a page that opens offline, too."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put runs side by side: two backends, two survival goals, two commits."""
+    from labkit.run_folders import find_run, side_by_side
+    from labkit.verdict.compare import compare as compared
+
+    summaries = side_by_side([find_run(name) for name in runs])
+    found = compared(summaries)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for renderable in comparison_tables(found):
+            console().print(renderable)
+    if html is not None:
+        from labkit.figures.compare import compare_html
+
+        html.write_text(compare_html(summaries), encoding="utf-8")
+        typer.echo(str(html), err=as_json)
+
+
+def comparison_tables(found: Comparison) -> Iterable[Table]:
+    """What was measured, then what was set differently."""
+    change = ["change"] if found.with_change else []
+    numbers = new_table("", *found.names, *change)
+    verdicts = [Text(verdict, VERDICT_STYLE[verdict]) for verdict in found.verdicts]
+    numbers.add_row("verdict", *verdicts, *([""] if change else []))
+    for number in found.numbers:
+        numbers.add_row(number.label, *number.cells(), *([number.change()] if change else []))
+    yield numbers
+    if found.settings:
+        settings = new_table("\nset differently", *(f"\n{name}" for name in found.names))
+        for label, texts in found.settings:
+            settings.add_row(label, *texts)
+        yield settings

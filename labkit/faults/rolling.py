@@ -1,0 +1,100 @@
+"""Maintenance of a whole cluster: every node of some regions is restarted in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from labkit.cluster.base import CanKill, CanStop, Cluster
+from labkit.cluster.rolling import NodeRestart, rolling_restart
+from labkit.faults.base import Fault, Probe, await_service
+from labkit.topology import Node, Region
+
+NODE_S = 120.0
+"""What a node may take to stop in order and to be in service again."""
+
+
+@dataclass(frozen=True)
+class RollingRestart(Fault):
+    """Stop each node in order and start it again, the leader last; never two at a time.
+
+    Unlike other faults it is over when its injection returns.
+
+    Attributes:
+        target: the region whose nodes are restarted.
+        also: further regions.
+        restarts: what the injection did, node by node.
+    """
+
+    name: ClassVar[str] = "rolling restart"
+
+    target: Region
+    also: tuple[Region, ...] = ()
+    restarts: list[NodeRestart] = field(default_factory=list, init=False, compare=False)
+    _pids: dict[str, int | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def target_name(self) -> str:
+        """`us-west-2, us-east-1`."""
+        return ", ".join(region.name for region in (self.target, *self.also))
+
+    @property
+    def injection_s(self) -> float:
+        """A node's time for all that are meant."""
+        return NODE_S * sum(region.nodes for region in (self.target, *self.also))
+
+    def nodes(self, cluster: Cluster) -> tuple[Node, ...]:
+        """The nodes that are meant.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        regions: Iterable[Region] = (self.target, *self.also)
+        return tuple(node for region in regions for node in cluster.topology.nodes_of(region.name))
+
+    def available(self, cluster: Cluster) -> str | None:
+        """Needs `CanStop` and `CanKill`."""
+        if isinstance(cluster, CanStop) and isinstance(cluster, CanKill):
+            return None
+        return f"the {cluster.backend} backend cannot stop its nodes and start them again"
+
+    def inject(self, cluster: Cluster) -> None:
+        """Returns when every node was restarted and the cluster is in service.
+
+        Raises:
+            NotReady: a node, or the cluster, did not come back; the rest is left alone.
+        """
+        self.require_available(cluster)
+        nodes = self.nodes(cluster)
+        self._pids.clear()
+        self._pids.update({node.name: node.pid for node in cluster.status().nodes})
+        self.restarts.clear()
+        self.restarts.extend(rolling_restart(cluster, nodes))
+
+    def probe(self, cluster: Cluster) -> Probe:
+        """It bit when every node was down and came back, in another process where that is known."""
+        status, nodes = cluster.status(), self.nodes(cluster)
+        came_back = {restart.node.name for restart in self.restarts}
+
+        def same(node: Node) -> bool:
+            pid = status.node(node.name).pid
+            return node.name not in came_back or (
+                pid is not None and pid == self._pids.get(node.name)
+            )
+
+        spared = [node.name for node in nodes if same(node)]
+        if spared:
+            return Probe(False, f"{len(spared)} of {len(nodes)} nodes not restarted: {spared[0]}")
+        return Probe(True, f"all {len(nodes)} nodes restarted, one after the other")
+
+    def heal(self, cluster: Cluster) -> None:
+        """Start what a restart that failed left down. Idempotent."""
+        if self.available(cluster) is not None:
+            return
+        assert isinstance(cluster, CanKill)
+        for region in (self.target, *self.also):
+            cluster.restart(region)
+            await_service(cluster, region)

@@ -1,0 +1,125 @@
+"""Runs side by side, as a picture and as one page that opens offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.subplots import make_subplots
+
+from labkit.figures import theme
+from labkit.figures.chart import chart
+from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.windows import Phase
+from labkit.verdict import words
+from labkit.verdict.compare import compare
+from labkit.verdict.report import TEMPLATES
+from labkit.verdict.requirements import number_of
+from labkit.verdict.result import Summary
+
+HEIGHT_PX = 460
+_OUTAGE = (("RTO", "rto_s"), ("write gap", "write_gap_s"))
+
+
+def compare_figure(summaries: Mapping[str, Summary]) -> go.Figure:
+    """What the fault cost and what an order takes without one, a colour a run.
+
+    Bars are medians where a run has trials, and each trial is a dot. Latency is the p99 of all
+    acknowledged orders of a region before the fault (or of the whole run without one).
+    """
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        horizontal_spacing=0.12,
+        subplot_titles=("Under the fault, seconds", "Before it, order p99 in ms"),
+    )
+    for i, (name, summary) in enumerate(summaries.items()):
+        shared = {
+            "name": escape(name),
+            "legendgroup": name,
+            "offsetgroup": name,
+            "marker": {"color": theme.REGION_COLORS[i % len(theme.REGION_COLORS)]},
+        }
+        values = [_median(summary, measure) for _, measure in _OUTAGE]
+        figure.add_bar(
+            **shared,
+            x=[label for label, _ in _OUTAGE],
+            y=values,
+            text=["" if value is None else words.seconds(value) for value in values],
+            textposition="outside",
+            cliponaxis=False,
+            row=1,
+            col=1,
+        )
+        p99_ms = _p99_ms(summary)
+        figure.add_bar(
+            **shared,
+            x=list(p99_ms),
+            y=list(p99_ms.values()),
+            text=[words.milliseconds(value) for value in p99_ms.values()],
+            textposition="outside",
+            cliponaxis=False,
+            showlegend=False,
+            row=1,
+            col=2,
+        )
+        if summary.trials:
+            points = [
+                (label, number_of(measure, trial))
+                for label, measure in _OUTAGE
+                for trial in summary.trials
+            ]
+            figure.add_scatter(
+                x=[label for label, _ in points],
+                y=[value for _, value in points],
+                mode="markers",
+                name=f"{escape(name)}: trials",
+                legendgroup=name,
+                offsetgroup=name,
+                marker={"color": theme.LIGHT["muted"], "size": 7, "symbol": "circle-open"},
+                showlegend=False,
+                row=1,
+                col=1,
+            )
+    figure.update_layout(
+        template=theme.TEMPLATE,
+        height=HEIGHT_PX,
+        barmode="group",
+        scattermode="group",
+        margin={"t": 110},
+        legend={"y": 1.14},
+        hovermode="closest",
+    )
+    return figure
+
+
+def compare_html(summaries: Mapping[str, Summary]) -> str:
+    """The whole page, with plotly.js in it.
+
+    Raises:
+        BadInput: fewer than two.
+    """
+    found = compare(summaries)
+    return TEMPLATES.get_template("compare.html.j2").render(
+        found=found,
+        HEADWORD=words.HEADWORD,
+        # markup of our own making; plotly escapes what it puts into its JSON
+        figure=Markup(chart(compare_figure(summaries), first=True)),  # noqa: S704
+        tokens=Markup(theme.css()),  # noqa: S704
+    )
+
+
+def _median(summary: Summary, measure: str) -> float | None:
+    spread = words.spread_of(summary, measure)
+    return number_of(measure, summary) if spread is None else spread.median
+
+
+def _p99_ms(summary: Summary) -> dict[str, float]:
+    quiet = (Phase.BEFORE, Phase.WHOLE)
+    return {
+        row.region: row.p99_ms
+        for row in summary.latency
+        if row.phase in quiet and row.region != ALL_REGIONS and row.p99_ms is not None
+    }

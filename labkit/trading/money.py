@@ -1,0 +1,25 @@
+"""Amounts of money: whole cents, as DECIMAL(20,2) holds them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from labkit.errors import BadInput
+
+
+def cents(amount: Decimal) -> int:
+    """An amount as whole cents."""
+    return int(amount * 100)
+
+
+def check_whole_cents(what: str, amount: Decimal, *, least: Decimal) -> None:
+    """Refuse an amount that a column of money could not hold as it is.
+
+    Args:
+        what: names it in the error, such as "deposit".
+
+    Raises:
+        BadInput: less than `least`, or not in whole cents.
+    """
+    if not amount.is_finite() or amount < least or amount != round(amount, 2):
+        raise BadInput(f"{what} of {amount} refused: {least} or more, in whole cents")

@@ -1,0 +1,82 @@
+"""The client that reads prices: what customers look at between their orders.
+
+A fresh read asks where prices are written, a replica read a copy in the client's own region. Both
+are recorded with the moves that they were shown, so that checkers can say whether time allowed it.
+A read changes nothing: one whose answer was lost is simply sent again, and one without an answer
+at its deadline is FAIL.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from random import Random
+from time import monotonic
+
+from labkit.trading.quotes import quote_async
+from labkit.trading.retries import Patience
+from labkit.workload.oplog import FinishedOp, KindName
+from labkit.workload.persist import persist
+from labkit.workload.pool import Pool
+
+REMEMBERED_ORDERS = 50
+"""A customer looks at what was ordered lately: the last orders of a region, this many."""
+
+
+class PriceReader:
+    """Reads the prices of one region, through connections of its own: orders never wait for it."""
+
+    def __init__(
+        self,
+        region: str,
+        pools: Mapping[KindName, Pool],
+        patience: Patience,
+        record: Callable[[FinishedOp], None],
+        *,
+        seed: str,
+    ) -> None:
+        self._region = region
+        self._pools = pools
+        self._patience = patience
+        self._record = record
+        self._random = Random(seed)
+        self._ordered: deque[tuple[int, str]] = deque(maxlen=REMEMBERED_ORDERS)
+
+    def ordered(self, session: int, symbol: str) -> None:
+        """A customer orders: from now on this symbol is looked at by that customer."""
+        self._ordered.append((session, symbol))
+
+    async def look(self, scheduled_s: float) -> None:
+        """One customer looks at a symbol ordered lately, fresh or in a replica; none before."""
+        if self._ordered:
+            session, symbol = self._random.choice(self._ordered)
+            kind: KindName = self._random.choice(("fresh_read", "replica_read"))
+            await self.read(scheduled_s, kind, symbol, session=session)
+
+    async def read(self, scheduled_s: float, kind: KindName, symbol: str, *, session: int) -> None:
+        """Read one price, whatever it takes until its deadline, and record what it showed."""
+        fate, shown = await persist(
+            self._pools[kind],
+            partial(quote_async, symbol=symbol),
+            deadline_s=scheduled_s + self._patience.deadline_s,
+            attempt_timeout_s=self._patience.attempt_timeout_s,
+        )
+        self._record(
+            FinishedOp(
+                scheduled_s=scheduled_s,
+                sent_s=fate.sent_s,
+                finished_s=monotonic(),
+                region=self._region,
+                kind=kind,
+                outcome="ok" if shown else "fail",
+                order_id="",
+                symbol=symbol,
+                side="",
+                session=session,
+                move_nbr=shown.moves if shown else None,
+                price_cents=shown.price_cents if shown else None,
+                attempts=fate.attempts,
+                sqlstate=fate.sqlstate,
+            )
+        )

@@ -1,0 +1,255 @@
+"""The trading desk as a person uses it: real voila, a real cluster, real orders."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import psycopg
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import TIMEOUT_S, Watched, free_port
+from playwright.sync_api import Locator, Page, expect
+
+from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.lab import bring_up
+from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.trading.orders import Order, Side, place_order
+
+pytestmark = pytest.mark.cluster
+
+PICTURES = Path(os.environ.get("LABKIT_TEST_PICTURES", "pictures"))
+"""Where the screenshots go, to be looked at."""
+
+
+@contextmanager
+def served(command: list[str], env: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server of pages until the block ends; its URL is in the first line with one."""
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout
+            url = next(
+                word for line in process.stdout for word in line.split() if word.startswith("http:")
+            )
+            yield url, process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+
+
+def kernels(pid: int) -> list[psutil.Process]:
+    """A server's kernels; what they started for the lab is the lab's."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # of a zombie the command line is gone, too
+            if "ipykernel_launcher" in child.cmdline():
+                found.append(child)
+    return found
+
+
+@pytest.fixture(scope="module")
+def desk_url(lab: EmbeddedCluster) -> Iterator[str]:
+    bring_up(lab)
+    command = [str(Path(sys.executable).with_name("labkit")), "desk", "--no-browser"]
+    env = {**os.environ, "LABKIT_HOME": str(lab.home)}
+    with served([*command, f"--port={free_port()}"], env) as (url, process):
+        yield url
+        running = kernels(process.pid)
+    # Ctrl-C ended them all
+    assert not [kernel for kernel in running if kernel.is_running()]
+
+
+@pytest.fixture
+def page(watched: Watched, desk_url: str) -> Page:
+    expect.set_options(timeout=TIMEOUT_S * 1000)
+    page = watched.page
+    page.goto(desk_url, wait_until="commit")
+    expect(page.locator(".lk-price")).not_to_have_text("—")
+    return page
+
+
+def sql(lab: EmbeddedCluster, statement: str, *arguments: object) -> list[tuple[object, ...]]:
+    with psycopg.connect(lab.dsn(lab.leader().region), connect_timeout=10) as conn:
+        return conn.execute(statement.encode(), arguments).fetchall()
+
+
+def outcome(page: Page, state: str) -> Locator:
+    found = page.locator(f".lk-outcome[data-state={state}]")
+    found.wait_for()
+    return found
+
+
+def fill(page: Page, *, side: str = "Buy", shares: object = 10, symbol: str = "AAPL") -> None:
+    page.get_by_label("Symbol").fill(symbol)
+    page.get_by_label("Symbol").press("Tab")
+    page.locator(".lk-ticket").get_by_text(side, exact=True).click()
+    page.get_by_label("Shares").fill(str(shares))
+
+
+def part(page: Page, name: str) -> Locator:
+    return page.locator(f'.lk-map [data-name="{name}"]')
+
+
+def test_the_desk_can_be_read_by_everybody_and_asks_nobody_else(
+    page: Page, watched: Watched
+) -> None:
+    page.wait_for_function(
+        "[...document.querySelectorAll('.lk-price-chart .points path')].length > 0"
+    )
+    expect(part(page, "us-west-2/1")).to_have_attribute("data-word", "primary")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for width in (1440, 1024):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(700)  # plotly follows the new width
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.screenshot(path=PICTURES / f"desk-{width}-{scheme}.png", full_page=True)
+        found = Axe().run(page).response["violations"]
+        serious = [
+            (violation["id"], [node["html"][:200] for node in violation["nodes"]])
+            for violation in found
+            if violation["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+    assert watched.left_the_machine() == []
+    assert watched.errors == []
+
+
+def test_a_buy_and_a_sell_reach_the_database_and_move_the_price(
+    page: Page, lab: EmbeddedCluster
+) -> None:
+    before = Decimal(str(sql(lab, "SELECT current_price FROM prices WHERE symbol = 'DIS'")[0][0]))
+    for side, shares, unit in (("Buy", 7, before), ("Sell", 3, before + Decimal("0.10"))):
+        fill(page, side=side, shares=shares, symbol="DIS")
+        page.locator(".lk-submit", has_text=f"{side} {shares} DIS").click()
+        told = outcome(page, "acked").inner_text()
+        assert f"{side} {shares} DIS at {unit}" in told
+        [(row_side, quantity, price)] = sql(
+            lab,
+            "SELECT order_type, total_qty, unit_price FROM orders WHERE account_nbr = %s"
+            " ORDER BY order_nbr DESC LIMIT 1",
+            DEMO_ACCOUNT,
+        )
+        assert (row_side, quantity, price) == (side.lower(), shares, unit)
+        after = unit + Decimal("0.10") * (1 if side == "Buy" else -1)
+        expect(page.locator(".lk-price")).to_have_text(f"{after}")
+        expect(page.locator(".lk-watch button", has_text="DIS")).to_contain_text(f"{after}")
+
+
+def test_a_double_click_and_a_double_enter_place_one_order(
+    page: Page, lab: EmbeddedCluster
+) -> None:
+    count = "SELECT count(*) FROM orders WHERE account_nbr = %s"
+    [(before,)] = sql(lab, count, DEMO_ACCOUNT)
+    assert isinstance(before, int)
+    fill(page, shares=1)
+    page.locator(".lk-submit").dblclick()
+    outcome(page, "acked")
+    assert sql(lab, count, DEMO_ACCOUNT) == [(before + 1,)]
+    fill(page, shares=2)
+    page.evaluate("[1, 2].forEach(() => document.querySelector('.lk-slip').requestSubmit())")
+    expect(outcome(page, "acked")).to_contain_text("Buy 2 AAPL")
+    assert sql(lab, count, DEMO_ACCOUNT) == [(before + 2,)]
+
+
+def test_the_price_that_another_client_moves_is_shown_from_every_region(
+    page: Page, lab: EmbeddedCluster
+) -> None:
+    for index, region in enumerate(lab.topology.region_names):
+        page.locator(".lk-where-name", has_text=region).click()
+        expect(page.locator(".lk-here")).to_contain_text(region)
+        order = Order.new("0001000001", "NFLX", Side.BUY, 1, region_index=index)
+        with psycopg.connect(lab.dsn(region), autocommit=True, connect_timeout=10) as conn:
+            moved = place_order(conn, order).unit_price + Decimal("0.10")
+        expect(page.locator(".lk-watch button", has_text="NFLX")).to_contain_text(f"{moved}")
+
+
+def test_an_order_goes_through_the_region_that_was_chosen(page: Page, lab: EmbeddedCluster) -> None:
+    page.locator(".lk-where-name", has_text="eu-west-1").click()
+    expect(page.locator(".lk-here")).to_contain_text("eu-west-1")
+    fill(page, shares=1)
+    page.locator(".lk-submit").click()
+    expect(outcome(page, "acked")).to_contain_text("through eu-west-1")
+    expect(page.locator(".lk-here .lk-where-line").nth(2)).not_to_contain_text("—")
+    [(order_id,)] = sql(
+        lab,
+        "SELECT order_id FROM orders WHERE account_nbr = %s ORDER BY order_nbr DESC LIMIT 1",
+        DEMO_ACCOUNT,
+    )
+    assert isinstance(order_id, UUID)
+    assert str(order_id)[15:18] == "002"
+
+
+def test_nodes_and_a_region_are_broken_and_healed_on_the_page_while_orders_flow(
+    page: Page, watched: Watched, lab: EmbeddedCluster
+) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.get_by_label("Orders a second").fill("20")
+    page.locator(".lk-load-form button").click()
+    expect(page.locator(".lk-load-form button")).to_have_text("Stop")
+    acked = page.locator(".lk-card .lk-big b").nth(1)
+    expect(acked).not_to_have_text("—")
+
+    primary = lab.leader()
+    part(page, primary.name).click()
+    page.locator("[data-action=kill]").click()
+    expect(part(page, primary.name)).to_have_attribute("data-word", "down")
+    # another one takes over, on the map and for a person's order
+    page.locator('.lk-node[data-word="primary"]').wait_for()
+    fill(page, shares=1)
+    page.locator(".lk-submit").click()
+    outcome(page, "acked")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.screenshot(path=PICTURES / "desk-node-loss.png", full_page=True)
+    page.locator("[data-action=heal]").click()
+    expect(page.locator(".lk-log li").first).to_contain_text("healed")
+    expect(part(page, primary.name)).to_have_attribute("data-healthy", "true")
+
+    part(page, "eu-west-1").click()
+    page.locator("[data-action=kill]").click()
+    page.get_by_role("button", name="No", exact=True).click()  # asked once, and refused
+    expect(page.locator(".lk-region.lk-lost")).to_have_count(0)
+    page.locator("[data-action=kill]").click()
+    page.get_by_role("button", name="Yes, kill eu-west-1").click()
+    expect(page.locator(".lk-region.lk-lost")).to_have_attribute("aria-label", "eu-west-1")
+    expect(page.locator(".lk-log li").first).to_contain_text("took effect")
+    page.get_by_role("button", name="Heal everything").click()
+    expect(page.locator(".lk-log li").first).to_contain_text("healed")
+    expect(page.locator(".lk-region.lk-lost")).to_have_count(0)
+
+    page.locator(".lk-load-form button").click()
+    expect(page.locator(".lk-load-form button")).to_have_text("Start")
+    assert watched.errors == []
+    assert lab.status().healthy
+
+
+def test_a_buy_that_is_too_dear_is_refused_until_money_is_added(
+    page: Page, lab: EmbeddedCluster
+) -> None:
+    fill(page, shares=5000, symbol="MSFT")
+    page.locator(".lk-submit").click()
+    expect(outcome(page, "refused")).to_contain_text("add money")
+    page.locator(".lk-deposit input").fill("3000000")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".lk-notices li").first).to_contain_text("3,000,000.00 added")
+    page.locator(".lk-submit").click()
+    expect(outcome(page, "acked")).to_contain_text("Buy 5,000 MSFT")
+    row = page.locator(".lk-orders tbody tr", has_text="Buy 5,000 MSFT")
+    expect(row).to_have_attribute("data-status", "processed")  # the back office was there
+    expect(page.locator(".lk-notices li", has_text="is processed").first).to_be_visible()
+    expect(page.locator(".lk-positions tbody tr", has_text="MSFT")).to_contain_text("5,000")
+    [(balance,)] = sql(
+        lab, "SELECT balance::TEXT FROM accounts WHERE account_nbr = %s", DEMO_ACCOUNT
+    )
+    expect(page.locator(".lk-money")).to_have_text(f"{Decimal(str(balance)):,.2f}")

@@ -1,0 +1,146 @@
+"""What `labkit desk` promises of its page, on a cluster in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from conftest import TIMEOUT_S, Folder, Watched, free_port
+from playwright.sync_api import Page, expect
+from test_desk import kernels, served
+
+from labkit.clock import wait_until
+
+SERVE = """
+import sys
+from pathlib import Path
+from labkit.ui import page_server
+page_server.CLOSED_S = int(sys.argv[3])
+page_server.serve_page(Path(sys.argv[1]), port=int(sys.argv[2]), browser=False, on_ready=print)
+"""
+MAP = (
+    "from labkit.testing import FakeCluster\nfrom labkit.ui.cluster_map import ClusterMap\n"
+    "cluster = FakeCluster()\ncluster.start()\nClusterMap(cluster)"
+)
+
+CUT = """
+window.sockets = [];
+window.cut = false;
+window.WebSocket = class extends WebSocket {
+  constructor(url, ...more) {
+    super(window.cut ? "ws://127.0.0.1:1/" : url, ...more);
+    window.sockets.push(this);
+  }
+};
+"""
+"""A page whose connections the test can end, and keep from coming back."""
+
+
+@dataclass
+class Server:
+    url: str
+    pid: int
+    notebook: Path
+
+    def kernels(self) -> list[psutil.Process]:
+        return kernels(self.pid)
+
+
+@contextmanager
+def serving(folder: Path, closed_s: int) -> Iterator[Server]:
+    """The map's notebook, whose kernel ends when its page has been closed for `closed_s`."""
+    notebook = Folder(folder).write("map.ipynb", MAP)
+    (folder / "secret.txt").write_text("not for pages")
+    command = [sys.executable, "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
+    with served(command, dict(os.environ)) as (url, process):
+        yield Server(url, process.pid, notebook)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("notebooks"), closed_s=60) as server:
+        yield server
+
+
+@pytest.fixture
+def page(watched: Watched) -> Page:
+    expect.set_options(timeout=TIMEOUT_S * 1000)
+    return watched.page
+
+
+def open_map(page: Page, server: Server) -> None:
+    page.goto(server.url, wait_until="commit")
+    expect(page.locator('[data-name="us-west-2/1"]')).to_have_attribute("data-word", "primary")
+
+
+def test_without_the_token_there_is_nothing_and_with_it_only_the_notebook(server: Server) -> None:
+    base = server.url.partition("?")[0]
+    token = {"token": server.url.partition("token=")[2]}
+    assert "login" in httpx.get(base).headers["location"]
+    for path in ("api/kernels", "api/contents", "voila/files/secret.txt", "files/secret.txt"):
+        answer = httpx.get(base + path, params=token, follow_redirects=True)
+        assert answer.status_code in (403, 404), path
+        assert "not for pages" not in answer.text
+    argv = " ".join(psutil.Process(server.pid).cmdline())
+    assert token["token"] not in argv
+
+
+def test_two_browsers_have_a_desk_each_and_a_closed_one_leaves_no_kernel(
+    page: Page, watched: Watched, tmp_path: Path
+) -> None:
+    with serving(tmp_path, closed_s=2) as server:
+        open_map(page, server)
+        second = page.context.new_page()
+        open_map(second, server)
+        assert len(server.kernels()) == 2
+        second.close()
+        wait_until(lambda: len(server.kernels()) == 1, what="one kernel", timeout_s=TIMEOUT_S)
+        # the page that is still open goes on
+        page.locator('[data-name="us-east-1/2"]').click()
+        page.locator("[data-action=pause]").click()
+        expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "paused")
+        assert watched.errors == []
+        assert watched.left_the_machine() == []
+
+
+def test_a_dead_kernel_is_told(page: Page, server: Server) -> None:
+    open_map(page, server)
+    for kernel in server.kernels():
+        kernel.send_signal(signal.SIGKILL)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("kernel")
+    expect(alert).to_contain_text("What you see is from")
+    expect(page.locator(".lk-body")).to_have_attribute("inert", "")
+    page.get_by_role("button", name="Reload the page").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator('[data-name="us-west-2/1"]')).to_have_attribute("data-word", "primary")
+
+
+def test_a_lost_connection_is_told_and_the_page_goes_on_when_it_is_back(
+    page: Page, server: Server
+) -> None:
+    page.add_init_script(CUT)
+    open_map(page, server)
+    page.evaluate("cut = true; sockets.forEach((socket) => socket.close())")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("What you see is from")
+    page.evaluate("cut = false")
+    expect(alert).to_be_hidden()
+    page.locator('[data-name="us-east-1/2"]').click()
+    page.locator("[data-action=kill]").click()
+    expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "down")
+
+
+def test_an_error_in_the_notebook_is_told(page: Page, server: Server) -> None:
+    broken = "from labkit.errors import NotRunning\nraise NotRunning('no lab: labkit up')"
+    Folder(server.notebook.parent).write(server.notebook.name, broken)
+    page.goto(server.url, wait_until="commit")
+    expect(page.get_by_text("no lab: labkit up").last).to_be_visible()

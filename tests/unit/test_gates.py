@@ -1,0 +1,91 @@
+"""Gates of the command line: which fails, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from histories import FAULT, failover_run
+
+from labkit.run_folders import Run, hold_to
+from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.gates import GATES, hold
+from labkit.verdict.result import Result, Summary
+
+
+def held(option: str, limit: float, result: Result | None = None) -> Finding:
+    gate = next(gate for gate in GATES if gate.option == option)
+    ((finding,),) = hold([(result or failover_run()).summary], {gate: limit})
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("option", "limit"),
+    [
+        ("--max-rto", 5),
+        ("--max-write-gap", 6.5),
+        ("--max-unavailable", 10),
+        ("--max-p99", 151),
+        ("--max-lost", 0),
+    ],
+)
+def test_a_gate_opens_at_its_limit(option, limit):
+    assert held(option, limit).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("option", "limit", "says"),
+    [
+        ("--max-rto", 2, "RTO is 5.00 s, 3.00 s over (--max-rto 2; us-west-2, kill us-west-2/1)"),
+        ("--max-p99", 100, "p99 is 150 ms, 50 ms over (--max-p99 100; eu-west-1, after)"),
+    ],
+)
+def test_a_gate_that_fails_says_by_how_much(option, limit, says):
+    finding = held(option, limit)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.summary == says
+
+
+def test_lost_orders_are_counted():
+    finding = held("--max-lost", 1, failover_run(lose=3))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.summary.startswith("lost acks is 3, 2 over (--max-lost 1; 3 of 1,800")
+
+
+def test_what_is_not_known_passes_no_gate():
+    finding = held("--max-lost", 0, failover_run(final=None))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.summary.startswith("lost acks is not known (--max-lost 0; ")
+
+
+def test_an_outage_without_an_end_is_over_by_at_least_the_time_it_was_watched():
+    ops = failover_run().history.ops
+    stalled = replace(failover_run().history, ops=ops[ops["scheduled_s"] < 110])
+    history = stalled.from_frame(
+        stalled.ops, [replace(FAULT, injected_s=105, healed_s=None)], regions=stalled.regions
+    )
+    summary = failover_run().summary
+    rows = tuple(replace(row, rto_s=None, observed_s=29.0) for row in summary.recovery)
+    result = Result(summary.model_copy(update={"recovery": rows}), history)
+    finding = held("--max-rto", 15, result)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.summary.startswith("RTO is more than 29.0 s, at least 14.0 s over")
+
+
+def test_an_experiment_without_a_fault_is_passed_over_where_another_has_one():
+    rto = GATES[0]
+    calm, fault = failover_run(faults=[]).summary, failover_run().summary
+    assert [len(findings) for findings in hold([calm, fault], {rto: 15})] == [0, 1]
+    ((finding,),) = hold([calm], {rto: 15})
+    assert finding.verdict is Verdict.UNKNOWN
+
+
+def test_a_run_keeps_what_its_gates_said(tmp_path):
+    failover_run().save(tmp_path)
+    before = Run(tmp_path)
+    assert before.verdict is Verdict.PASS
+    (finding,) = hold_to(before, {GATES[0]: 2})
+    assert finding.verdict is Verdict.FAIL
+    assert Run(tmp_path).verdict is Verdict.FAIL
+    assert Summary.load(tmp_path).finding("gate_rto_s") == finding
+    assert "3.00 s over" in (tmp_path / "report.html").read_text()

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from queue import Queue
+from time import time
+from typing import Any
+
+import psycopg
+import pytest
+
+from labkit.clock import wait_until
+from labkit.errors import BadInput, UnknownAccount
+from labkit.testing import FakeCluster
+from labkit.trading.accounts import Deposit, DepositReceipt
+from labkit.ui import teller
+from labkit.ui.teller import Slip, Teller
+
+
+class Server:
+    """Stands in for the line and the database: answers each attempt as it is told to."""
+
+    def __init__(self) -> None:
+        self.answers: Queue[Exception | None] = Queue()
+        self.deposits: list[Deposit] = []
+
+    def connect(self) -> None:
+        pass
+
+    def ask(self, question: Callable[[Any], DepositReceipt]) -> DepositReceipt:
+        return question(None)
+
+    def close(self) -> None:
+        pass
+
+    def make(self, _conn: object, deposit: Deposit) -> DepositReceipt:
+        self.deposits.append(deposit)
+        answer = self.answers.get(timeout=10)
+        if answer is not None:
+            raise answer
+        return DepositReceipt(deposit.deposit_id, deposit.amount, retried=False)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    server = Server()
+    monkeypatch.setattr(teller, "Line", lambda _dsn: server)
+    monkeypatch.setattr(teller, "make_deposit", server.make)
+    monkeypatch.setattr(teller, "reconnect_pause_s", lambda: 0.01)
+    return server
+
+
+@pytest.fixture
+def desk(server: Server) -> Teller:
+    return Teller(FakeCluster(), "0005821112", lambda: "us-west-2", lambda _slip: None)
+
+
+def ended(desk: Teller, state: str) -> Slip:
+    wait_until(lambda: desk.slip.state == state, what=state, timeout_s=10)
+    return desk.slip
+
+
+HUNDRED = Decimal("100.00")
+
+
+def test_a_deposit_is_made_once_however_often_it_is_pressed(desk: Teller, server: Server) -> None:
+    assert desk.deposit(HUNDRED, time())
+    assert not desk.deposit(HUNDRED, time())
+    server.answers.put(None)
+    assert ended(desk, "acked").text == "100.00 added"
+    assert len(server.deposits) == 1
+
+
+def test_a_lost_answer_is_asked_for_again_under_the_same_id(desk: Teller, server: Server) -> None:
+    server.answers.put(psycopg.OperationalError("server closed the connection"))
+    server.answers.put(None)
+    desk.deposit(HUNDRED, time())
+    ended(desk, "acked")
+    first, second = server.deposits
+    assert first == second
+
+
+def test_the_next_deposit_has_another_id(desk: Teller, server: Server) -> None:
+    for _ in range(2):
+        server.answers.put(None)
+        desk.deposit(HUNDRED, time())
+        ended(desk, "acked")
+    first, second = server.deposits
+    assert first.deposit_id != second.deposit_id
+
+
+def test_an_unknown_deposit_is_asked_for_again_by_adding_the_same_amount(
+    desk: Teller, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller, "GIVE_UP_S", 0.005)
+    server.answers.put(psycopg.OperationalError("server closed the connection"))
+    desk.deposit(HUNDRED, time())
+    assert "add it again" in ended(desk, "unknown").text
+    monkeypatch.setattr(teller, "GIVE_UP_S", 10.0)
+    server.answers.put(None)
+    desk.deposit(HUNDRED, time())
+    ended(desk, "acked")
+    first, second = server.deposits
+    assert first == second
+
+
+def test_a_refusal_is_told_and_not_repeated(desk: Teller, server: Server) -> None:
+    server.answers.put(UnknownAccount("no account 0005821112"))
+    desk.deposit(HUNDRED, time())
+    assert "no account 0005821112" in ended(desk, "refused").text
+    assert len(server.deposits) == 1
+
+
+@pytest.mark.parametrize("amount", ["0", "-5", "0.001", "NaN", "Infinity"])
+def test_what_is_no_amount_is_refused(desk: Teller, amount: str) -> None:
+    with pytest.raises(BadInput):
+        desk.deposit(Decimal(amount), time())
+    assert desk.slip.state == "none"
+
+
+def test_a_click_that_came_late_is_not_obeyed(desk: Teller, server: Server) -> None:
+    assert not desk.deposit(HUNDRED, time() - teller.TOO_LATE_S - 1)
+    assert server.deposits == []
