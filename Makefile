@@ -36,11 +36,11 @@ test: check
 # by itself: playwright leaves an event loop running in its thread
 	$(BIN)/pytest tests/browser
 
-# the contract suite, the audit and the notebooks on real images, on the Docker Engine that answers;
-# ends with a summary to paste into an issue
+# the contract suite, the audit and the notebooks on real images, on the Docker Engine that answers,
+# and on the cockroach program that is on PATH; ends with a summary to paste into an issue
 test-cockroachdb: env
 	@$(BIN)/labkit doctor || true
-	LABKIT_TEST_REAL_IMAGES=1 $(BIN)/pytest -q -rA --tb=short -k cockroachdb \
+	LABKIT_TEST_REAL_IMAGES=1 $(BIN)/pytest -q -rA --tb=short -k "cockroachdb or cockroach-binary" \
 	  tests/contract tests/faults tests/notebooks
 
 bench: env

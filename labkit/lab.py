@@ -32,7 +32,8 @@ def connect(
     """The lab for a notebook: attaches to the one that is there, or makes one; in service.
 
     Args:
-        backend: "embedded" or "cockroachdb"; None takes the lab that is there whatever its backend.
+        backend: "embedded", "cockroachdb" or "cockroach-binary"; None takes the lab that is there
+            whatever its backend.
         as_it_is: take a lab of which a node runs as it is: what is broken was broken on purpose.
         on_stage: called with a line while something is started.
 

@@ -142,10 +142,14 @@ def side_by_side(runs: Sequence[Run]) -> dict[str, Summary]:
 
 def _name(summary: Summary, others: Sequence[Summary]) -> str:
     """What tells a run from the others in as few words as possible, else when it was begun."""
-    told = [of(summary) for of in _NAMED_BY if len({of(other) for other in others}) > 1] or [
-        f"{summary.started_at:%Y-%m-%d %H:%M:%S}"
-    ]
-    return ", ".join(told)
+    told = [of(summary) for of in _NAMED_BY if len({of(other) for other in others}) > 1]
+    if not told:
+        told = [
+            f"{name} {value}"
+            for name, value in summary.parameters.items()
+            if len({str(other.parameters.get(name)) for other in others}) > 1
+        ]
+    return ", ".join(told) or f"{summary.started_at:%Y-%m-%d %H:%M:%S}"
 
 
 _NAMED_BY: tuple[Callable[[Summary], str], ...] = (

@@ -60,27 +60,21 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
     cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
     if docker_engine.standin:
-        write_override(cluster)
+        text = override(
+            # one more a region: the override speaks of nodes that may come
+            [
+                node_service(node)
+                for region in cluster.topology.region_names
+                for node in cluster.topology.with_node(region)[0].nodes_of(region)
+            ],
+            cluster.topology.region_names,
+            grammar=grammar_folder(),
+            labels={LAB_LABEL: cluster.settings.lab_id},
+        )
+        (home / "compose").mkdir()
+        (home / "compose" / OVERRIDE_FILE).write_text(text)
     with for_this_session(cluster) as running:
         yield running
-
-
-def write_override(cluster: ComposeCluster) -> None:
-    """What a lab that was made and not started needs to run on the stand-ins' images."""
-    shape = cluster.topology
-    text = override(
-        # one more a region: the override speaks of nodes that may come
-        [
-            node_service(node)
-            for region in shape.region_names
-            for node in shape.with_node(region)[0].nodes_of(region)
-        ],
-        cluster.layout.networks,
-        grammar=grammar_folder(),
-        labels={LAB_LABEL: cluster.settings.lab_id},
-    )
-    (cluster.home / "compose").mkdir()
-    (cluster.home / "compose" / OVERRIDE_FILE).write_text(text)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ def up(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The engine: embedded, or cockroachdb under Docker Compose (default: embedded).",
+            help="The engine: embedded, cockroachdb (in containers), cockroach-binary (a program "
+            "on PATH) (default: embedded).",
         ),
     ] = None,
     wan: Annotated[
@@ -53,7 +54,7 @@ def up(
     ] = None,
     secure: Annotated[
         bool | None,
-        typer.Option("--secure", help="With certificates and a password (cockroachdb only)."),
+        typer.Option("--secure", help="With certificates and a password (CockroachDB only)."),
     ] = None,
 ) -> None:
     """Start the lab, or attach to the one that runs; returns when every part is in service.

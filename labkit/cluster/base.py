@@ -155,7 +155,7 @@ class Cluster(Protocol):
 
     @property
     def backend(self) -> str:
-        """Its engine's name: "embedded", "cockroachdb", "external" or "fake"."""
+        """Its name: "embedded", "cockroachdb", "cockroach-binary", "external" or "fake"."""
 
     @property
     def topology(self) -> Topology:

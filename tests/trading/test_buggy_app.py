@@ -1,4 +1,4 @@
-"""The demo's mistakes on one server; tests/faults has them on the cluster."""
+"""The demo's mistakes, under concurrent load on one real server: the checkers must say no."""
 
 from __future__ import annotations
 

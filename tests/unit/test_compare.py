@@ -164,6 +164,15 @@ def test_runs_are_named_by_what_tells_them_apart(runs: Path):
     assert list(side_by_side([same, same])) == ["1: 2025-01-01 12:00:00", "2: 2025-01-01 12:00:00"]
 
 
+def test_runs_of_one_scenario_are_named_by_their_parameters(runs: Path):
+    for number, victim in enumerate(("primary", "us-east-1/2"), start=4):
+        parameters = {"victim": victim, "hold_s": 10}
+        folder = runs / f"2025010{number}T120000Z-node-loss-fake"
+        failover_run(parameters=parameters).save(folder)
+    found = side_by_side([find_run("20250104"), find_run("20250105")])
+    assert list(found) == ["victim primary", "victim us-east-1/2"]
+
+
 def test_one_run_is_compared_by_its_experiments(runs: Path):
     assert list(side_by_side([find_run("region-loss")])) == ["region-loss", "pause"]
     with pytest.raises(BadInput, match="has one experiment"):
