@@ -21,7 +21,7 @@ from labkit.errors import BadInput, RunError, UnknownTarget
 from labkit.history import OP_COLUMNS, OpKind, Outcome
 from labkit.topology import Topology
 from labkit.trading.audit import final_read
-from labkit.trading.catalogue import DEMO_ACCOUNT
+from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import CHECKERS, Verdict
 from labkit.verdict.evidence import Evidence
@@ -363,7 +363,7 @@ def worker(dsn: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         attempt_timeout_s=2,
         connections=2,
         regions=3,
-        accounts=(DEMO_ACCOUNT,),
+        accounts=GENERATED_ACCOUNTS[:1],  # it may sell short: nothing is refused
         symbols=("AAPL", "MSFT"),
         process=False,
     )
