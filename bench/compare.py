@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -121,7 +121,8 @@ def ended(argv: list[str], folder: Path) -> Iterator[psutil.Process]:
         yield program
     finally:
         for process in [*family(program), program]:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it ended by itself
+                process.kill()
         program.wait()
 
 
