@@ -26,7 +26,8 @@ def require_ports(layout: Layout) -> None:
     Raises:
         TopologyError: there is none left; says how to have more.
     """
-    parts = 2 * (len(layout.topology.nodes) + len(layout.topology.regions)) + layout.wan
+    parts = 2 * (len(layout.topology.nodes) + len(layout.topology.regions))
+    parts += layout.wan * (1 + len(layout.ways))
     if len(Layout.ports(layout)) < parts:
         raise TopologyError(
             "there is no port left for another node: make the lab anew with `labkit up "
