@@ -22,7 +22,8 @@ def test_what_a_region_acknowledged_alone_is_lost_when_commits_wait_for_nobody(l
     with surviving(lab, SurvivalGoal.NONE):
         result = Experiment(
             lab,
-            TradingWorkload(rate_per_s=30, fail_over=True),
+            # no reads: those that saw what was lost would be named as well
+            TradingWorkload(rate_per_s=30, fail_over=True, reads_per_order=0),
             steady=SteadyState(p99_ms=3000, success_ratio=0.95),
             fault=Disaster(resolve(lab, "leader-region"), alone_s=2),
             hold_s=12,
