@@ -187,10 +187,9 @@ def test_without_a_steady_state_no_further_trial_is_begun(experiment, cluster, m
     monkeypatch.setattr(Market, "on_poll", staticmethod(collapse))
     result = Trials(4, replace(experiment, patience_s=4), jitter_s=0).run()
     assert len(result.trials) == 2
-    assert result.verdict is Verdict.FAIL
-    assert "2 of 4 trials were begun: trial 2 was not steady before" in (
-        result.summary.finding("trials").summary
-    )
+    # unsteady, or on a slow machine not seen for long enough to tell: neither is a pass
+    assert result.verdict is not Verdict.PASS
+    assert "2 of 4 trials were begun: trial 2 was" in result.summary.finding("trials").summary
 
 
 def test_a_last_trial_without_a_steady_state_is_told_too(experiment, cluster, monkeypatch):
