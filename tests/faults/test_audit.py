@@ -63,7 +63,7 @@ def test_a_primary_whose_region_is_cut_off_acknowledges_nothing_that_is_lost(
     real_cluster, tmp_path
 ):
     region = resolve(real_cluster, "leader-region")
-    # no reads: a cut-off PostgreSQL primary shows what it could not agree on (README, Limits)
+    # no reads: a cut-off PostgreSQL region shows what was never agreed on (README, Limits)
     result = under_load(real_cluster, Partition(region), tmp_path, reads_per_order=0)
     assert_nothing_was_lost(result, reads=False)
 
