@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from labkit.errors import BadInput
 from labkit.figures import theme
+from labkit.figures.timeline import shade
 from labkit.measurement.windows import is_ok, latency_s, per_window, run_end_s
 from labkit.verdict.requirements import worst_recovery, worst_write_gap
 from labkit.verdict.result import Result
@@ -205,16 +206,7 @@ def _draw(figure: go.Figure, row: int, name: str, result: Result) -> None:
             col=1,
         )
     for fault in faults:
-        healed_s = run_end_s(history.ops) if fault.healed_s is None else fault.healed_s
-        figure.add_vrect(
-            x0=fault.injected_s - origin_s,
-            x1=healed_s - origin_s,
-            fillcolor=theme.FAULT_FILL,
-            line={"color": theme.FAULT_LINE, "width": 1},
-            layer="below",
-            row=row,
-            col=1,
-        )
+        shade(figure, fault, origin_s, run_end_s(history.ops), row)
     most_per_s = float(points["acked_per_s"].max()) if len(points) else 1.0
     figure.update_yaxes(range=[0, _HEADROOM * (most_per_s or 1.0)], row=row, col=1)
     figure.add_annotation(

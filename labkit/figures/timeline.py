@@ -160,9 +160,10 @@ def _draw_region(figure: go.Figure, history: History, region: str, points: pd.Da
     )
 
 
-def _shade(figure: go.Figure, fault: FaultWindow, i: int, origin_s: float, end_s: float) -> None:
+def shade(figure: go.Figure, fault: FaultWindow, origin_s: float, end_s: float, *rows: int) -> None:
+    """A band over a fault in some rows of a figure; one never healed ends with the run, `end_s`."""
     healed_s = max(end_s, fault.injected_s) if fault.healed_s is None else fault.healed_s
-    for row in (_LATENCY, _THROUGHPUT):
+    for row in rows:
         figure.add_vrect(
             x0=fault.injected_s - origin_s,
             x1=healed_s - origin_s,
@@ -172,6 +173,10 @@ def _shade(figure: go.Figure, fault: FaultWindow, i: int, origin_s: float, end_s
             row=row,
             col=1,
         )
+
+
+def _shade(figure: go.Figure, fault: FaultWindow, i: int, origin_s: float, end_s: float) -> None:
+    shade(figure, fault, origin_s, end_s, _LATENCY, _THROUGHPUT)
     figure.add_annotation(
         x=fault.injected_s - origin_s,
         y=1,
