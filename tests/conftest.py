@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,13 +114,37 @@ def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
         pytest.exit("terminated", returncode=128 + signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, terminated)
+    with taken_down_after_us(cluster.home):
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+            cluster.purge()
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def taken_down_after_us(home: Path) -> Iterator[None]:
+    """A lab outlives who started it. This takes it down when we are killed before we could.
+
+    After Ctrl-C xdist waits ten seconds for its workers, which a lab's end may exceed.
+    """
+    labkit = Path(sys.executable).with_name("labkit")
+    guard = subprocess.Popen(
+        # our end of the pipe is closed when we end, in whatever way
+        ["sh", "-c", 'read -r _; exec "$0" down --purge', labkit],
+        env={**os.environ, "LABKIT_HOME": str(home)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
-        cluster.start()
-        yield cluster
+        yield
     finally:
-        cluster.stop()
-        cluster.purge()
-        signal.signal(signal.SIGTERM, before)
+        guard.kill()
+        guard.communicate()
 
 
 @pytest.fixture(params=REAL_CLUSTERS)
