@@ -48,6 +48,7 @@ PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
 one of `cockroach` processes the 1000 after those."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup` each lab is one worker's, and a module that needs none is, too."""
     for item in items:
@@ -60,8 +61,8 @@ def lab_of(item: pytest.Item) -> str | None:
         return LABS["cockroachdb"]
     names = {*getattr(item, "fixturenames", ())}
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        named = (value for value in item.callspec.params.values() if isinstance(value, str))
-        names |= {LABS[value] for value in named if value in LABS}
+        named = {item.callspec.params.get(name) for name in ("cluster", "real_cluster")}
+        names |= {LABS[backend] for backend in named & LABS.keys()}
     return next((name for name in LABS.values() if name in names), None)
 
 
