@@ -21,6 +21,7 @@ from engine.fixtures import (
     grammar_folder,
 )
 from labs import LABS, REAL_CLUSTERS
+from ports import WORKER
 from results import problems
 
 from labkit.cluster.cockroach.layout import node_service
@@ -43,16 +44,26 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
-PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
+PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "20000")) + 2300 * WORKER
 """The embedded lab has the 1000 ports from here, the one in containers the 300 after them, and the
-one of `cockroach` processes the 1000 after those."""
+one of `cockroach` processes the 1000 after those; then come those of the next worker."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` each lab is one worker's, and a module that needs none is, too."""
+    """With `--dist loadgroup` one worker has all of a group."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(lab_of(item) or item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def group_of(item: pytest.Item) -> str:
+    """A lab, so that only one worker starts it; or a module, of tests that need none.
+
+    The notebooks take as long as all else on the embedded lab, so they have another such lab.
+    """
+    lab, module = lab_of(item), item.path.stem
+    apart = lab is None or (lab, module) == (LABS["embedded"], "test_notebooks")
+    return module if apart else str(lab)
 
 
 def lab_of(item: pytest.Item) -> str | None:

@@ -8,12 +8,12 @@ import socket
 from itertools import cycle
 
 HOST = "127.0.0.1"
-_ALL = range(25_000, 31_000)
+_ALL = range(26_000, 32_000)
 """Below the kernel's ephemeral ports, which an outgoing connection may take at any moment."""
 
-_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_own = _ALL[_WORKER::_WORKERS]
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_own = _ALL[WORKER::_workers]
 _ports = cycle(random.sample(_own, len(_own)))
 
 
