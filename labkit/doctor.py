@@ -27,10 +27,10 @@ from labkit.cluster.compose.render import DEFAULT_VERSION
 from labkit.cluster.compose.settings import images_asked_for
 from labkit.cluster.compose.starting import NODE_MIB
 from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.layout import HOST
-from labkit.cluster.embedded.processes import Identity
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
 from labkit.cluster.embedded.starting import FRESH_FREE_BYTES
+from labkit.cluster.ports import HOST
+from labkit.cluster.processes import Identity
 from labkit.errors import LabError, MissingBinary
 from labkit.topology import DEFAULT
 

@@ -92,7 +92,7 @@ def create(
     )
 
 
-def _cockroach(backend: str | None) -> type[CockroachCluster[Any]] | None:
+def _cockroach(backend: str | None) -> type[CockroachCluster[Any, Any]] | None:
     """What a backend of CockroachDB is; None for another engine."""
     if backend == "cockroachdb":
         from labkit.cluster.compose.cluster import ComposeCluster

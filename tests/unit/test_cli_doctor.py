@@ -145,7 +145,7 @@ def test_systems_are_told_apart(monkeypatch: pytest.MonkeyPatch, system: str, le
 
 def test_root_without_a_way_to_drop_privileges_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("labkit.cluster.embedded.processes.which", lambda name: None)
+    monkeypatch.setattr("labkit.cluster.processes.which", lambda name: None)
     check = doctor.user()
     assert check.level is Level.FAIL
     assert "util-linux" in check.advice

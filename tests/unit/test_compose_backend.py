@@ -15,7 +15,6 @@ from docker.errors import APIError, DockerException
 
 import labkit.cluster
 from labkit.cluster import haproxy
-from labkit.cluster.base import State
 from labkit.cluster.cockroach import database, monitoring, program
 from labkit.cluster.cockroach.database import Leases
 from labkit.cluster.cockroach.layout import node_service
@@ -27,6 +26,7 @@ from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.compose.engine import Container, Engine, NoEngine
 from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.settings import Settings
+from labkit.cluster.status import State
 from labkit.errors import (
     BadInput,
     ClusterError,

@@ -19,8 +19,8 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from labkit.cluster.base import State
 from labkit.cluster.compose.layout import LAB_LABEL
+from labkit.cluster.status import State
 from labkit.errors import ClusterError, MissingBinary, NotReady
 
 PROJECT_LABEL = "com.docker.compose.project"

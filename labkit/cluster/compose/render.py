@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from labkit.cluster.cockroach import haproxy, program
-from labkit.cluster.cockroach.layout import HOST, WAN, address, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, address, balancer_service, node_service
 from labkit.cluster.compose.layout import (
     CERTIFICATES,
     INIT,
@@ -22,6 +22,7 @@ from labkit.cluster.compose.layout import (
     WAN_CONTROL,
     ComposeLayout,
 )
+from labkit.cluster.ports import HOST
 from labkit.topology import MAX_NODES, Node
 from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.cluster.base import OnStage, State
+from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import monitoring
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach.starting import BALANCER_TIMEOUT_S, INIT_TIMEOUT_S, Starter
@@ -16,8 +16,9 @@ from labkit.cluster.compose.layout import CERTIFICATES, INIT
 from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.project import Compose, pull
 from labkit.cluster.compose.settings import Settings
-from labkit.cluster.embedded.ports import require_free
 from labkit.cluster.folder import write_whole
+from labkit.cluster.ports import require_free
+from labkit.cluster.status import State
 from labkit.errors import ClusterError, LabError, LabMismatch
 from labkit.topology import MAX_NODES, Node
 

@@ -1,14 +1,37 @@
-"""Refusing to start where another process listens."""
+"""A lab's ports on this machine: one for each part, and nobody else's."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import psutil
 
-from labkit.cluster.embedded.layout import HOST
-from labkit.errors import PortInUse
+from labkit.errors import PortInUse, TopologyError
+
+HOST = "127.0.0.1"
+"""Nothing of a lab listens on another address of this machine."""
+LAST = 65535
+
+
+def require_distinct(parts: Iterable[tuple[int, str]]) -> None:
+    """Make sure that each part of a lab has a port of its own.
+
+    Args:
+        parts: every port, and what it is for.
+
+    Raises:
+        TopologyError: two have the same, or one has none; names them.
+    """
+    known: dict[int, str] = {}
+    for port, what in parts:
+        if port in known or port > LAST:
+            clash = f"{known[port]} and {what} would both have" if port in known else what
+            raise TopologyError(
+                f"this shape has more parts than a lab has ports ({clash} port {port}): take away "
+                "nodes or regions, or make the lab anew with another --port-base"
+            )
+        known[port] = what
 
 
 def require_free(wanted: Mapping[int, str]) -> None:
