@@ -13,7 +13,7 @@ from labkit.cluster.base import LinkChange, OnStage, quiet
 from labkit.cluster.ports import require_distinct
 from labkit.cluster.processes import uninterrupted
 from labkit.cluster.settings import LabSettings
-from labkit.errors import ClusterError, FaultUnavailable, NotReady, NotRunning
+from labkit.errors import ClusterError, FaultUnavailable, LabMismatch, NotReady, NotRunning
 from labkit.topology import DEFAULT, Node, SurvivalGoal, Topology
 from labkit.wan.client import WanClient
 
@@ -69,6 +69,9 @@ class LocalLab(ABC, Generic[S, L]):
     ) -> Self:
         """The lab in `home`, made when there is none, else held against what is asked for.
 
+        One of which nothing was ever started is made again as it is asked for: what it was asked
+        for first may not have worked here.
+
         Args:
             survive: the one setting that is taken over when it differs.
             asked: other settings; None is as the lab has it, or the default.
@@ -79,25 +82,50 @@ class LocalLab(ABC, Generic[S, L]):
             TopologyError: the shape or the engine cannot give the survival goal, or it has more
                 parts than there are ports.
         """
+        wanted = {name: value for name, value in asked.items() if value is not None}
         try:
             lab = cls(home)
         except NotRunning:
-            shape = topology or DEFAULT
-            goal = survive or shape.survive
-            cls._check_survives(shape, goal)
-            chosen = {name: value for name, value in asked.items() if value is not None}
-            settings: S = cls.settings_type.model_validate(
-                {**(more or {}), **chosen, "topology": shape, "survive": goal}
-            )
-            require_distinct(cls._layout_of(home, settings).parts())
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            home.chmod(0o700)
-            settings.save(home)
-            return cls(home)
-        lab.settings.require(home, {"topology": topology, **asked})
-        if survive is not None and survive is not lab.settings.survive:
+            return cls._make(home, topology, survive, {**(more or {}), **wanted})
+        there = lab.settings
+        try:
+            there.require(home, {"topology": topology, **wanted})
+        except LabMismatch:
+            if lab._was_started():
+                raise
+            goal = survive or (there.survive if topology is None else None)
+            return cls._make(home, topology or there.topology, goal, {**dict(there), **wanted})
+        if survive is not None and survive is not there.survive:
             lab.set_survival_goal(survive)
         return lab
+
+    @classmethod
+    def _make(
+        cls,
+        home: Path,
+        topology: Topology | None,
+        survive: SurvivalGoal | None,
+        others: Mapping[str, object],
+    ) -> Self:
+        shape = topology or DEFAULT
+        goal = survive or shape.survive
+        cls._check_survives(shape, goal)
+        settings: S = cls.settings_type.model_validate(
+            {**others, "topology": shape, "survive": goal}
+        )
+        require_distinct(cls._layout_of(home, settings).parts())
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+        settings.save(home)
+        return cls(home)
+
+    def forget_unused(self) -> bool:
+        """Let a lab go of which nothing was ever started; whether it was such a one."""
+        if self._was_started():
+            return False
+        for name in ("secrets.json", "lab.json"):
+            (self.home / name).unlink(missing_ok=True)
+        return True
 
     @classmethod
     def _check_survives(cls, topology: Topology, goal: SurvivalGoal) -> None:
@@ -167,6 +195,10 @@ class LocalLab(ABC, Generic[S, L]):
     @abstractmethod
     def _is_there(self) -> bool:
         """Whether anything of it runs, or died and was not taken down."""
+
+    @abstractmethod
+    def _was_started(self) -> bool:
+        """Whether anything of it ever was: a lab that was only made has nothing to lose."""
 
     # clients
 

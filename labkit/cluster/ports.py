@@ -51,8 +51,8 @@ def require_free(wanted: Mapping[int, str]) -> None:
             except OSError as error:
                 raise PortInUse(
                     f"port {port} ({purpose}) is taken{_holder(port)} ({error.strerror}): end "
-                    "that process, or make a lab elsewhere with `labkit up --port-base N` "
-                    "and another LABKIT_HOME"
+                    "that process, or take other ports with `labkit up --port-base N` (a lab that "
+                    "was started keeps its own: set LABKIT_HOME to make another)"
                 ) from error
 
 

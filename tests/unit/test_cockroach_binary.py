@@ -50,6 +50,7 @@ def test_a_lab_is_found_again_as_it_was_made(home: Path) -> None:
     found = labkit.cluster.attach()
     assert isinstance(found, BinaryCluster)
     assert (found.settings.secure, found.settings.port_base) == (True, 30000)
+    (home / "processes").mkdir()  # it was started
     with pytest.raises(LabMismatch, match="cockroach-binary backend"):
         labkit.cluster.create("cockroachdb")
     with pytest.raises(LabMismatch, match="another secure"):

@@ -366,10 +366,6 @@ class CockroachCluster(LocalLab[S, L]):
             wait_until(in_force, what=f"survival goal {goal}", timeout_s=GOAL_TIMEOUT_S, poll_s=1)
         self._save(self.settings.model_copy(update={"survive": goal}))
 
-    @abstractmethod
-    def _was_started(self) -> bool:
-        """Whether it ever was: a lab that was only made needs no engine to be asked."""
-
     @classmethod
     def _check_survives(cls, topology: Topology, goal: SurvivalGoal) -> None:
         super()._check_survives(topology, goal)

@@ -273,9 +273,9 @@ def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> No
     """
     topology = starter.layout.topology
     starter.check(served)
-    starter.render()
     with _stage("images"):
         starter.fetch(on_stage)
+    starter.render()
     running = starter.running()
     missing = set(starter.layout.services) - running
     # repeated at every cold start: it changes nothing, and mends a first start that was cut short

@@ -41,6 +41,8 @@ MEMORY_LIMIT = "1g"
 COCKROACH = "/cockroach/cockroach"
 STORE = "/cockroach/cockroach-data"
 CERTS = "/certs"
+PROGRAM = ("__init__.py", "errors.py", "wan")
+"""What of the `labkit` package the WAN's container runs."""
 DOCKER_DNS = "127.0.0.11:53"
 """The name server inside every container of a network that Compose made."""
 
@@ -231,10 +233,7 @@ def _wan(project: Project) -> Service:
             ),
         ],
         "volumes": [
-            *(
-                f"{source}/{part}:{inside}/{part}:ro"
-                for part in ("__init__.py", "errors.py", "wan")
-            ),
+            *(f"{source}/{part}:{inside}/{part}:ro" for part in PROGRAM),
             f"./{WAN_FILE}:/etc/{WAN_FILE}:ro",
         ],
         "user": "65534:65534",

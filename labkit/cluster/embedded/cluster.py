@@ -38,7 +38,7 @@ from labkit.cluster.processes import (
     uninterrupted,
 )
 from labkit.cluster.status import ClusterStatus
-from labkit.errors import LabBusy, LabError
+from labkit.errors import BadInput, LabBusy, LabError
 from labkit.topology import Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
 
@@ -67,6 +67,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         survive: SurvivalGoal | None = None,
         wan: bool | None = None,
         port_base: int | None = None,
+        secure: bool | None = None,
     ) -> EmbeddedCluster:
         """The lab in `home`, made when there is none; nothing is started.
 
@@ -77,7 +78,13 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             LabMismatch: there is a lab with another topology, WAN or ports.
             TopologyError: the topology cannot give the survival goal, or has more parts than there
                 are ports.
+            BadInput: it is to be secured.
         """
+        if secure:
+            raise BadInput(
+                "the embedded backend always has passwords and has no certificates: "
+                "--secure goes with `--backend cockroachdb` and `cockroach-binary`"
+            )
         return cls._made(
             home,
             topology=topology,
@@ -139,11 +146,14 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
     def _is_there(self) -> bool:
         return bool(self._services.running())
 
+    def _was_started(self) -> bool:
+        return self.layout.processes.exists()
+
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
         watchdogs.end(self.home)  # they would start it again
         with folder.locked(self.home), uninterrupted():
-            if self.layout.processes.exists():
+            if self._was_started():
                 self._services.stop(on_stage)
 
     def purge(self) -> None:

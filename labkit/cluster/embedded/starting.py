@@ -327,8 +327,8 @@ def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90)
         # left: half-made data directories would only stop the next one
         for folder in (layout.home / "data", layout.home / "etcd"):
             shutil.rmtree(folder, ignore_errors=True)
-    starter.prepare()
     starter.check_ports(missing, topology.region_names)
+    starter.prepare()
     with starter.forker() as forker:
         if missing:
             forker.import_patroni()
