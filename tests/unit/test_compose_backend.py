@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -448,6 +449,16 @@ def test_a_project_of_somebody_else_is_left_alone(home: Path) -> None:
         other = Container("1", "web", "running", "Up", whose)
         with pytest.raises(LabMismatch, match=r"down --volumes.*LABKIT_HOME"):
             starter(lab, containers=lambda project, other=other: {"web": other}).check(False)
+
+
+def test_a_port_of_somebody_else_is_named_before_anything_is_started(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        lab = ComposeCluster.create(home, port_base=port - 100)
+        with pytest.raises(
+            PortInUse, match=rf"port {port} \(us-west-2/1 DB Console\) is taken.*--port-base N"
+        ):
+            starter(lab).check(False)
 
 
 def test_data_that_is_half_gone_is_refused(home: Path) -> None:

@@ -32,6 +32,7 @@ TIMEOUT_S = 75
 HERE = ("localhost", "localnpipe", "127.0.0.1", "::1")
 """Hosts in the SDK's own addresses of engines on this machine; a socket's is localhost."""
 EMBEDDED = "or use the engine that needs no Docker: `labkit up --backend embedded`"
+START = "start it (Docker Desktop, `colima start`, `sudo systemctl start docker`)"
 STATES = {"running": State.RUNNING, "paused": State.PAUSED}
 
 
@@ -306,10 +307,9 @@ def _why_no_engine(error: BaseException) -> str:
             f"again; {EMBEDDED}"
         )
     if any(isinstance(cause, FileNotFoundError) for cause in causes):
-        return f"no Docker engine here: install Docker and start it, {EMBEDDED}"
+        return f"no Docker engine here: install Docker, or {START}, {EMBEDDED}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        start = "start Docker (`sudo systemctl start docker`)"
-        return f"the Docker engine is stopped: {start}, {EMBEDDED}"
+        return f"the Docker engine is stopped: {START}, {EMBEDDED}"
     text = " ".join(str(error).split())
     return f"the Docker engine cannot be reached ({text}): check `docker info`, {EMBEDDED}"
 
