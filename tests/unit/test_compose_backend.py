@@ -93,6 +93,20 @@ def test_another_version_than_the_labs_is_refused(
         labkit.cluster.create()
 
 
+def test_an_image_that_could_not_be_pulled_is_replaced_by_the_one_that_is_named_next(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = labkit.cluster.create("cockroachdb")
+    monkeypatch.setenv("HAPROXY_IMAGE", "mirror.example/haproxy:3.2")
+    again = labkit.cluster.create("cockroachdb")
+    assert isinstance(again, ComposeCluster)
+    assert "mirror.example/haproxy:3.2" in again.settings.image_names
+    assert again.settings.lab_id == was_started(lab).settings.lab_id
+    monkeypatch.setenv("HAPROXY_IMAGE", "haproxy:3.0")
+    with pytest.raises(LabMismatch, match="another images"):
+        labkit.cluster.create("cockroachdb")
+
+
 def test_another_backend_than_the_labs_is_refused(home: Path) -> None:
     was_started(labkit.cluster.create("cockroachdb"))
     with pytest.raises(LabMismatch, match="cockroachdb backend"):

@@ -16,7 +16,7 @@ from labkit.cluster.compose.engine import Engine
 from labkit.cluster.compose.layout import ComposeLayout
 from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.project import Compose, find_compose
-from labkit.cluster.compose.render import COMPOSE_FILE
+from labkit.cluster.compose.render import COMPOSE_FILE, DEFAULT_IMAGES
 from labkit.cluster.compose.settings import Settings, images_asked_for
 from labkit.cluster.compose.starting import ComposeStarter
 from labkit.cluster.processes import uninterrupted
@@ -35,7 +35,9 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
 
     @classmethod
     def _asked_for(cls) -> dict[str, object]:
-        return {"version": os.environ.get(VERSION_VARIABLE)}
+        named = any(os.environ.get(name) for name in DEFAULT_IMAGES)
+        images = images_asked_for() if named else None
+        return {"version": os.environ.get(VERSION_VARIABLE), "images": images}
 
     @classmethod
     def _made_with(cls, home: Path) -> dict[str, object]:
