@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from engine.fixtures import (
     docker_engine,  # noqa: F401 - a fixture
 )
 from labs import LABS, REAL_CLUSTERS
+from ports import PORT_BASE
 from results import problems
 
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
@@ -35,11 +35,6 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
-
-
-PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
-"""The embedded lab has the 1000 ports from here, the one in containers the 400 after them, and the
-one of `cockroach` processes the 1000 after those."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

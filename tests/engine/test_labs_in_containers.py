@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PORT_BASE
+from ports import PORT_BASE
 
 from engine.compose import write_override
 from engine.daemon import Engine
@@ -58,7 +58,7 @@ def begin(home: Path, *arguments: str) -> subprocess.Popen[str]:
 def labkit(home: Path, *arguments: str, code: int = 0) -> str:
     """Run a command to its end; what it printed."""
     process = begin(home, *arguments)
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == code, out + err
     return out + err
 
@@ -142,7 +142,7 @@ def test_an_up_that_is_interrupted_leaves_nothing(home: Path, docker_engine: Eng
     lab = made(home, docker_engine)
     up = begun_until(home, "join")
     up.send_signal(signal.SIGINT)
-    _, err = up.communicate(timeout=200)
+    _, err = up.communicate(timeout=300)
     assert up.returncode == 130, err
     assert left_by(lab, docker_engine) == []
 
