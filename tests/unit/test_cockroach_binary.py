@@ -53,7 +53,7 @@ def test_a_lab_is_found_again_as_it_was_made(home: Path) -> None:
     (home / "processes").mkdir()  # it was started
     with pytest.raises(LabMismatch, match="cockroach-binary backend"):
         labkit.cluster.create("cockroachdb")
-    with pytest.raises(LabMismatch, match="another secure"):
+    with pytest.raises(LabMismatch, match="differs in its secure"):
         labkit.cluster.create(secure=False)
 
 
