@@ -69,17 +69,21 @@ def loads(browser: Browser, url: str) -> Iterator[Number]:
 
 
 def cost(browser: Browser, url: str, server: int) -> Iterator[Number]:
-    before = set(kernels(server))
+    """Of the page's kernel and of the one that waits for the next page."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(url, wait_until="commit")
     page.locator(".lk-submit:enabled").wait_for(timeout=60_000)
-    [kernel] = set(kernels(server)) - before
-    sleep(5)  # until its start has died down
-    begun = sum(kernel.cpu_times()[:2])
+    sleep(10)  # until its start, and the waiting kernel's, has died down
+    begun_s = cpu_s(server)
     sleep(OPEN_S)
-    busy_s = sum(kernel.cpu_times()[:2]) - begun
-    yield Number("kernel of an open desk", "% of a core", 100 * busy_s / OPEN_S, 15)
+    yield Number(
+        "kernels of an open desk", "% of a core", 100 * (cpu_s(server) - begun_s) / OPEN_S, 15
+    )
     page.close()
+
+
+def cpu_s(server: int) -> float:
+    return sum(sum(kernel.cpu_times()[:2]) for kernel in kernels(server))
 
 
 def kernels(server: int) -> list[psutil.Process]:
@@ -95,10 +99,12 @@ def main() -> None:
 
     def numbers() -> Iterator[Number]:
         flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with temporary_lab(), desk() as (url, server), sync_playwright() as playwright:
+        with temporary_lab(), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-            yield from loads(browser, url)
-            yield from cost(browser, url, server)
+            with desk() as (url, _):
+                yield from loads(browser, url)
+            with desk() as (url, server):
+                yield from cost(browser, url, server)
             browser.close()
 
     Console().print(table(numbers(), "The trading desk"))
