@@ -50,6 +50,17 @@ class Axis:
         begin, end = self.pixels
         return begin + share * (end - begin)
 
+    def pixels_a_unit(self) -> float:
+        """How long a unit is."""
+        return abs(self.pixels[1] - self.pixels[0]) / ((self.high - self.low) or 1.0)
+
+    def shrink(self, unit_px: float) -> None:
+        """Make a unit so long; its middle stays where it is."""
+        middle = sum(self.pixels) / 2
+        half = unit_px * (self.high - self.low) / 2
+        way = 1 if self.pixels[1] > self.pixels[0] else -1
+        self.pixels = middle - way * half, middle + way * half
+
     def ticks(self) -> list[tuple[float, str]]:
         """Pixels and texts."""
         if self.layout.tickvals is not None:
