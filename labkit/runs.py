@@ -206,12 +206,12 @@ def leave_no_widgets(notebook: Path) -> None:
 
     if not notebook.is_file():
         return
-    executed = nbformat.read(notebook, as_version=4)
+    executed = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     executed.metadata.pop("widgets", None)
     for cell in executed.cells:
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(WIDGET, None)
-    nbformat.write(executed, notebook)
+    nbformat.write(executed, notebook)  # type: ignore[no-untyped-call]
 
 
 def _backend() -> str:

@@ -324,7 +324,7 @@ class _Drawing:
         return ordered if len(ordered) > 1 or (shown and shown[0].showlegend) else []
 
     def _legend_is_below(self) -> bool:
-        return self.layout.legend.yanchor == "top"
+        return bool(self.layout.legend.yanchor == "top")
 
     def _rows_above(self) -> int:
         """Rows of the legend above the plot; one when there are none."""
@@ -366,6 +366,5 @@ def _list(values: Any) -> list[Any]:
     if values is None:
         return []
     if isinstance(values, Mapping):  # how plotly's JSON has an array of numbers
-        coded = np.frombuffer(b64decode(values["bdata"]), dtype=values["dtype"])
-        return coded.astype(object).tolist()
-    return np.asarray(values, dtype=object).tolist()
+        values = np.frombuffer(b64decode(values["bdata"]), dtype=values["dtype"])
+    return list(np.asarray(values, dtype=object))

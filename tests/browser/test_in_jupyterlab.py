@@ -1,4 +1,4 @@
-"""The notebooks as a reader has them: in JupyterLab, on a real cluster, and saved, without either."""
+"""The notebooks as a reader has them: in JupyterLab on a real cluster, and saved without either."""
 
 from __future__ import annotations
 
