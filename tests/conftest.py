@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -11,21 +10,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from engine.compose import override
+from engine.compose import write_override
 from engine.daemon import Engine
 from engine.fixtures import (
     cockroach_on_path,
     docker_engine,  # noqa: F401 - a fixture
-    grammar_folder,
 )
 from labs import LABS, REAL_CLUSTERS
+from ports import PORT_BASE
 from results import problems
 
-from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.layout import LAB_LABEL
-from labkit.cluster.compose.project import OVERRIDE_FILE
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 
 RealLab = EmbeddedCluster | ComposeCluster | BinaryCluster
@@ -39,11 +35,6 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
-
-
-PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
-"""The embedded lab has the 1000 ports from here, the one in containers the 300 after them, and the
-one of `cockroach` processes the 1000 after those."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,19 +68,7 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
     cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
     if docker_engine.standin:
-        text = override(
-            # one more a region: the override speaks of nodes that may come
-            [
-                node_service(node)
-                for region in cluster.topology.region_names
-                for node in cluster.topology.with_node(region)[0].nodes_of(region)
-            ],
-            cluster.topology.region_names,
-            grammar=grammar_folder(),
-            labels={LAB_LABEL: cluster.settings.lab_id},
-        )
-        (home / "compose").mkdir()
-        (home / "compose" / OVERRIDE_FILE).write_text(text)
+        write_override(cluster)
     with for_this_session(cluster) as running:
         yield running
 
@@ -99,7 +78,7 @@ def processes() -> Iterator[BinaryCluster]:
     """Nine CockroachDB nodes as processes with the WAN on; the double is their `cockroach`."""
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
     with cockroach_on_path():
-        cluster = BinaryCluster.create(home, port_base=PORT_BASE + 1300)
+        cluster = BinaryCluster.create(home, port_base=PORT_BASE + 1400)
         with for_this_session(cluster) as running:
             yield running
 

@@ -8,6 +8,9 @@ import socket
 from itertools import cycle
 
 HOST = "127.0.0.1"
+PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
+"""The embedded lab has the 1000 ports from here, the one in containers the 400 after them, the one
+of `cockroach` processes the 1000 after those, and labs that tests make for themselves 400 more."""
 _ALL = range(25_000, 31_000)
 """Below the kernel's ephemeral ports, which an outgoing connection may take at any moment."""
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import labkit.clock
-from labkit.cluster.base import State
 from labkit.cluster.cockroach import program
-from labkit.cluster.cockroach.layout import HOST, WAN, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.processes import (
+from labkit.cluster.ports import HOST
+from labkit.cluster.processes import (
     ProcessTable,
     alive,
     kill_and_wait,
@@ -26,6 +26,7 @@ from labkit.cluster.embedded.processes import (
     stopped,
     tree,
 )
+from labkit.cluster.status import State
 from labkit.errors import ClusterError, MissingBinary, NotReady
 from labkit.topology import Node
 

@@ -204,8 +204,8 @@ def _failure(what: str, stderr: str) -> ClusterError:
         port = _WHERE.search(stderr)
         where = f"port {port[1]}" if port else "a port"
         return PortInUse(
-            f"{where} is taken ({line}): end what listens there, or make a lab elsewhere with "
-            "`labkit up --backend cockroachdb --port-base N` and another LABKIT_HOME"
+            f"{where} is taken ({line}): end what listens there, or `labkit down --purge` and "
+            "take other ports with `labkit up --backend cockroachdb --port-base N`"
         )
     return ClusterError(f"docker compose {what} failed: {line}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from labkit.cluster.cockroach import haproxy, program
-from labkit.cluster.cockroach.layout import HOST, WAN, address, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, address, balancer_service, node_service
 from labkit.cluster.compose.layout import (
     CERTIFICATES,
     INIT,
@@ -22,6 +22,7 @@ from labkit.cluster.compose.layout import (
     WAN_CONTROL,
     ComposeLayout,
 )
+from labkit.cluster.ports import HOST
 from labkit.topology import MAX_NODES, Node
 from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan
 
@@ -40,6 +41,8 @@ MEMORY_LIMIT = "1g"
 COCKROACH = "/cockroach/cockroach"
 STORE = "/cockroach/cockroach-data"
 CERTS = "/certs"
+PROGRAM = ("__init__.py", "errors.py", "wan")
+"""What of the `labkit` package the WAN's container runs."""
 DOCKER_DNS = "127.0.0.11:53"
 """The name server inside every container of a network that Compose made."""
 
@@ -230,10 +233,7 @@ def _wan(project: Project) -> Service:
             ),
         ],
         "volumes": [
-            *(
-                f"{source}/{part}:{inside}/{part}:ro"
-                for part in ("__init__.py", "errors.py", "wan")
-            ),
+            *(f"{source}/{part}:{inside}/{part}:ro" for part in PROGRAM),
             f"./{WAN_FILE}:/etc/{WAN_FILE}:ro",
         ],
         "user": "65534:65534",

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from labkit.clock import wait_until
-from labkit.cluster.embedded.processes import (
+from labkit.cluster.processes import (
     LAB_VARIABLE,
     Identity,
     ProcessTable,
