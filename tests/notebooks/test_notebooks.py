@@ -52,7 +52,7 @@ SHORT: dict[str, dict[str, object]] = {
 """Every notebook, with what makes it short: papermill puts it in, nbval runs what comes out."""
 
 HEADLESS: dict[str, tuple[str, dict[str, object]]] = {
-    "00_setup": ("cockroachdb", {"samples": 2, "symbol": "MSFT"}),
+    "00_setup": ("embedded", {"samples": 2, "symbol": "MSFT"}),
     "01_trading_desk": ("cockroach-binary", {"backend": "cockroach-binary"}),
     "02_consistency": (
         "cockroach-binary",
