@@ -46,6 +46,23 @@ PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
 one of `cockroach` processes the 1000 after those."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` each lab is one worker's, and a module that needs none is, too."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(lab_of(item) or item.path.stem))
+
+
+def lab_of(item: pytest.Item) -> str | None:
+    """The lab that a test runs on, as its fixtures or its parameters name it."""
+    if item.get_closest_marker("docker"):
+        return LABS["cockroachdb"]
+    names = {*getattr(item, "fixturenames", ())}
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        named = (value for value in item.callspec.params.values() if isinstance(value, str))
+        names |= {LABS[value] for value in named if value in LABS}
+    return next((name for name in LABS.values() if name in names), None)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[EmbeddedCluster]:
     """Nine nodes of the embedded engine with the WAN on."""

@@ -14,13 +14,13 @@ from labkit.errors import ClusterError, PortInUse
 from labkit.wan.line import Connection
 from labkit.wan.links import Network
 from labkit.wan.peek import EtcdPeerWatch, From, Refuse, Reply, peek_for
-from labkit.wan.plan import Listener, Plan
+from labkit.wan.plan import Kind, Listener, Plan
 from labkit.wan.socket_owner import command_of
 
 log = logging.getLogger(__name__)
 
 PEEK_TIMEOUT_S = 30.0
-"""A dialler that has not said by then who it is, is refused."""
+"""A dialler that has not said by then who it is, is refused; but see `Arrival`."""
 
 ETCD = "etcd"
 """The name of the program whose peers do not always say who they are."""
@@ -167,10 +167,15 @@ class Front:
 
 
 class Arrival(asyncio.Protocol):
-    """A connection nobody has named yet."""
+    """A connection nobody has named yet.
+
+    It has PEEK_TIMEOUT_S to say who it is: from its arrival, or, as an etcd peer, from its first
+    byte. etcd's HTTP transport dials ahead and keeps what it did not need for later (Go, net/http,
+    Transport.queueForDial), so silence there is nobody's fault.
+    """
 
     _transport: asyncio.Transport
-    _timeout: asyncio.TimerHandle
+    _timeout: asyncio.TimerHandle | None = None
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -182,14 +187,15 @@ class Arrival(asyncio.Protocol):
         """Look at once: some listeners know without a byte."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        silent = Refuse("did not say who it is", f"nothing that names it in {PEEK_TIMEOUT_S:g} s")
-        self._timeout = self._loop.call_later(PEEK_TIMEOUT_S, self._refuse, silent)
         self._front.arrived(self)
+        if self._front.listener.kind is not Kind.ETCD_PEER:
+            self._hurry()
         self._look()
 
     def data_received(self, data: bytes) -> None:
         """Look again."""
         self._first += data
+        self._hurry()
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -199,6 +205,13 @@ class Arrival(asyncio.Protocol):
     def abort(self) -> None:
         """Reset it."""
         self._transport.abort()
+
+    def _hurry(self) -> None:
+        if self._timeout is None:
+            silent = Refuse(
+                "did not say who it is", f"nothing that names it in {PEEK_TIMEOUT_S:g} s"
+            )
+            self._timeout = self._loop.call_later(PEEK_TIMEOUT_S, self._refuse, silent)
 
     def _look(self) -> None:
         finding = self._front.peek(self._first)
@@ -218,5 +231,6 @@ class Arrival(asyncio.Protocol):
         self._transport.close()
 
     def _leave(self) -> None:
-        self._timeout.cancel()
+        if self._timeout is not None:
+            self._timeout.cancel()
         self._front.gone(self)

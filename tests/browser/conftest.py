@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import httpx
 import nbformat
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from ports import free_port
 
 from labkit.clock import wait_until
 
@@ -142,12 +142,6 @@ def jupyter_env(tmp_path: Path) -> dict[str, str]:
         "JUPYTER_TOKEN": token,
         "PYTHONPATH": str(Path(__file__).parent),
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serve(

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from trading.plain_server import Server
 
 from engine.fixtures import grammar_folder
-from engine.local import LocalCluster, free_port, local_cluster
+from engine.local import LocalCluster, local_cluster
 
 CREATE = (
     'CREATE DATABASE trading PRIMARY REGION "us-west-2" REGIONS "us-east-1", "eu-west-1"'

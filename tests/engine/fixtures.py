@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from trading.plain_server import Server
 
 from engine.daemon import Engine, NoEngine, engine
 from engine.images import ensure, write_cockroach
-from engine.local import free_port
 from engine.rootfs import NoPackages
 from engine.standin.cli import STORE_VARIABLE
 from engine.standin.grammar import VARIABLE

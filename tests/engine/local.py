@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from itertools import cycle, permutations
+from itertools import permutations
 from pathlib import Path
 
 import psycopg
+from ports import HOST, free_port
 from trading.plain_server import Server
 
 from engine.images import write_cockroach
@@ -25,22 +25,9 @@ from labkit.clock import wait_until
 from labkit.wan.client import WanClient
 from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
 
-HOST = "127.0.0.1"
 REGIONS = ("us-west-2", "us-east-1", "eu-west-1")
 TOKEN = "a-token-for-tests-only"
 PATIENCE_S = 20.0
-
-_ports = cycle(random.sample(range(25_000, 26_000), 1000))  # below the kernel's ephemeral ports
-
-
-def free_port() -> int:
-    """A port nobody listens on; none is given twice before all were."""
-    for port in _ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if probe.connect_ex((HOST, port)):
-                return port
-    raise AssertionError("a cycle does not end")
 
 
 @dataclass
@@ -75,6 +62,14 @@ class LocalNode:
     @property
     def ready(self) -> int:
         return self.get("/health?ready=1")[0]
+
+    @property
+    def live_nodes(self) -> int:
+        """How many nodes it has in its reach, itself included."""
+        found = re.search(
+            r"^liveness_livenodes\S* (\d+)", self.get("/_status/vars")[1], re.MULTILINE
+        )
+        return int(found[1]) if found else 0
 
 
 @dataclass
@@ -172,6 +167,12 @@ class LocalCluster:
             if node.process is None or node.process.poll() is not None:
                 self.start(node)
         self.wait_ready()
+        # a majority makes a node ready, but a change of the catalogue is told to those in reach
+        wait_until(
+            lambda: all(node.live_nodes == len(self.nodes) for node in self.nodes),
+            what="every node in every node's reach",
+            timeout_s=PATIENCE_S,
+        )
 
     def init(self) -> subprocess.CompletedProcess[str]:
         return self.cockroach("init", "--insecure", f"--host={HOST}:{self.nodes[0].sql_port}")

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from ports import free_port
 
 from labkit.trading import schema
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 
 from . import cockroachdb_double
-from .plain_server import Server, free_port
+from .plain_server import Server
 
 ENGINES = ("postgresql", "cockroachdb")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,6 @@ import psycopg
 from labkit.clock import wait_until
 from labkit.cluster.embedded.processes import Identity
 from labkit.cluster.embedded.programs import postgres
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @dataclass

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import psycopg
 import pytest
+from ports import free_port
 
 from labkit.assets import asset
 from labkit.clock import wait_until
@@ -15,7 +16,7 @@ from labkit.history import Outcome
 from labkit.workload.classes import ClassWorkload
 from labkit.workload.running import RunningWorkload
 
-from .plain_server import Server, free_port
+from .plain_server import Server
 from .test_workload import OneServer, poll_until
 
 ORDERS = asset("workloads", "trade_orders.py")

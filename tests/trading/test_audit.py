@@ -9,6 +9,7 @@ from uuid import uuid4
 import pandas as pd
 import psycopg
 import pytest
+from ports import free_port
 
 from labkit.errors import ClusterError, NotReady
 from labkit.trading.accounts import Deposit, make_deposit
@@ -18,7 +19,7 @@ from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 
 from .conftest import ENGINES
-from .plain_server import Server, free_port
+from .plain_server import Server
 
 
 @pytest.fixture(params=ENGINES)

@@ -10,6 +10,7 @@ from time import monotonic
 
 import psycopg
 import pytest
+from ports import free_port
 
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
@@ -21,7 +22,6 @@ from labkit.workload.oplog import FinishedOp
 from labkit.workload.pool import Pool
 
 from .conftest import ENGINES
-from .plain_server import free_port
 
 
 @pytest.fixture(params=ENGINES)

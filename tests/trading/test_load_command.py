@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from ports import free_port
 from typer.testing import CliRunner
 
 from labkit.cli.app import app
 
-from .plain_server import free_port
 from .test_workload import OneServer
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 
 import psycopg
 import pytest
+from ports import free_port
 
 from labkit.errors import InsufficientFunds, NotReady, OutcomeUnknown
 from labkit.trading.accounts import Deposit, NewAccount, create_account, make_deposit
@@ -18,7 +19,7 @@ from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.retries import Fate, insist
 
 from .conftest import ENGINES
-from .plain_server import Server, free_port
+from .plain_server import Server
 from .test_orders import backend_waiting
 from .test_processing import STOP_HERE, stopped_backend
 

@@ -15,6 +15,7 @@ import pandas as pd
 import psutil
 import psycopg
 import pytest
+from ports import free_port
 
 from labkit.clock import wait_until
 from labkit.errors import BadInput, RunError, UnknownTarget
@@ -32,7 +33,7 @@ from labkit.workload.shape import Shape, Steps
 from labkit.workload.trading import TradingWorkload
 from labkit.workload.worker import WorkerConfig
 
-from .plain_server import Server, free_port
+from .plain_server import Server
 
 only_orders = partial(TradingWorkload, reads_per_order=0)
 

@@ -12,6 +12,7 @@ from http.client import HTTPConnection
 from itertools import permutations
 
 import pytest
+from ports import free_port
 from wan_lab import (
     EAST,
     HOST,
@@ -20,7 +21,6 @@ from wan_lab import (
     TOKEN,
     WEST,
     fixed,
-    free_port,
     listener,
     make_plan,
     receive,

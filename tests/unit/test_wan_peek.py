@@ -191,6 +191,29 @@ def test_a_dialler_that_says_nothing_is_hung_up_on(
     assert net.wan.state().refused[0].reason == "did not say who it is"
 
 
+def test_an_etcd_peer_may_dial_ahead_and_speak_later(
+    net: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "PEEK_TIMEOUT_S", 0.05)
+    start(net, Kind.ETCD_PEER)
+    client = net.dial()
+    assert silent(client)
+    client.sendall(request("/raft", X_Server_From="1234"))
+    assert receive(net.accept(), 9) == b"GET /raft"
+    assert net.wan.state().refused == ()
+
+
+def test_an_etcd_peer_that_begins_a_request_and_falls_silent_is_hung_up_on(
+    net: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "PEEK_TIMEOUT_S", 0.05)
+    start(net, Kind.ETCD_PEER)
+    client = net.dial()
+    client.sendall(b"GET /raft")
+    assert client.recv(1) == b""
+    assert net.wan.state().refused[0].reason == "did not say who it is"
+
+
 def test_a_dialler_that_is_named_in_time_is_not_hung_up_on(
     net: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

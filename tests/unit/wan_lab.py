@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import cycle, permutations
+from itertools import permutations
 from queue import SimpleQueue
+
+from ports import HOST, free_port
 
 from labkit.wan.client import WanClient
 from labkit.wan.control import ControlServer
@@ -18,28 +19,11 @@ from labkit.wan.proxy import Proxy
 
 WEST, EAST, EU = REGIONS = ("us-west-2", "us-east-1", "eu-west-1")
 TOKEN = "a-token-for-tests-only"
-HOST = "127.0.0.1"
 PATIENCE_S = 10.0
 """How long a test waits for what must happen; nothing asserts how quickly it does."""
 
 QUIET_S = 0.15
 """How long a test waits to see that something does not happen."""
-
-
-_ports = cycle(random.sample(range(24_000, 24_200), 200))  # below the kernel's ephemeral ports
-
-
-def free_port() -> int:
-    """A port nobody listens on; none is given twice before all were."""
-    for port in _ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("a cycle does not end")
 
 
 def make_plan(

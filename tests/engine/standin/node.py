@@ -284,6 +284,8 @@ class Node:
 
         Returns False when no other region answered within TXN_EXPIRY_S.
         """
+        if database not in self.catalog.databases:  # just made, by another node
+            await self._refresh()
         known = self.catalog.databases.get(database)
         if known is None or known.goal != "region":
             return True
