@@ -18,8 +18,9 @@ from ports import PORT_BASE
 from engine.compose import write_override
 from engine.daemon import Engine
 from labkit.clock import wait_until
+from labkit.cluster.compose import engine as labkit_engine
 from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.engine import PROJECT_LABEL
+from labkit.cluster.compose.engine import PROJECT_LABEL, NoEngine
 from labkit.experiment import Experiment
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
@@ -162,6 +163,31 @@ def test_an_up_that_was_killed_is_gone_on_with_without_a_wan_and_taken_down_whol
     up.communicate(timeout=60)
     labkit(home, "down", "--purge")
     assert left_by(lab, docker_engine) == []
+
+
+def test_a_user_who_may_not_use_the_engine_is_told_how_to(docker_engine: Engine) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else for a while")
+    os.seteuid(65534)
+    try:
+        with pytest.raises(NoEngine, match="usermod -aG docker"):
+            labkit_engine.Engine.connect()
+    finally:
+        os.seteuid(0)
+
+
+def test_an_image_that_cannot_be_pulled_is_named_and_nothing_is_left(
+    home: Path, docker_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COCKROACH_IMAGE", "127.0.0.1:1/cockroach")  # a registry that is not there
+    lab = made(home, docker_engine)
+    said = labkit(home, "up", code=3)
+    version = lab.settings.version
+    assert f"images: the image 127.0.0.1:1/cockroach:{version} cannot be pulled" in said
+    assert "COCKROACH_IMAGE" in said
+    assert left_by(lab, docker_engine) == []
+    monkeypatch.setenv("COCKROACH_IMAGE", "127.0.0.1:2/cockroach")
+    assert "127.0.0.1:2/cockroach" in labkit(home, "up", code=3)
 
 
 def test_what_is_stopped_by_hand_is_noticed_and_healed(containers: ComposeCluster) -> None:

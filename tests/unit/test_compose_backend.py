@@ -322,6 +322,19 @@ def test_an_engine_that_cannot_be_used_is_told_with_the_next_step(
     assert words in connecting(monkeypatch, wrapped)
 
 
+def test_a_socket_that_is_not_there_and_one_that_nobody_listens_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    with pytest.raises(NoEngine, match="no Docker engine here: install Docker"):
+        Engine.connect()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    with pytest.raises(NoEngine, match="the Docker engine is stopped: start it"):
+        Engine.connect()
+
+
 @pytest.mark.parametrize(
     ("address", "host"),
     [

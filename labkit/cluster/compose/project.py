@@ -184,7 +184,10 @@ def pull(image: str) -> None:
         )
         said = done.stderr
     except OSError as error:
-        raise MissingBinary(f"no docker program to fetch {image} with: install Docker") from error
+        raise MissingBinary(
+            f"no docker program to fetch {image} with: install it, or fetch the image by other "
+            f"means, such as `podman pull {image}`"
+        ) from error
     if done.returncode != 0:
         raise ClusterError(
             f"the image {image} cannot be pulled ({_last_line(said)}): check the network or "
