@@ -82,7 +82,8 @@ def assert_figures_and_tables_are_there_without_a_kernel(
     )  # fmt: skip
     page.route("http*://**", lambda route: route.abort())  # it asks a CDN for formulas
     page.goto((notebook.parent / "page.html").as_uri())
-    pictures = page.locator(".jp-OutputArea .jp-RenderedSVG img")
+    # ours, or the one that JupyterLab's plotly took when it saved
+    pictures = page.locator(".jp-OutputArea :is(.jp-RenderedSVG, .jp-RenderedImage) img")
     expect(pictures).to_have_count(len(figures))
     for number in range(len(figures)):
         box = pictures.nth(number).bounding_box()
