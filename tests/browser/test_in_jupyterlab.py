@@ -28,8 +28,11 @@ pytestmark = pytest.mark.cluster
 
 BRIEFLY = {"hold_s": 10, "steady_s": 3, "rate_per_s": 30, "max_rto_s": 60, "beside": ""}
 PLOTLY = "application/vnd.plotly.v1+json"
-DRAWN = """() => [...document.querySelectorAll(".jp-OutputArea .js-plotly-plot")]
-    .filter((plot) => plot.querySelector("path[d], .point")).length"""
+DRAWN = """() => [...document.querySelectorAll(".jp-OutputArea .jp-RenderedPlotly")]
+    .filter((output) => output.querySelector(".js-plotly-plot path[d]") ||
+        [...output.querySelectorAll("img")].some((image) => image.naturalWidth > 300)).length"""
+"""Figures on the page; of one that it has drawn before, JupyterLab's plotly shows its own picture
+until somebody points at it."""
 
 
 @pytest.fixture
