@@ -189,8 +189,8 @@ def run_notebook(
         ) from error
     finally:
         heal_lab()  # an experiment heals its own fault; a kernel that died could not
-        leave_no_widgets(folder / NOTEBOOK_FILE)
         make_whole(folder, "its notebook was interrupted, or its kernel died")
+        leave_no_widgets(folder / NOTEBOOK_FILE)
     run = Run(folder)
     if refused and not run.summaries:
         raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
