@@ -29,19 +29,19 @@ check: env
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
 
+# a lab is one worker's, and waits more than it works
 test: check
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -m "not docker"
-# by themselves: two cores are enough for one lab at a time
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -m docker
+	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -n 2 --dist loadgroup
 # by itself: playwright leaves an event loop running in its thread
 	$(BIN)/pytest tests/browser
 
-# the contract suite, the audit and the notebooks on real images, on the Docker Engine that answers,
-# and on the cockroach program that is on PATH; ends with a summary to paste into an issue
+# the contract suite, the audit, the notebooks and the commands on real images, on the Docker Engine
+# that answers, and on the cockroach program that is on PATH; ends with a summary for an issue
 test-cockroachdb: env
 	@$(BIN)/labkit doctor || true
-	LABKIT_TEST_REAL_IMAGES=1 $(BIN)/pytest -q -rA --tb=short -k "cockroachdb or cockroach-binary" \
-	  tests/contract tests/faults tests/notebooks
+	LABKIT_TEST_REAL_IMAGES=1 $(BIN)/pytest -q -rA --tb=short \
+	  -k "cockroachdb or cockroach-binary or labs_in_containers" \
+	  tests/contract tests/faults tests/notebooks tests/engine/test_labs_in_containers.py
 
 bench: env
 	$(BIN)/python -m bench

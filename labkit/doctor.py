@@ -20,17 +20,20 @@ from pathlib import Path
 
 import psutil
 
+from labkit.cluster import backend_of
 from labkit.cluster.cockroach.settings import VERSION_VARIABLE
+from labkit.cluster.cockroach_binary.processes import build_tag, find_cockroach
 from labkit.cluster.compose.engine import Engine
+from labkit.cluster.compose.layout import ComposeLayout
 from labkit.cluster.compose.project import find_compose
 from labkit.cluster.compose.render import DEFAULT_VERSION
 from labkit.cluster.compose.settings import images_asked_for
 from labkit.cluster.compose.starting import NODE_MIB
 from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.layout import HOST
-from labkit.cluster.embedded.processes import Identity
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
 from labkit.cluster.embedded.starting import FRESH_FREE_BYTES
+from labkit.cluster.ports import HOST
+from labkit.cluster.processes import Identity
 from labkit.errors import LabError, MissingBinary
 from labkit.topology import DEFAULT
 
@@ -55,6 +58,8 @@ class Feature(StrEnum):
     """`labkit run` and `labkit notebook`."""
     CONTAINERS = "cockroachdb"
     """Nine nodes under Docker Compose."""
+    PROGRAM = "cockroach-binary"
+    """Nine nodes as processes of the `cockroach` on PATH."""
 
 
 class Level(StrEnum):
@@ -115,8 +120,10 @@ def diagnose(home: Path) -> Diagnosis:
         lambda: server("PostgreSQL", programs.postgres),
         patroni,
         etcd,
-        lambda: server("HAProxy", programs.haproxy),
+        lambda: server("HAProxy", programs.haproxy, (Feature.EMBEDDED, Feature.PROGRAM)),
+        cockroach,
         lambda: ports(home),
+        lambda: cockroach_ports(home),
         notebook_extras,
         browser,
     ]
@@ -200,13 +207,31 @@ def user() -> Check:
 # servers
 
 
-def server(name: str, find: Callable[[], programs.Program]) -> Check:
+def server(
+    name: str,
+    find: Callable[[], programs.Program],
+    needed_for: tuple[Feature, ...] = (Feature.EMBEDDED,),
+) -> Check:
     """A server program and its version."""
     try:
         program = find()
     except MissingBinary as error:
-        return Check(name, Level.FAIL, "missing", f"{error}")
-    return Check(name, Level.OK, f"{program.release} ({program.path})")
+        return Check(name, Level.FAIL, "missing", f"{error}", needed_for)
+    return Check(name, Level.OK, f"{program.release} ({program.path})", "", needed_for)
+
+
+def cockroach() -> Check:
+    """The `cockroach` program on PATH: what it calls itself, and whether labkit knows such."""
+    needed_for = (Feature.PROGRAM,)
+    try:
+        path = find_cockroach()
+    except MissingBinary as error:
+        return Check("cockroach", Level.FAIL, "missing", f"{error}", needed_for)
+    tag, known = build_tag(path), DEFAULT_VERSION.rpartition(".")[0]
+    if not tag.startswith(f"{known}."):
+        advice = f"labkit is written after the documentation of {known}: flags may differ"
+        return Check("cockroach", Level.WARN, f"{tag} ({path})", advice, needed_for)
+    return Check("cockroach", Level.OK, f"{tag} ({path})", "", needed_for)
 
 
 def etcd() -> Check:
@@ -248,6 +273,20 @@ def ports(home: Path) -> Check:
         return Check("ports", Level.OK, f"{found}, a lab runs in {home}")
     advice = "if `labkit up` refuses one of them, give it another block with --port-base"
     return Check("ports", Level.WARN, found, advice)
+
+
+def cockroach_ports(home: Path) -> Check:
+    """The usual ports of a CockroachDB lab, whoever runs it."""
+    wanted = ComposeLayout(DEFAULT, wan=True, secure=False).ports()
+    needed_for = (Feature.CONTAINERS, Feature.PROGRAM)
+    taken = [f"{port} ({what})" for port, what in wanted.items() if not _free(port)]
+    if not taken:
+        return Check("CockroachDB ports", Level.OK, "the usual ones: all free", "", needed_for)
+    found = f"{len(taken)} of the usual ones are taken: {taken[0]}" + ", ..." * (len(taken) > 1)
+    if backend_of(home) in needed_for:
+        return Check("CockroachDB ports", Level.OK, f"{found}; a lab is in {home}", "", needed_for)
+    advice = "give `labkit up --backend cockroachdb` other ones with --port-base"
+    return Check("CockroachDB ports", Level.WARN, found, advice, needed_for)
 
 
 def _free(port: int) -> bool:

@@ -22,13 +22,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from labkit import draft
-from labkit.cluster.base import (
-    Cluster,
-    Gather,
-    HasFailoverEvidence,
-    HasStateFolder,
-    OnStage,
-)
+from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFolder, OnStage
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report

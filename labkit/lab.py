@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from labkit.cluster import attach, create
-from labkit.cluster.base import Cluster, HasSurvivalGoal, OnStage, State, quiet
+from labkit.cluster.base import Cluster, HasSurvivalGoal, OnStage, quiet
+from labkit.cluster.status import State
 from labkit.errors import FaultUnavailable, NotRunning
 from labkit.topology import SurvivalGoal
 from labkit.trading import schema

@@ -26,18 +26,8 @@ from itertools import permutations
 from time import monotonic
 from typing import Unpack
 
-from labkit.cluster.base import (
-    ClusterStatus,
-    Gather,
-    LinkChange,
-    LinkStatus,
-    NodeStatus,
-    OnStage,
-    Role,
-    ServiceStatus,
-    State,
-    quiet,
-)
+from labkit.cluster.base import Gather, LinkChange, OnStage, quiet
+from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
 from labkit.errors import FaultUnavailable, LabBusy, NotReady, NotRunning, UnknownTarget
 from labkit.events import Event, Sign
 from labkit.topology import DEFAULT, Balancer, Node, Region, SurvivalGoal, Target, Topology

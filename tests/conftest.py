@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +13,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from engine.compose import override
+from engine.compose import write_override
 from engine.daemon import Engine
 from engine.fixtures import (
     cockroach_on_path,
     docker_engine,  # noqa: F401 - a fixture
-    grammar_folder,
 )
 from labs import LABS, REAL_CLUSTERS
+from ports import PORT_BASE
 from results import problems
 
-from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.layout import LAB_LABEL
-from labkit.cluster.compose.project import OVERRIDE_FILE
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 
 RealLab = EmbeddedCluster | ComposeCluster | BinaryCluster
@@ -41,15 +40,21 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
-PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
-"""The embedded lab has the 1000 ports from here, the one in containers the 300 after them, and the
-one of `cockroach` processes the 1000 after those."""
-
-
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` each lab is one worker's, and a module that needs none is, too."""
+    """With `--dist loadgroup` one worker has all of a group."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(lab_of(item) or item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def group_of(item: pytest.Item) -> str:
+    """A lab, so that only one worker starts it; or a module, of tests that need none.
+
+    The notebooks take as long as all else on the embedded lab, so they have another such lab.
+    """
+    lab, module = lab_of(item), item.path.stem
+    apart = lab is None or (lab, module) == (LABS["embedded"], "test_notebooks")
+    return module if apart else str(lab)
 
 
 def lab_of(item: pytest.Item) -> str | None:
@@ -58,8 +63,8 @@ def lab_of(item: pytest.Item) -> str | None:
         return LABS["cockroachdb"]
     names = {*getattr(item, "fixturenames", ())}
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        named = (value for value in item.callspec.params.values() if isinstance(value, str))
-        names |= {LABS[value] for value in named if value in LABS}
+        named = {item.callspec.params.get(name) for name in ("cluster", "real_cluster")}
+        names |= {LABS[backend] for backend in named & LABS.keys()}
     return next((name for name in LABS.values() if name in names), None)
 
 
@@ -77,19 +82,7 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
     cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
     if docker_engine.standin:
-        text = override(
-            # one more a region: the override speaks of nodes that may come
-            [
-                node_service(node)
-                for region in cluster.topology.region_names
-                for node in cluster.topology.with_node(region)[0].nodes_of(region)
-            ],
-            cluster.topology.region_names,
-            grammar=grammar_folder(),
-            labels={LAB_LABEL: cluster.settings.lab_id},
-        )
-        (home / "compose").mkdir()
-        (home / "compose" / OVERRIDE_FILE).write_text(text)
+        write_override(cluster)
     with for_this_session(cluster) as running:
         yield running
 
@@ -99,7 +92,7 @@ def processes() -> Iterator[BinaryCluster]:
     """Nine CockroachDB nodes as processes with the WAN on; the double is their `cockroach`."""
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
     with cockroach_on_path():
-        cluster = BinaryCluster.create(home, port_base=PORT_BASE + 1300)
+        cluster = BinaryCluster.create(home, port_base=PORT_BASE + 1400)
         with for_this_session(cluster) as running:
             yield running
 
@@ -112,13 +105,37 @@ def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
         pytest.exit("terminated", returncode=128 + signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, terminated)
+    with taken_down_after_us(cluster.home):
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+            cluster.purge()
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def taken_down_after_us(home: Path) -> Iterator[None]:
+    """A lab outlives who started it. This takes it down when we are killed before we could.
+
+    After Ctrl-C xdist waits ten seconds for its workers, which a lab's end may exceed.
+    """
+    labkit = Path(sys.executable).with_name("labkit")
+    guard = subprocess.Popen(
+        # our end of the pipe is closed when we end, in whatever way
+        ["sh", "-c", 'read -r _; exec "$0" down --purge', labkit],
+        env={**os.environ, "LABKIT_HOME": str(home)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
-        cluster.start()
-        yield cluster
+        yield
     finally:
-        cluster.stop()
-        cluster.purge()
-        signal.signal(signal.SIGTERM, before)
+        guard.kill()
+        guard.communicate()
 
 
 @pytest.fixture(params=REAL_CLUSTERS)

@@ -17,7 +17,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from labkit.cluster.base import ClusterStatus, NodeStatus, ServiceStatus, State
+from labkit.cluster.status import ClusterStatus, NodeStatus, ServiceStatus, State
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 """The option of every command whose answer a program may want."""

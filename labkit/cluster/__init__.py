@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.errors import BadInput, LabMismatch
 
 if TYPE_CHECKING:
     from labkit.cluster.base import Cluster
-    from labkit.cluster.cockroach.cluster import CockroachCluster
+    from labkit.cluster.cockroach_binary.cluster import BinaryCluster
+    from labkit.cluster.compose.cluster import ComposeCluster
+    from labkit.cluster.embedded.cluster import EmbeddedCluster
     from labkit.topology import SurvivalGoal, Topology
 
 BACKENDS = ("embedded", "cockroachdb", "cockroach-binary")
@@ -34,19 +36,14 @@ def home() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else usual_home()
 
 
-def attach() -> Cluster:
+def attach() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
     """The lab under `home`, running or not.
 
     Raises:
         NotRunning: there is none.
         LabMismatch: it was made by a labkit whose state this one cannot use.
     """
-    cockroach = _cockroach(_backend_of(home()))
-    if cockroach is not None:
-        return cockroach.attach(home())
-    from labkit.cluster.embedded.cluster import EmbeddedCluster
-
-    return EmbeddedCluster.attach(home())
+    return _class_of(backend_of(home())).attach(home())
 
 
 def create(
@@ -60,7 +57,8 @@ def create(
 ) -> Cluster:
     """The lab under `home`, made when there is none; nothing is started.
 
-    What is None is as the lab has it, or the default for a new one (the embedded engine).
+    What is None is as the lab has it, or the default for a new one (the embedded engine). A lab of
+    which nothing was ever started gives way to what is asked for.
 
     Raises:
         BadInput: no such backend, or it cannot be secured.
@@ -69,31 +67,21 @@ def create(
     """
     if backend is not None and backend not in BACKENDS:
         raise BadInput(f"no backend {backend!r}: there is {', '.join(BACKENDS)}")
-    there = _backend_of(home())
-    if backend is not None and there is not None and backend != there:
+    there = backend_of(home())
+    if backend not in (None, there) and there and not attach().forget_unused():
         raise LabMismatch(
             f"the lab in {home()} is of the {there} backend: `labkit down --purge` removes it with "
             "its data, or set LABKIT_HOME to make a second lab"
         )
-    cockroach = _cockroach(backend or there)
-    if cockroach is not None:
-        return cockroach.create(
-            home(), topology=topology, survive=survive, wan=wan, port_base=port_base, secure=secure
-        )
-    if secure:
-        raise BadInput(
-            "the embedded backend always has passwords and has no certificates: "
-            "--secure goes with `--backend cockroachdb` and `cockroach-binary`"
-        )
-    from labkit.cluster.embedded.cluster import EmbeddedCluster
-
-    return EmbeddedCluster.create(
-        home(), topology=topology, survive=survive, wan=wan, port_base=port_base
+    return _class_of(backend or there).create(
+        home(), topology=topology, survive=survive, wan=wan, port_base=port_base, secure=secure
     )
 
 
-def _cockroach(backend: str | None) -> type[CockroachCluster[Any]] | None:
-    """What a backend of CockroachDB is; None for another engine."""
+def _class_of(
+    backend: str | None,
+) -> type[EmbeddedCluster | ComposeCluster | BinaryCluster]:
+    """What a backend is; the embedded engine where there is none of that name."""
     if backend == "cockroachdb":
         from labkit.cluster.compose.cluster import ComposeCluster
 
@@ -102,10 +90,12 @@ def _cockroach(backend: str | None) -> type[CockroachCluster[Any]] | None:
         from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 
         return BinaryCluster
-    return None
+    from labkit.cluster.embedded.cluster import EmbeddedCluster
+
+    return EmbeddedCluster
 
 
-def _backend_of(folder: Path) -> str | None:
+def backend_of(folder: Path) -> str | None:
     """The backend of the lab in a folder; None when there is none, or it cannot be read."""
     try:
         found = json.loads((folder / "lab.json").read_text())

@@ -52,6 +52,7 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is: containers read as other users
             file.write(text)
             file.flush()
             os.fsync(descriptor)

@@ -1,24 +1,39 @@
-"""What labs on this machine share, whatever runs in them: a state folder and a WAN process."""
+"""What labs on this machine share, whatever runs in them: state folder, clients, shape, WAN."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Unpack
 
 from labkit.clock import wait_until
-from labkit.cluster.base import LinkChange
+from labkit.cluster import folder
+from labkit.cluster.base import LinkChange, OnStage, quiet
+from labkit.cluster.ports import require_distinct
+from labkit.cluster.processes import uninterrupted
 from labkit.cluster.settings import LabSettings
-from labkit.errors import ClusterError, FaultUnavailable, NotReady
-from labkit.topology import Topology
+from labkit.errors import ClusterError, FaultUnavailable, LabMismatch, NotReady, NotRunning
+from labkit.topology import DEFAULT, Node, SurvivalGoal, Topology
 from labkit.wan.client import WanClient
 
+
+class Ports(Protocol):
+    """Which ports of this machine a lab has."""
+
+    def parts(self) -> Iterable[tuple[int, str]]:
+        """Every port, and what it is for."""
+
+    def balancer_from(self, source: str, region: str) -> int:
+        """The port that clients in `source` dial for another region's balancer, to write."""
+
+
 S = TypeVar("S", bound=LabSettings)
+L = TypeVar("L", bound=Ports)
 
 
-class LocalLab(ABC, Generic[S]):
-    """A lab in a state folder `home`, and its links.
+class LocalLab(ABC, Generic[S, L]):
+    """A lab in a state folder `home`.
 
     Any number of objects, in any process, may stand for the same lab: its settings are read again
     when another one has changed them.
@@ -41,6 +56,85 @@ class LocalLab(ABC, Generic[S]):
             LabMismatch: it was made by a labkit whose state this one cannot use.
         """
         return cls(home)
+
+    @classmethod
+    def _made(
+        cls,
+        home: Path,
+        *,
+        topology: Topology | None,
+        survive: SurvivalGoal | None,
+        asked: Mapping[str, object],
+        more: Mapping[str, object] | None = None,
+    ) -> Self:
+        """The lab in `home`, made when there is none, else held against what is asked for.
+
+        One of which nothing was ever started is made again as it is asked for: what it was asked
+        for first may not have worked here.
+
+        Args:
+            survive: the one setting that is taken over when it differs.
+            asked: other settings; None is as the lab has it, or the default.
+            more: what a new lab is made with beside them.
+
+        Raises:
+            LabMismatch: there is a lab with other settings.
+            TopologyError: the shape or the engine cannot give the survival goal, or it has more
+                parts than there are ports.
+        """
+        wanted = {name: value for name, value in asked.items() if value is not None}
+        try:
+            lab = cls(home)
+        except NotRunning:
+            return cls._make(home, topology, survive, {**(more or {}), **wanted})
+        there = lab.settings
+        try:
+            there.require(home, {"topology": topology, **wanted})
+        except LabMismatch:
+            if lab._was_started():
+                raise
+            goal = survive or (there.survive if topology is None else None)
+            return cls._make(home, topology or there.topology, goal, {**dict(there), **wanted})
+        if survive is not None and survive is not there.survive:
+            lab.set_survival_goal(survive)
+        return lab
+
+    @classmethod
+    def _make(
+        cls,
+        home: Path,
+        topology: Topology | None,
+        survive: SurvivalGoal | None,
+        others: Mapping[str, object],
+    ) -> Self:
+        shape = topology or DEFAULT
+        goal = survive or shape.survive
+        cls._check_survives(shape, goal)
+        settings: S = cls.settings_type.model_validate(
+            {**others, "topology": shape, "survive": goal}
+        )
+        require_distinct(cls._layout_of(home, settings).parts())
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+        settings.save(home)
+        return cls(home)
+
+    def forget_unused(self) -> bool:
+        """Let a lab go of which nothing was ever started; whether it was such a one."""
+        if self._was_started():
+            return False
+        for name in ("secrets.json", "lab.json"):
+            (self.home / name).unlink(missing_ok=True)
+        return True
+
+    @classmethod
+    def _check_survives(cls, topology: Topology, goal: SurvivalGoal) -> None:
+        """Refuse a goal that a shape, or the engine, cannot give."""
+        topology.check_survives(goal)
+
+    @abstractmethod
+    def set_survival_goal(self, goal: SurvivalGoal) -> None:
+        """Change what commits wait for, and wait until they do."""
 
     @property
     def settings(self) -> S:
@@ -67,6 +161,118 @@ class LocalLab(ABC, Generic[S]):
     def topology(self) -> Topology:
         """Its shape, as it is now."""
         return self.settings.topology
+
+    @property
+    def layout(self) -> L:
+        """Its names and ports."""
+        return self._layout_of(self.home, self.settings)
+
+    @classmethod
+    @abstractmethod
+    def _layout_of(cls, home: Path, settings: S) -> L:
+        """Names and ports that settings give."""
+
+    # life
+
+    @abstractmethod
+    def start(self, on_stage: OnStage = quiet) -> None:
+        """Bring everything up that is not, and wait until it is in service. Idempotent."""
+
+    def heal(self, on_stage: OnStage = quiet) -> None:
+        """Undo every fault, whoever injected it, and wait until all is in service. Idempotent.
+
+        Raises:
+            NotRunning: the lab is stopped.
+            NotReady: something did not come back in time.
+        """
+        self._require_running()
+        self.start(on_stage)
+
+    def _require_running(self) -> None:
+        if not self._is_there():
+            raise NotRunning("the lab is stopped: `labkit up` starts it")
+
+    @abstractmethod
+    def _is_there(self) -> bool:
+        """Whether anything of it runs, or died and was not taken down."""
+
+    @abstractmethod
+    def _was_started(self) -> bool:
+        """Whether anything of it ever was: a lab that was only made has nothing to lose."""
+
+    # clients
+
+    def failover_dsn(self, region: str) -> str:
+        """A libpq URL of every balancer, as a client in `region` dials them: the nearest first.
+
+        Raises:
+            UnknownTarget: no such region.
+        """
+        name = self.topology.region(region).name
+        nearest = self.topology.nearest_first(name)
+        return self._url(*(self.layout.balancer_from(name, to) for to in nearest))
+
+    @abstractmethod
+    def _url(self, *ports: int) -> str:
+        """A libpq URL of balancers that take writes."""
+
+    # shape
+
+    def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
+        """Start one more node; it is in service and behind the balancers on return.
+
+        When it fails or is interrupted the node is removed again.
+
+        Raises:
+            UnknownTarget: no such region.
+            TopologyError: the region has 9 nodes, or the lab has no port left.
+            NotRunning: the lab is stopped.
+            NotReady: it was not in service in time.
+        """
+        with folder.locked(self.home):
+            before = self.settings
+            topology, node = before.topology.with_node(region)
+            self._require_running()
+            after = before.with_topology(topology)
+            require_distinct(self._layout_of(self.home, after).parts())
+            try:
+                # first of all, so that nothing that runs is unknown to the next command
+                self._save(after)
+                self._add(node, on_stage)
+            except BaseException:
+                with uninterrupted():
+                    on_stage(f"removing {node}")
+                    self._withdraw(node, before)
+                raise
+            return node
+
+    def remove_node(self, node: Node, on_stage: OnStage = quiet) -> None:
+        """Let a node hand over what it has and leave for good; its data is gone on return.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            TopologyError: what is left could not keep the survival goal; nothing was changed.
+            NotRunning: the lab is stopped.
+            NotReady: it could not leave in time; it is still part of the cluster.
+        """
+        with folder.locked(self.home):
+            before = self.settings
+            topology = before.topology.without_node(node)
+            topology.check_survives(before.survive)
+            self._require_running()
+            self._remove(node, before.with_topology(topology), on_stage)
+
+    @abstractmethod
+    def _add(self, node: Node, on_stage: OnStage) -> None:
+        """Bring a node into service that the settings have and nothing that runs knows, yet."""
+
+    @abstractmethod
+    def _withdraw(self, node: Node, before: S) -> None:
+        """Undo `_add`, however far it came, and save the settings before it."""
+
+    @abstractmethod
+    def _remove(self, node: Node, after: S, on_stage: OnStage) -> None:
+        """Let a node leave, and save the settings after it; else let it be what it was."""
 
     # WAN
 

@@ -15,16 +15,8 @@ from dataclasses import dataclass
 from time import monotonic
 
 from labkit.clock import wait_until
-from labkit.cluster.base import (
-    CanHandOver,
-    CanKill,
-    CanStop,
-    Cluster,
-    NodeStatus,
-    OnStage,
-    ServiceStatus,
-    quiet,
-)
+from labkit.cluster.base import CanHandOver, CanKill, CanStop, Cluster, OnStage, quiet
+from labkit.cluster.status import NodeStatus, ServiceStatus
 from labkit.errors import FaultUnavailable, NotReady
 from labkit.topology import Node
 

@@ -97,7 +97,7 @@ class LabSettings(BaseModel):
         for name, value in asked.items():
             if value is not None and value != getattr(self, name):
                 raise LabMismatch(
-                    f"the lab in {home} has another {name.replace('_', ' ')}: "
+                    f"the lab in {home} differs in its {name.replace('_', ' ')}: "
                     "`labkit down --purge` removes it with its data, or set LABKIT_HOME to make "
                     "a second lab (with another --port-base)"
                 )

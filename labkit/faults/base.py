@@ -10,7 +10,8 @@ from time import monotonic, sleep
 from typing import ClassVar
 
 from labkit.clock import wait_until
-from labkit.cluster.base import Cluster, ClusterStatus, NodeStatus, ServiceStatus, State
+from labkit.cluster.base import Cluster
+from labkit.cluster.status import ClusterStatus, NodeStatus, ServiceStatus, State
 from labkit.errors import FaultUnavailable
 from labkit.topology import Region, Target
 

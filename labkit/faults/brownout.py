@@ -7,7 +7,8 @@ from threading import Event, Thread
 from time import sleep
 from typing import ClassVar
 
-from labkit.cluster.base import CanPause, Cluster, State
+from labkit.cluster.base import CanPause, Cluster
+from labkit.cluster.status import State
 from labkit.errors import BadInput
 from labkit.faults.base import Fault, Probe, await_service, parts_of
 

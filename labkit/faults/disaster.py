@@ -7,7 +7,8 @@ from math import isfinite
 from time import sleep
 from typing import ClassVar
 
-from labkit.cluster.base import CanKill, Cluster, State
+from labkit.cluster.base import CanKill, Cluster
+from labkit.cluster.status import State
 from labkit.errors import BadInput
 from labkit.faults.base import Fault, Probe, await_service, probe_state
 from labkit.faults.partition import Partition

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labkit.cluster.base import CanKill, Cluster, State
+from labkit.cluster.base import CanKill, Cluster
+from labkit.cluster.status import State
 from labkit.faults.base import Fault, Probe, await_service, probe_state
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from labkit.clock import wait_until
-from labkit.cluster.base import Cluster, ClusterStatus, HasWan, LinkStatus
+from labkit.cluster.base import Cluster, HasWan
+from labkit.cluster.status import ClusterStatus, LinkStatus
 from labkit.errors import BadInput, FaultUnavailable
 from labkit.faults.base import HEAL_TIMEOUT_S, Fault, Probe, await_service
 from labkit.topology import Region, Topology

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import isclose, isfinite
 from typing import ClassVar
 
-from labkit.cluster.base import Cluster, LinkStatus
+from labkit.cluster.base import Cluster
+from labkit.cluster.status import LinkStatus
 from labkit.errors import BadInput
 from labkit.faults.base import Probe
 from labkit.faults.links import LinkFault, probe_links

@@ -8,7 +8,8 @@ from itertools import permutations
 from random import Random
 from typing import Any, Self
 
-from labkit.cluster.base import Cluster, Role
+from labkit.cluster.base import Cluster
+from labkit.cluster.status import Role
 from labkit.faults.base import Fault
 from labkit.faults.links import LinkFault
 from labkit.topology import Balancer, Region

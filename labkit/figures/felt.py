@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from labkit.cluster.base import ClusterStatus
+from labkit.cluster.status import ClusterStatus
 from labkit.figures import theme
 from labkit.figures.theme import region_color
 

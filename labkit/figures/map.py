@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from labkit.cluster.base import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
+from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
 from labkit.figures.theme import (
     ROLE_MARKS,
     SIZE_PX,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from labkit.cluster.base import NodeStatus, Role, State
+from labkit.cluster.status import NodeStatus, Role, State
 from labkit.errors import UnknownTarget
 
 REGION_COLORS = (

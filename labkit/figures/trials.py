@@ -6,7 +6,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from labkit.cluster.base import Role
+from labkit.cluster.status import Role
 from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.verdict.requirements import number_of

@@ -54,7 +54,11 @@ def load(dsn: str, regions: Sequence[str] = DEFAULT.region_names) -> None:
                 for statement in cockroachdb_statements(regions):
                     _insist(conn, statement)
     except psycopg.Error as error:
-        raise ClusterError(f"the trading schema cannot be loaded: {error}") from error
+        said = " ".join(str(error).split())
+        raise ClusterError(
+            f"the trading schema cannot be loaded: {said}; repeat the command, it goes on where it "
+            "ended, or begin afresh after `labkit down --purge`"
+        ) from error
 
 
 def loaded(dsn: str) -> bool:

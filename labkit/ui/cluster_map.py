@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
-from labkit.cluster.base import Cluster, ClusterStatus
+from labkit.cluster.base import Cluster
+from labkit.cluster.status import ClusterStatus
 from labkit.history import FaultWindow
 from labkit.ui import map_view
 from labkit.ui.fault_runner import EVERYTHING, KINDS, FaultRunner, reasons

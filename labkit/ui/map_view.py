@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from labkit.cluster.base import ClusterStatus, LinkStatus, NodeStatus, ServiceStatus, State
+from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, ServiceStatus, State
 from labkit.figures import theme
 from labkit.figures.map import GOALS, Box, link_text, place
 from labkit.topology import Topology

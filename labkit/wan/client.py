@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 
-from labkit.errors import BadInput, ClusterError, NotRunning
+from labkit.errors import BadInput, ClusterError, LabError, NotRunning
 from labkit.wan.plan import LinkUpdate, Listener
 from labkit.wan.state import LinkState, WanState
 
@@ -17,7 +17,7 @@ from labkit.wan.state import LinkState, WanState
 class WanClient:
     """A client of one WAN process's control API. It keeps no connection open.
 
-    Every method raises:
+    Every method but `answers` raises:
         NotRunning: nothing listens on the port.
         ClusterError: what listens does not answer in `timeout_s`, refuses the token, or is no
             WAN process of this version.
@@ -36,6 +36,14 @@ class WanClient:
     def state(self) -> WanState:
         """Links, diallers and refusals."""
         return self._ask("GET", "/links")
+
+    def answers(self) -> bool:
+        """Whether it is there and takes the token."""
+        try:
+            self.state()
+        except LabError:
+            return False
+        return True
 
     def links(self) -> tuple[LinkState, ...]:
         """What each link does and has carried."""

@@ -19,10 +19,9 @@ from labkit.cluster.base import (
     HasVersions,
     HasWan,
     HasWaysElsewhere,
-    Role,
-    State,
 )
 from labkit.cluster.rolling import rolling_restart
+from labkit.cluster.status import Role, State
 from labkit.errors import BadInput, NotReady, NotRunning, TopologyError, UnknownTarget
 from labkit.topology import Balancer, Node, Region, SurvivalGoal, Target
 

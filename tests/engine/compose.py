@@ -7,9 +7,14 @@ from pathlib import Path
 
 import yaml
 
+from engine.fixtures import grammar_folder
 from engine.images import STORE_IMAGE
 from engine.standin.cli import STORE_VARIABLE
 from engine.standin.grammar import VARIABLE
+from labkit.cluster.cockroach.layout import node_service
+from labkit.cluster.compose.cluster import ComposeCluster
+from labkit.cluster.compose.layout import LAB_LABEL
+from labkit.cluster.compose.project import OVERRIDE_FILE
 
 STORE = "standin-store"
 GRAMMAR = "/opt/grammar"
@@ -51,3 +56,22 @@ def override(
     }
     services = {STORE: store, **dict.fromkeys(nodes, node)}
     return yaml.safe_dump({"services": services}, sort_keys=False)
+
+
+def write_override(lab: ComposeCluster) -> None:
+    """Let a lab that was made, and not started, run on the stand-in images."""
+    regions = lab.topology.region_names
+    text = override(
+        # one more a region: the override speaks of nodes that may come
+        [
+            node_service(node)
+            for region in regions
+            for node in lab.topology.with_node(region)[0].nodes_of(region)
+        ],
+        lab.layout.networks,
+        grammar=grammar_folder(),
+        labels={LAB_LABEL: lab.settings.lab_id},
+    )
+    folder = lab.home / "compose"
+    folder.mkdir()
+    (folder / OVERRIDE_FILE).write_text(text)

@@ -11,7 +11,7 @@ import pytest
 
 from labkit.clock import wait_until
 from labkit.cluster.embedded.layout import etcd_name, member_name
-from labkit.cluster.embedded.processes import LAB_VARIABLE, alive, postgres_pids
+from labkit.cluster.processes import LAB_VARIABLE, alive, postgres_pids
 
 pytestmark = pytest.mark.cluster
 

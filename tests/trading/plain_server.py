@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 
 from labkit.clock import wait_until
-from labkit.cluster.embedded.processes import Identity
 from labkit.cluster.embedded.programs import postgres
+from labkit.cluster.processes import Identity
 
 
 @dataclass

@@ -21,7 +21,8 @@ from histories import failover_run
 from typer.testing import CliRunner
 
 from labkit.cli.app import app
-from labkit.cluster.base import OnStage, State
+from labkit.cluster.base import OnStage
+from labkit.cluster.status import State
 from labkit.errors import ClusterError, NotRunning, PortInUse, RunError, UnknownParameter
 from labkit.measurement.recovery import Healthy
 from labkit.run_folders import Run

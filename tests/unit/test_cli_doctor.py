@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import webbrowser
 from collections.abc import Iterator
@@ -145,7 +146,7 @@ def test_systems_are_told_apart(monkeypatch: pytest.MonkeyPatch, system: str, le
 
 def test_root_without_a_way_to_drop_privileges_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("labkit.cluster.embedded.processes.which", lambda name: None)
+    monkeypatch.setattr("labkit.cluster.processes.which", lambda name: None)
     check = doctor.user()
     assert check.level is Level.FAIL
     assert "util-linux" in check.advice
@@ -177,6 +178,44 @@ def test_ports_of_the_lab_itself_are_no_trouble(
     check = doctor.ports(tmp_path)
     assert check.level is Level.OK
     assert f"{port}-{port} on 127.0.0.1: 1 taken" in check.found
+
+
+def test_a_usual_port_of_cockroachdb_that_is_taken_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_free", lambda port: port != 8080)
+    check = doctor.cockroach_ports(tmp_path)
+    assert (check.level, check.found) == (
+        Level.WARN,
+        "1 of the usual ones are taken: 8080 (us-west-2/1 DB Console)",
+    )
+    assert "--port-base" in check.advice
+    (tmp_path / "lab.json").write_text('{"backend": "cockroachdb"}')
+    assert doctor.cockroach_ports(tmp_path).level is Level.OK
+
+
+def on_path(folder: Path, tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "cockroach"
+    program.write_text(f"#!/bin/sh\necho 'Build Tag:        {tag}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+@pytest.mark.parametrize(("tag", "level"), [("v25.4.2", Level.OK), ("v23.1.11", Level.WARN)])
+def test_a_cockroach_on_path_tells_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, level: Level
+) -> None:
+    on_path(tmp_path, tag, monkeypatch)
+    check = doctor.cockroach()
+    assert (check.level, check.found) == (level, f"{tag} ({tmp_path / 'cockroach'})")
+    assert check.needed_for == (Feature.PROGRAM,)
+
+
+def test_without_a_cockroach_only_its_backend_will_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    check = doctor.cockroach()
+    assert (check.level, check.needed_for) == (Level.FAIL, (Feature.PROGRAM,))
+    assert "no cockroach program on PATH" in check.advice
 
 
 def test_missing_notebook_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from labkit.clock import wait_until
-from labkit.cluster.base import State
+from labkit.cluster.status import State
 from labkit.errors import UnknownTarget
 from labkit.faults.parse import FAULTS
 from labkit.testing import FakeCluster

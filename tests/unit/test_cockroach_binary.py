@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import labkit.cluster
-from labkit.cluster.cockroach import haproxy, program, scaling
+from labkit.cluster.cockroach import haproxy, program
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.compose.layout import ComposeLayout
-from labkit.cluster.embedded.processes import Identity
+from labkit.cluster.ports import require_distinct
+from labkit.cluster.processes import Identity
 from labkit.errors import LabMismatch, MissingBinary, TopologyError
 from labkit.topology import DEFAULT, Node
 
@@ -49,9 +50,10 @@ def test_a_lab_is_found_again_as_it_was_made(home: Path) -> None:
     found = labkit.cluster.attach()
     assert isinstance(found, BinaryCluster)
     assert (found.settings.secure, found.settings.port_base) == (True, 30000)
+    (home / "processes").mkdir()  # it was started
     with pytest.raises(LabMismatch, match="cockroach-binary backend"):
         labkit.cluster.create("cockroachdb")
-    with pytest.raises(LabMismatch, match="another secure"):
+    with pytest.raises(LabMismatch, match="differs in its secure"):
         labkit.cluster.create(secure=False)
 
 
@@ -134,7 +136,7 @@ def test_a_node_that_has_no_port_left_is_refused() -> None:
     numbers[shape.nodes[-1].name] = 19  # where the first balancer is
     layout = ComposeLayout(shape, True, False, None, numbers)
     with pytest.raises(TopologyError, match="--port-base"):
-        scaling.require_ports(layout)
+        require_distinct(layout.parts())
 
 
 def test_commands_about_nodes_have_documented_flags() -> None:

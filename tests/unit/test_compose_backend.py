@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import socket
+import stat
 import subprocess
+import sys
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -15,11 +21,11 @@ from docker.errors import APIError, DockerException
 
 import labkit.cluster
 from labkit.cluster import haproxy
-from labkit.cluster.base import State
 from labkit.cluster.cockroach import database, monitoring, program
 from labkit.cluster.cockroach.database import Leases
 from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.cockroach.monitoring import Ready
+from labkit.cluster.cockroach.starting import start_everything
 from labkit.cluster.cockroach.status import Seen
 from labkit.cluster.cockroach.view import View, Watch
 from labkit.cluster.compose import project
@@ -27,6 +33,7 @@ from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.compose.engine import Container, Engine, NoEngine
 from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.settings import Settings
+from labkit.cluster.status import State
 from labkit.errors import (
     BadInput,
     ClusterError,
@@ -49,6 +56,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "lab"
 
 
+def was_started(lab: object) -> ComposeCluster:
+    """As a lab is whose first start has come as far as its Compose file."""
+    assert isinstance(lab, ComposeCluster)
+    lab._compose.file.parent.mkdir()
+    lab._compose.file.touch()
+    return lab
+
+
 # settings
 
 
@@ -64,7 +79,7 @@ def test_a_lab_is_found_again_as_it_was_made(home: Path) -> None:
 
 @pytest.mark.parametrize("other", [{"wan": False}, {"port_base": 30000}, {"secure": True}])
 def test_another_setting_than_the_labs_is_refused(home: Path, other: dict[str, Any]) -> None:
-    labkit.cluster.create("cockroachdb")
+    was_started(labkit.cluster.create("cockroachdb"))
     with pytest.raises(LabMismatch, match="down --purge"):
         labkit.cluster.create("cockroachdb", **other)
 
@@ -72,17 +87,44 @@ def test_another_setting_than_the_labs_is_refused(home: Path, other: dict[str, A
 def test_another_version_than_the_labs_is_refused(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labkit.cluster.create("cockroachdb")
+    was_started(labkit.cluster.create("cockroachdb"))
     monkeypatch.setenv("COCKROACH_VERSION", "v26.2.0")
-    with pytest.raises(LabMismatch, match="another version"):
+    with pytest.raises(LabMismatch, match="differs in its version"):
         labkit.cluster.create()
 
 
+def test_an_image_that_could_not_be_pulled_is_replaced_by_the_one_that_is_named_next(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = labkit.cluster.create("cockroachdb")
+    monkeypatch.setenv("HAPROXY_IMAGE", "mirror.example/haproxy:3.2")
+    again = labkit.cluster.create("cockroachdb")
+    assert isinstance(again, ComposeCluster)
+    assert "mirror.example/haproxy:3.2" in again.settings.image_names
+    assert again.settings.lab_id == was_started(lab).settings.lab_id
+    monkeypatch.setenv("HAPROXY_IMAGE", "haproxy:3.0")
+    with pytest.raises(LabMismatch, match="differs in its images"):
+        labkit.cluster.create("cockroachdb")
+
+
 def test_another_backend_than_the_labs_is_refused(home: Path) -> None:
-    labkit.cluster.create("cockroachdb")
+    was_started(labkit.cluster.create("cockroachdb"))
     with pytest.raises(LabMismatch, match="cockroachdb backend"):
         labkit.cluster.create("embedded")
     assert isinstance(labkit.cluster.create(), ComposeCluster)
+
+
+def test_a_lab_that_never_was_started_gives_way_to_what_may_work_here(home: Path) -> None:
+    first = labkit.cluster.create("cockroachdb", wan=False)
+    again = labkit.cluster.create("cockroachdb", port_base=30000)
+    assert isinstance(first, ComposeCluster)
+    assert isinstance(again, ComposeCluster)
+    assert again.settings == first.settings.model_copy(update={"port_base": 30000})
+    assert again.secrets
+    other = labkit.cluster.create("embedded")
+    assert other.backend == "embedded"
+    assert "cockroach" not in (home / "lab.json").read_text()
+    assert not (home / "secrets.json").exists()
 
 
 def test_a_goal_weaker_than_a_majority_does_not_exist(home: Path) -> None:
@@ -280,6 +322,40 @@ def test_an_engine_that_cannot_be_used_is_told_with_the_next_step(
     assert words in connecting(monkeypatch, wrapped)
 
 
+def test_a_socket_that_is_not_there_and_one_that_nobody_listens_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    with pytest.raises(NoEngine, match="no Docker engine here: install Docker"):
+        Engine.connect()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    with pytest.raises(NoEngine, match="the Docker engine is stopped: start it"):
+        Engine.connect()
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("http+docker://localhost", ""),  # a socket, whatever its path
+        ("http://127.0.0.1:2375", ""),
+        ("http://build-server:2375", "build-server"),
+        ("http+docker://ssh", "ssh"),
+    ],
+)
+def test_an_engine_on_another_machine_is_refused(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str
+) -> None:
+    client = SimpleNamespace(api=SimpleNamespace(base_url=address), ping=lambda: True)
+    monkeypatch.setattr("docker.from_env", lambda **_: client)
+    if not host:
+        Engine.connect()
+        return
+    with pytest.raises(NoEngine, match=rf"another machine \({host}\).*--backend embedded"):
+        Engine.connect()
+
+
 class FakeApi:
     """The SDK's lower half, at the edge to HTTP."""
 
@@ -388,7 +464,8 @@ def starter(lab: ComposeCluster, **engine: object) -> Any:
         "facts": lambda: facts,
         **engine,
     }
-    compose = project.Compose([], lab.settings.project, Path("compose.yml"), {})
+    file = lab.home / "compose" / "cockroachdb.yml"
+    compose = project.Compose([], lab.settings.project, file, {})
     lab.__dict__["machine"] = Containers(SimpleNamespace(**fake), compose)  # type: ignore[arg-type]
     return ComposeStarter(**lab._parts_of(lab.settings))
 
@@ -399,6 +476,16 @@ def test_a_project_of_somebody_else_is_left_alone(home: Path) -> None:
         other = Container("1", "web", "running", "Up", whose)
         with pytest.raises(LabMismatch, match=r"down --volumes.*LABKIT_HOME"):
             starter(lab, containers=lambda project, other=other: {"web": other}).check(False)
+
+
+def test_a_port_of_somebody_else_is_named_before_anything_is_started(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        lab = ComposeCluster.create(home, port_base=port - 100)
+        with pytest.raises(
+            PortInUse, match=rf"port {port} \(us-west-2/1 DB Console\) is taken.*--port-base N"
+        ):
+            starter(lab).check(False)
 
 
 def test_data_that_is_half_gone_is_refused(home: Path) -> None:
@@ -420,6 +507,58 @@ def test_a_stage_that_takes_too_long_is_named_with_simpler_forms(home: Path) -> 
     waiting = starter(lab)
     with pytest.raises(NotReady, match=r"init: not ready.*--wan off.*COCKROACH_VERSION"):
         waiting.wait("init", lambda: False, 0, parts=[])
+
+
+def test_a_node_that_does_not_join_is_named_with_its_stage_and_last_words(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = ComposeCluster.create(home)
+    monkeypatch.setattr("labkit.cluster.cockroach.starting.SERVICE_TIMEOUT_S", 0.0)
+    there = {node_service(node): container(node_service(node)) for node in DEFAULT.nodes}
+    waiting = starter(
+        lab, containers=lambda project: there, last_words=lambda container: "no route to wan:27003"
+    )
+    zones = [(EAST.region, [EAST.zone]), (WEST.region, [WEST.zone, "us-west-2b", "us-west-2c"])]
+    connection = SimpleNamespace(execute=lambda sql: SimpleNamespace(fetchall=lambda: zones))
+    monkeypatch.setattr(
+        database.Operator, "connect", lambda self, node: contextlib.nullcontext(connection)
+    )
+    with pytest.raises(NotReady) as caught:
+        waiting.join()
+    assert re.match(
+        r"join: not ready after .* \(us-east-1/2 has not joined; .*"
+        r"crdb2-us-east-1 said last: no route to wan:27003\); .*--wan off",
+        str(caught.value),
+    )
+
+
+def test_an_error_names_its_stage(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = starter(ComposeCluster.create(home), has_image=lambda name: False)
+    compose_says(monkeypatch, 1, "", "dial tcp: lookup registry-1.docker.io: no such host")
+    with pytest.raises(ClusterError, match=r"^images: .*cannot be pulled .*no such host.*network"):
+        start_everything(waiting, lambda stage: None, served=False)
+    assert not waiting.machine.compose.file.exists()
+
+
+def test_the_wan_runs_a_copy_of_its_program_from_the_state_folder(home: Path) -> None:
+    """Docker Desktop and colima can mount the home folder, not wherever a package lies."""
+    lab = ComposeCluster.create(home)
+    before = os.umask(0o077)
+    try:
+        starter(lab).render()
+    finally:
+        os.umask(before)
+    folder = home / "compose"
+    assert "./labkit/wan:/opt/labkit/wan:ro" in (folder / "cockroachdb.yml").read_text()
+    copies = [path for path in folder.rglob("*") if path.is_file()]
+    assert folder / "labkit" / "wan" / "__main__.py" in copies
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in copies)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(folder)!r});"
+         "import labkit.wan.__main__ as m; print(m.__file__)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(str(folder))
 
 
 def test_a_container_that_ended_is_named_with_its_last_words(home: Path) -> None:

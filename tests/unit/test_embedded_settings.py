@@ -41,6 +41,7 @@ def test_attaching_where_no_lab_is_says_how_to_make_one(tmp_path):
 )
 def test_another_setting_than_the_labs_is_refused_and_nothing_changes(tmp_path, asked):
     lab = EmbeddedCluster.create(tmp_path)
+    lab.layout.processes.mkdir()  # it was started
     with pytest.raises(LabMismatch, match=next(iter(asked)).replace("_", " ")):
         EmbeddedCluster.create(tmp_path, **asked)
     assert EmbeddedCluster.attach(tmp_path).settings == lab.settings

@@ -6,7 +6,7 @@ from itertools import combinations
 import plotly.graph_objects as go
 import pytest
 
-from labkit.cluster.base import ClusterStatus
+from labkit.cluster.status import ClusterStatus
 from labkit.figures.map import cluster_map, place
 from labkit.figures.theme import STATUS_COLORS, region_color
 from labkit.testing import FakeCluster

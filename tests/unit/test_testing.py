@@ -16,8 +16,8 @@ from labkit.cluster.base import (
     HasSurvivalGoal,
     HasVersions,
     HasWan,
-    Role,
 )
+from labkit.cluster.status import Role
 from labkit.errors import FaultUnavailable, LabBusy, NotReady, TopologyError
 from labkit.testing import Call, FakeCluster
 from labkit.topology import Node, SurvivalGoal, Topology

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
-from labkit.cluster.base import NodeStatus, Role, State
+from labkit.cluster.status import NodeStatus, Role, State
 from labkit.errors import UnknownTarget
 from labkit.figures import theme
 

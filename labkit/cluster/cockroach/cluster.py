@@ -9,24 +9,24 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
-from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster import folder
-from labkit.cluster.base import ClusterStatus, Gather, OnStage, State, quiet
-from labkit.cluster.cockroach import database, scaling, statements
+from labkit.cluster.base import Gather, OnStage, quiet
+from labkit.cluster.cockroach import access, database, scaling, statements
 from labkit.cluster.cockroach.database import Operator
 from labkit.cluster.cockroach.evidence import failover_evidence
-from labkit.cluster.cockroach.layout import HOST, WAN, Layout, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, Layout, balancer_service, node_service
 from labkit.cluster.cockroach.machine import Machine
-from labkit.cluster.cockroach.settings import CockroachSettings, make
+from labkit.cluster.cockroach.settings import CockroachSettings
 from labkit.cluster.cockroach.starting import Starter, start_everything
 from labkit.cluster.cockroach.status import Seen, cluster_status, look
 from labkit.cluster.cockroach.view import View, Watch
-from labkit.cluster.embedded.processes import uninterrupted
 from labkit.cluster.local import LocalLab
+from labkit.cluster.processes import uninterrupted
 from labkit.cluster.settings import LabSecrets
-from labkit.errors import LabError, NotReady, NotRunning, TopologyError
+from labkit.cluster.status import ClusterStatus, State
+from labkit.errors import LabError, NotReady, TopologyError
 from labkit.topology import Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
 
@@ -36,9 +36,10 @@ GOAL_TIMEOUT_S = 300.0
 """Replicas are moved in the background, at the pace of the cluster."""
 
 S = TypeVar("S", bound=CockroachSettings)
+L = TypeVar("L", bound=Layout)
 
 
-class CockroachCluster(LocalLab[S]):
+class CockroachCluster(LocalLab[S, L]):
     """CockroachDB nodes, a HAProxy a region and a WAN, run by a `Machine`.
 
     Settings and secrets are kept in the state folder `home`.
@@ -71,20 +72,16 @@ class CockroachCluster(LocalLab[S]):
 
         Raises:
             LabMismatch: there is a lab with other settings.
-            TopologyError: the topology or the engine cannot give the survival goal.
+            TopologyError: the topology or the engine cannot give the survival goal, or there
+                are more parts than ports.
         """
-        make(
+        return cls._made(
             home,
-            cls.settings_type,
             topology=topology,
             survive=survive,
             asked={"wan": wan, "port_base": port_base, "secure": secure, **cls._asked_for()},
             more=cls._made_with(home),
         )
-        lab = cls(home)
-        if survive is not None and survive is not lab.settings.survive:
-            lab.set_survival_goal(survive)
-        return lab
 
     @classmethod
     def _asked_for(cls) -> dict[str, object]:
@@ -108,10 +105,6 @@ class CockroachCluster(LocalLab[S]):
         """
 
     @abstractmethod
-    def _layout_of(self, settings: S) -> Layout:
-        """Names and ports that settings give."""
-
-    @abstractmethod
     def _starter_of(self, settings: S) -> Starter:
         """What starts the parts of a lab with these settings."""
 
@@ -122,11 +115,6 @@ class CockroachCluster(LocalLab[S]):
     @abstractmethod
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent."""
-
-    @property
-    def layout(self) -> Layout:
-        """Its names and ports."""
-        return self._layout_of(self.settings)
 
     @property
     def _starter(self) -> Starter:
@@ -143,39 +131,23 @@ class CockroachCluster(LocalLab[S]):
             return None
         return WanClient(self.layout.wan_control, self.secrets.wan, timeout_s=2)
 
-    def _operator_of(self, layout: Layout) -> Operator:
-        parameters = {"sslmode": "disable", "gssencmode": "disable"}
-        if layout.secure:
-            certs = self.home / "certs"
-            parameters |= {
-                "sslmode": "verify-full",
-                "sslrootcert": str(certs / "ca.crt"),
-                "sslcert": str(certs / "client.root.crt"),
-                "sslkey": str(certs / "client.root.key"),
-            }
-        ports = {node: layout.sql(node) for node in layout.topology.nodes}
-        return Operator(ports, parameters)
-
     @property
     def _operator(self) -> Operator:
-        return self._operator_of(self.layout)
+        return access.operator(self.home, self.layout)
 
     def _tls(self) -> ssl.SSLContext | None:
-        authority = self.home / "certs" / "ca.crt"
-        if not self.settings.secure or not authority.exists():
-            return None
-        return ssl.create_default_context(cafile=str(authority))
+        return access.tls(self.home, secure=self.settings.secure)
 
     def _parts_of(self, settings: S) -> dict[str, Any]:
         """What every `Starter` is made of."""
-        layout = self._layout_of(settings)
+        layout = self._layout_of(self.home, settings)
         return {
             "home": self.home,
             "settings": settings,
             "layout": layout,
             "secrets": self.secrets,
             "machine": self.machine,
-            "operator": self._operator_of(layout),
+            "operator": access.operator(self.home, layout),
             "wan": self._wan,
             "dsn": self.dsn,
             "tls": self._tls,
@@ -204,20 +176,6 @@ class CockroachCluster(LocalLab[S]):
                 self._undo_faults()
                 start_everything(starter, on_stage, served=self._served.exists())
                 self._served.touch()
-
-    def heal(self, on_stage: OnStage = quiet) -> None:
-        """Undo every fault, whoever injected it, and wait until all is in service. Idempotent.
-
-        Raises:
-            NotRunning: the lab is stopped.
-            NotReady: something did not come back in time.
-        """
-        self._require_running()
-        self.start(on_stage)
-
-    def _require_running(self) -> None:
-        if not self._is_there():
-            raise NotRunning("the lab is stopped: `labkit up` starts it")
 
     def _is_there(self) -> bool:
         """Whether anything of it runs, or died and was not taken down."""
@@ -251,29 +209,8 @@ class CockroachCluster(LocalLab[S]):
         name = self.topology.region(region).name
         return self._url(self.layout.balancer(name), read_only=read_only)
 
-    def failover_dsn(self, region: str) -> str:
-        """A libpq URL of every balancer, as a client in `region` dials them: the nearest first.
-
-        Raises:
-            UnknownTarget: no such region.
-        """
-        name = self.topology.region(region).name
-        nearest = self.topology.nearest_first(name)
-        return self._url(*(self.layout.balancer_from(name, to) for to in nearest))
-
     def _url(self, *ports: int, read_only: bool = False) -> str:
-        hosts = ",".join(f"{HOST}:{port}" for port in ports)
-        query = ["sslmode=disable", "gssencmode=disable"]
-        if self.settings.secure:
-            authority, passfile = self.home / "certs" / "ca.crt", self.home / "pgpass"
-            query = [
-                "sslmode=verify-full",
-                f"sslrootcert={quote(str(authority))}",
-                f"passfile={quote(str(passfile))}",
-            ]
-        if read_only:
-            query.append(f"options={quote('-c default_transaction_use_follower_reads=on')}")
-        return f"postgresql://{statements.USER}@{hosts}/{statements.DATABASE}?{'&'.join(query)}"
+        return access.url(self.home, *ports, secure=self.settings.secure, read_only=read_only)
 
     def status(self) -> ClusterStatus:
         """Ask every part, past the WAN. A second or so at most, whatever is broken."""
@@ -416,9 +353,7 @@ class CockroachCluster(LocalLab[S]):
             TopologyError: this shape, or this engine, cannot give it.
             NotReady: it did not take effect in 300 s.
         """
-        self.topology.check_survives(goal)
-        if goal not in statements.GOALS:
-            raise TopologyError(statements.NO_WEAKER_GOAL)
+        self._check_survives(self.topology, goal)
         ready = self._look().ready if self._was_started() else ()
         if ready:
 
@@ -429,64 +364,29 @@ class CockroachCluster(LocalLab[S]):
             with self._operator.connect(ready[0], timeout_ms=120_000) as connection:
                 database.set_survival_goal(connection, goal)
             wait_until(in_force, what=f"survival goal {goal}", timeout_s=GOAL_TIMEOUT_S, poll_s=1)
-            self._watch.forget()
         self._save(self.settings.model_copy(update={"survive": goal}))
 
-    @abstractmethod
-    def _was_started(self) -> bool:
-        """Whether it ever was: a lab that was only made needs no engine to be asked."""
+    @classmethod
+    def _check_survives(cls, topology: Topology, goal: SurvivalGoal) -> None:
+        super()._check_survives(topology, goal)
+        if goal not in cls.survival_goals:
+            raise TopologyError(statements.NO_WEAKER_GOAL)
 
     # shape
 
-    def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
-        """Start one more node: it joins, gets replicas, and is behind every balancer.
+    def _save(self, settings: S) -> None:
+        super()._save(settings)
+        self._watch.forget()  # what was seen was of another shape, or goal
 
-        When it fails or is interrupted the node is removed again.
+    def _add(self, node: Node, on_stage: OnStage) -> None:
+        scaling.add(self._starter, node, on_stage)
 
-        Raises:
-            UnknownTarget: no such region.
-            TopologyError: the region has 9 nodes, or the lab has no port left.
-            NotRunning: the lab is stopped.
-            NotReady: it was not in service in time.
-        """
-        with folder.locked(self.home):
-            before = self.settings
-            topology, node = before.topology.with_node(region)
-            self._require_running()
-            after = before.with_topology(topology)
-            scaling.require_ports(self._layout_of(after))
-            try:
-                # first of all, so that nothing that runs is unknown to the next command
-                self._save(after)
-                scaling.add(self._starter, node, on_stage)
-            except BaseException:
-                with uninterrupted():
-                    on_stage(f"removing {node}")
-                    scaling.withdraw(self._starter, self._starter_of(before), node)
-                    self._save(before)
-                raise
-            finally:
-                self._watch.forget()
-            return node
+    def _withdraw(self, node: Node, before: S) -> None:
+        scaling.withdraw(self._starter, self._starter_of(before), node)
+        self._save(before)
 
-    def remove_node(self, node: Node, on_stage: OnStage = quiet) -> None:
-        """Decommission a node: its data moves to the others, then it ends for good.
-
-        Raises:
-            UnknownTarget: it is not part of this cluster.
-            TopologyError: what is left could not keep the survival goal; nothing was changed.
-            NotRunning: the lab is stopped.
-            NotReady: its data did not move in time; it is still part of the cluster.
-        """
-        with folder.locked(self.home):
-            before = self.settings
-            topology = before.topology.without_node(node)
-            topology.check_survives(before.survive)
-            self._require_running()
-            rest = self._starter_of(before.with_topology(topology))
-            try:
-                scaling.decommission(self._starter, rest, node, on_stage)
-                self._save(before.with_topology(topology))
-                scaling.take_out(rest, node)
-            finally:
-                self._watch.forget()
+    def _remove(self, node: Node, after: S, on_stage: OnStage) -> None:
+        rest = self._starter_of(after)
+        scaling.decommission(self._starter, rest, node, on_stage)
+        self._save(after)
+        scaling.take_out(rest, node)

@@ -110,9 +110,10 @@ def obeys(found: Leases, goal: SurvivalGoal, topology: Topology) -> bool:
     return all(count <= 3 for count in found.voters)
 
 
-def regions_known(connection: psycopg.Connection) -> set[str]:
-    """The regions that nodes which have joined stand in."""
-    return {str(row[0]) for row in connection.execute(statements.CLUSTER_REGIONS).fetchall()}
+def zones_known(connection: psycopg.Connection) -> set[str]:
+    """The zones that nodes which have joined stand in (show-regions.md: region, zones)."""
+    rows = connection.execute(statements.CLUSTER_REGIONS).fetchall()
+    return {str(zone) for row in rows for zone in row[1]}
 
 
 def exists(connection: psycopg.Connection) -> bool:

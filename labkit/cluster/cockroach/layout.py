@@ -22,7 +22,6 @@ from labkit.cluster.cockroach import haproxy
 from labkit.topology import Balancer, Node, Region, Target, Topology
 from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
 
-HOST = "127.0.0.1"
 WAN = "wan"
 
 Place = tuple[str, int]
@@ -107,18 +106,22 @@ class Layout(ABC):
         """The WAN's control port."""
         return self._at(299, 8403)
 
-    def ports(self) -> dict[int, str]:
+    def parts(self) -> Iterator[tuple[int, str]]:
         """Every port on this machine, and what it is for."""
-        wanted = {self.sql(node): f"{node} SQL" for node in self.topology.nodes}
-        wanted |= {self.console(node): f"{node} DB Console" for node in self.topology.nodes}
+        for node in self.topology.nodes:
+            yield self.sql(node), f"{node} SQL"
+            yield self.console(node), f"{node} DB Console"
         for region in self.topology.region_names:
-            wanted[self.balancer(region)] = f"lb:{region}"
-            wanted[self.statistics(region)] = f"lb:{region} statistics"
+            yield self.balancer(region), f"lb:{region}"
+            yield self.statistics(region), f"lb:{region} statistics"
         if self.wan:
-            wanted[self.wan_control] = "WAN control"
+            yield self.wan_control, "WAN control"
             for source, region in self.ways:
-                wanted[self.balancer_from(source, region)] = f"lb:{region} from {source}"
-        return wanted
+                yield self.balancer_from(source, region), f"lb:{region} from {source}"
+
+    def ports(self) -> dict[int, str]:
+        """What each port is for."""
+        return dict(self.parts())
 
     # where the parts dial each other
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from labkit.cluster.base import State
+from labkit.cluster.status import State
 from labkit.topology import Node
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from labkit.cluster.base import OnStage, State
+from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import monitoring, program
-from labkit.cluster.cockroach.layout import Layout, address, node_service
+from labkit.cluster.cockroach.layout import address, node_service
 from labkit.cluster.cockroach.starting import Starter
-from labkit.cluster.embedded.ports import require_free
-from labkit.cluster.embedded.processes import uninterrupted
-from labkit.errors import LabError, NotReady, TopologyError
+from labkit.cluster.ports import require_free
+from labkit.cluster.processes import uninterrupted
+from labkit.cluster.status import State
+from labkit.errors import LabError, NotReady
 from labkit.topology import Node
 
 DECOMMISSION_S = 600.0
@@ -18,21 +19,6 @@ DECOMMISSION_S = 600.0
 ASK_S = 30.0
 STOP_S = 60
 """How long a node may drain when it is shut down (node-shutdown.md)."""
-
-
-def require_ports(layout: Layout) -> None:
-    """Refuse a node whose ports would be another part's.
-
-    Raises:
-        TopologyError: there is none left; says how to have more.
-    """
-    parts = 2 * (len(layout.topology.nodes) + len(layout.topology.regions))
-    parts += layout.wan * (1 + len(layout.ways))
-    if len(Layout.ports(layout)) < parts:
-        raise TopologyError(
-            "there is no port left for another node: make the lab anew with `labkit up "
-            "--port-base N`, which leaves room for 100 nodes"
-        )
 
 
 def add(starter: Starter, node: Node, on_stage: OnStage) -> None:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import psycopg
 
-from labkit.cluster.base import OnStage, State
+from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import database, monitoring
 from labkit.cluster.cockroach.database import Operator
-from labkit.cluster.cockroach.layout import HOST, Layout, balancer_service, node_service
+from labkit.cluster.cockroach.layout import Layout, balancer_service, node_service
 from labkit.cluster.cockroach.machine import Machine
 from labkit.cluster.cockroach.settings import CockroachSettings, licence
 from labkit.cluster.cockroach.statements import USER
 from labkit.cluster.folder import write_whole
 from labkit.cluster.local import await_parts
+from labkit.cluster.ports import HOST
 from labkit.cluster.settings import LabSecrets
+from labkit.cluster.status import State
+from labkit.errors import ClusterError, NotReady
 from labkit.topology import Node
 from labkit.wan.client import WanClient
 
@@ -118,22 +122,24 @@ class Starter(ABC):
         regions = self.layout.topology.region_names
         self.machine.start([balancer_service(region) for region in regions])
 
+    def join(self) -> None:
+        """Stage join: wait until the cluster knows every node. Each has a zone of its own."""
+        first, *_ = nodes = self.layout.topology.nodes
+
+        def strangers() -> dict[str, str]:
+            try:
+                with self.operator.connect(first) as connection:
+                    known = database.zones_known(connection)
+            except ClusterError as error:
+                return {node_service(first): str(error)}
+            return {node_service(n): f"{n} has not joined" for n in nodes if n.zone not in known}
+
+        parts = [node_service(node) for node in nodes]
+        self._await_none("join", strangers, parts, SERVICE_TIMEOUT_S)
+
     def database(self) -> None:
-        """Stage regions: wait until every one has joined, and make the application's database."""
-        regions = set(self.layout.topology.region_names)
+        """Stage regions: make the application's database."""
         node = self.layout.topology.nodes[0]
-        missing: set[str] = set()
-
-        def joined() -> bool:
-            nonlocal missing
-            with self.operator.connect(node) as connection:
-                missing = regions - database.regions_known(connection)
-            return not missing
-
-        def hint() -> str:
-            return f"not joined: {', '.join(sorted(missing))}"
-
-        self.wait("regions", joined, SERVICE_TIMEOUT_S, parts=[], hint=hint)
         with self.operator.connect(node, timeout_ms=120_000) as connection:
             database.create(
                 connection,
@@ -155,24 +161,24 @@ class Starter(ABC):
             said = monitoring.ready(self.layout.console(node), tls)
             return "" if said.ready else f"{node}: {said.detail}"
 
-        self._await_all("quorum", nodes, unready, [node_service(node) for node in nodes], timeout_s)
+        self._await_all("quorum", {node_service(node): node for node in nodes}, unready, timeout_s)
 
     def await_balancers(self, regions: Sequence[str]) -> None:
         """Stage balancers: wait until a query goes through the balancers of regions."""
-        parts = [balancer_service(region) for region in regions]
-        self._await_all("balancers", regions, self._unreachable, parts, BALANCER_TIMEOUT_S)
+        services = {balancer_service(region): region for region in regions}
+        self._await_all("balancers", services, self._unreachable, BALANCER_TIMEOUT_S)
 
     def await_behind_balancers(self, node: Node) -> None:
         """Stage balancers: wait until every balancer that runs sends sessions to a node."""
         running = self.running()
-        regions = [r for r in self.layout.topology.region_names if balancer_service(r) in running]
+        regions = self.layout.topology.region_names
+        services = {name: r for r in regions if (name := balancer_service(r)) in running}
 
         def unused(region: str) -> str:
             up = monitoring.servers_up(self.layout.statistics(region)) or {}
             return "" if node_service(node) in up.get(node.region, []) else f"not of lb:{region}"
 
-        parts = [balancer_service(region) for region in regions]
-        self._await_all("balancers", regions, unused, parts, BALANCER_TIMEOUT_S)
+        self._await_all("balancers", services, unused, BALANCER_TIMEOUT_S)
 
     def _unreachable(self, region: str) -> str:
         """Why a region's balancer does not lead to the database, or an empty text."""
@@ -184,22 +190,45 @@ class Starter(ABC):
         return ""
 
     def _await_all(
+        self, stage: str, things: Mapping[str, T], unwell: Callable[[T], str], timeout_s: float
+    ) -> None:
+        """Wait until nothing is wrong with any of some things; all are asked at the same time.
+
+        Args:
+            things: by the service that is to blame.
+        """
+
+        def wrong() -> dict[str, str]:
+            with ThreadPoolExecutor(max(1, len(things))) as pool:
+                said = zip(things, pool.map(unwell, things.values()), strict=True)
+            return {service: text for service, text in said if text}
+
+        self._await_none(stage, wrong, things, timeout_s)
+
+    def _await_none(
         self,
         stage: str,
-        things: Sequence[T],
-        unwell: Callable[[T], str],
+        wrong: Callable[[], dict[str, str]],
         parts: Iterable[str],
         timeout_s: float,
     ) -> None:
-        """Wait until nothing is wrong with any of some things; all are asked at the same time."""
-        seen: list[str] = []
+        """Wait until nothing is wrong.
+
+        Args:
+            wrong: what is, by the service that is to blame.
+        """
+        seen: dict[str, str] = {}
 
         def well() -> bool:
-            with ThreadPoolExecutor(max(1, len(things))) as pool:
-                seen[:] = filter(None, pool.map(unwell, things))
+            nonlocal seen
+            seen = wrong()
             return not seen
 
-        self.wait(stage, well, timeout_s, parts=parts, hint=lambda: "; ".join(seen[:3]))
+        def hint() -> str:
+            texts, blamed = "; ".join([*seen.values()][:3]), next(iter(seen))
+            return f"{texts}; {blamed} said last: {self.machine.last_words(blamed)}"
+
+        self.wait(stage, well, timeout_s, parts=parts, hint=hint)
 
     def wait(
         self,
@@ -224,6 +253,17 @@ class Starter(ABC):
         )
 
 
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Name the stage in an error that does not do so itself."""
+    try:
+        yield
+    except (ClusterError, NotReady) as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+
+
 def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> None:
     """Start what does not run of a whole lab and wait until it is in service.
 
@@ -233,8 +273,9 @@ def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> No
     """
     topology = starter.layout.topology
     starter.check(served)
+    with _stage("images"):
+        starter.fetch(on_stage)
     starter.render()
-    starter.fetch(on_stage)
     running = starter.running()
     missing = set(starter.layout.services) - running
     # repeated at every cold start: it changes nothing, and mends a first start that was cut short
@@ -242,18 +283,26 @@ def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> No
     balancers = {balancer_service(region) for region in topology.region_names}
     if missing - balancers:
         on_stage(starter.parts)
-        starter.nodes()
+        with _stage(starter.parts):
+            starter.nodes()
     if cold or not served:
         on_stage("init")
-        starter.init()
+        with _stage("init"):
+            starter.init()
+        on_stage("join: every node known")
+        with _stage("join"):
+            starter.join()
     on_stage("quorum: every node ready")
-    starter.await_nodes(topology.nodes)
+    with _stage("quorum"):
+        starter.await_nodes(topology.nodes)
     if cold or not served:
         on_stage("regions and database")
-        starter.database()
-    if missing & balancers:
-        on_stage("load balancers")
-        starter.balancers()
-    starter.tell_balancers()
-    on_stage("a query through every balancer")
-    starter.await_balancers(topology.region_names)
+        with _stage("regions"):
+            starter.database()
+    with _stage("balancers"):
+        if missing & balancers:
+            on_stage("load balancers")
+            starter.balancers()
+        starter.tell_balancers()
+        on_stage("a query through every balancer")
+        starter.await_balancers(topology.region_names)

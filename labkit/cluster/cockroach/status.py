@@ -7,19 +7,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from labkit.cluster.base import (
-    ClusterStatus,
-    LinkStatus,
-    NodeStatus,
-    Role,
-    ServiceStatus,
-    State,
-)
 from labkit.cluster.cockroach import monitoring
 from labkit.cluster.cockroach.layout import WAN, Layout, balancer_service, node_service
 from labkit.cluster.cockroach.machine import Machine
 from labkit.cluster.cockroach.monitoring import Ready
 from labkit.cluster.cockroach.view import View, Watch
+from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
 from labkit.errors import LabError
 from labkit.topology import Node
 from labkit.wan.client import WanClient

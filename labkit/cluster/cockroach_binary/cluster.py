@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 from labkit.cluster import folder, watchdogs
-from labkit.cluster.base import OnStage, State, quiet
+from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach.settings import CockroachSettings
@@ -14,7 +15,8 @@ from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.cockroach_binary.processes import Processes, build_tag, find_cockroach
 from labkit.cluster.cockroach_binary.starting import ProcessStarter
 from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.processes import Identity, ProcessTable, uninterrupted
+from labkit.cluster.processes import Identity, ProcessTable, uninterrupted
+from labkit.cluster.status import State
 from labkit.errors import LabBusy, MissingBinary
 
 
@@ -24,7 +26,7 @@ class Settings(CockroachSettings):
     backend: str = "cockroach-binary"
 
 
-class BinaryCluster(CockroachCluster[Settings]):
+class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
     """CockroachDB nodes, a HAProxy a region and a WAN, as processes of this machine.
 
     Everything is kept in the state folder `home`; the program is the `cockroach` on PATH.
@@ -33,14 +35,15 @@ class BinaryCluster(CockroachCluster[Settings]):
     backend = "cockroach-binary"
     settings_type = Settings
 
-    def _layout_of(self, settings: Settings) -> ProcessLayout:
+    @classmethod
+    def _layout_of(cls, home: Path, settings: Settings) -> ProcessLayout:
         return ProcessLayout(
             settings.topology,
             settings.wan,
             settings.secure,
             settings.port_base,
             settings.numbered(),
-            self.home,
+            home,
         )
 
     def _starter_of(self, settings: Settings) -> ProcessStarter:
@@ -53,7 +56,7 @@ class BinaryCluster(CockroachCluster[Settings]):
         return self._machine_of(self.settings)
 
     def _machine_of(self, settings: Settings) -> Processes:
-        return Processes(self._layout_of(settings), self._table)
+        return Processes(self._layout_of(self.home, settings), self._table)
 
     @cached_property
     def _table(self) -> ProcessTable:

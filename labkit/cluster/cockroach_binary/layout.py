@@ -7,10 +7,12 @@ port base +920.. balancers, as clients of another region dial them   usually 286
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.cluster.cockroach.layout import HOST, Layout, Place, node_service
+from labkit.cluster.cockroach.layout import Layout, Place, node_service
+from labkit.cluster.ports import HOST
 from labkit.topology import Node
 
 ELSEWHERE = 310
@@ -46,13 +48,13 @@ class ProcessLayout(Layout):
         """`balancer_from` itself, and the balancer."""
         return self.balancer_from(source, region), (HOST, self.balancer(region))
 
-    def ports(self) -> dict[int, str]:
-        """Every port on this machine, and what it is for; the WAN's too."""
-        found = Layout.ports(self)
+    def parts(self) -> Iterator[tuple[int, str]]:
+        """Every port on this machine, and what it is for; the WAN's to the nodes too."""
+        yield from Layout.parts(self)
         if self.wan:
-            ways = [one for node in self.topology.nodes for one in self.listeners(node)]
-            found |= {one.port: f"WAN {one.name}" for one in ways}
-        return found
+            for node in self.topology.nodes:
+                for way in self.listeners(node):
+                    yield way.port, f"WAN {way.name}"
 
     # folders and files
 

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import labkit.clock
-from labkit.cluster.base import State
 from labkit.cluster.cockroach import program
-from labkit.cluster.cockroach.layout import HOST, WAN, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.processes import (
+from labkit.cluster.ports import HOST
+from labkit.cluster.processes import (
     ProcessTable,
     alive,
+    freeze,
     kill_and_wait,
     send,
     stopped,
     tree,
 )
+from labkit.cluster.status import State
 from labkit.errors import ClusterError, MissingBinary, NotReady
 from labkit.topology import Node
 
@@ -138,7 +140,7 @@ class Processes:
 
     def pause(self, services: Sequence[str]) -> None:
         """Freeze those that run."""
-        send(self._trees(services), signal.SIGSTOP)
+        freeze(self._trees(services))
 
     def resume(self, services: Sequence[str]) -> None:
         """Thaw those that are frozen."""

@@ -8,15 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from labkit.cluster import haproxy as running_haproxy
-from labkit.cluster.base import OnStage, State
+from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import haproxy, program
-from labkit.cluster.cockroach.layout import HOST, WAN, address, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, address, balancer_service, node_service
 from labkit.cluster.cockroach.starting import INIT_TIMEOUT_S, Starter
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.cockroach_binary.processes import Processes, find_cockroach
-from labkit.cluster.embedded.ports import require_free
 from labkit.cluster.folder import write_whole
-from labkit.errors import ClusterError, LabError
+from labkit.cluster.ports import HOST, require_free
+from labkit.cluster.status import State
+from labkit.errors import ClusterError
 
 WAN_TIMEOUT_S = 15.0
 CLIENT_FILES = ("ca.crt", "client.root.crt", "client.root.key")
@@ -95,18 +96,10 @@ class ProcessStarter(Starter):
         """Stage processes: start the WAN, make certificates, start the nodes."""
         if self.wan is not None:
             self.machine.start([WAN])
-            self.wait("WAN", self._wan_answers, WAN_TIMEOUT_S, parts=[WAN])
+            self.wait("WAN", self.wan.answers, WAN_TIMEOUT_S, parts=[WAN])
         if self.layout.certs is not None:
             self._make_certificates(self.layout.certs)
         self.machine.start([node_service(node) for node in self.layout.topology.nodes])
-
-    def _wan_answers(self) -> bool:
-        assert self.wan is not None
-        try:
-            self.wan.links()
-        except LabError:
-            return False
-        return True
 
     def _make_certificates(self, certs: str) -> None:
         """Make them once, as the user that the nodes run as; clients have copies of their own."""

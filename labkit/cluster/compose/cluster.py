@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from labkit.cluster import folder, usual_home, watchdogs
-from labkit.cluster.base import OnStage, State, quiet
+from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.cockroach.settings import VERSION_VARIABLE
 from labkit.cluster.cockroach.starting import Starter
@@ -16,14 +16,15 @@ from labkit.cluster.compose.engine import Engine
 from labkit.cluster.compose.layout import ComposeLayout
 from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.project import Compose, find_compose
-from labkit.cluster.compose.render import COMPOSE_FILE
+from labkit.cluster.compose.render import COMPOSE_FILE, DEFAULT_IMAGES
 from labkit.cluster.compose.settings import Settings, images_asked_for
 from labkit.cluster.compose.starting import ComposeStarter
-from labkit.cluster.embedded.processes import uninterrupted
+from labkit.cluster.processes import uninterrupted
+from labkit.cluster.status import State
 from labkit.errors import LabBusy
 
 
-class ComposeCluster(CockroachCluster[Settings]):
+class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
     """CockroachDB nodes, a HAProxy a region and a WAN, in containers of one Compose project.
 
     Settings and secrets are kept in the state folder `home`, data in Docker's volumes.
@@ -34,7 +35,9 @@ class ComposeCluster(CockroachCluster[Settings]):
 
     @classmethod
     def _asked_for(cls) -> dict[str, object]:
-        return {"version": os.environ.get(VERSION_VARIABLE)}
+        named = any(os.environ.get(name) for name in DEFAULT_IMAGES)
+        images = images_asked_for() if named else None
+        return {"version": os.environ.get(VERSION_VARIABLE), "images": images}
 
     @classmethod
     def _made_with(cls, home: Path) -> dict[str, object]:
@@ -43,7 +46,8 @@ class ComposeCluster(CockroachCluster[Settings]):
         project = "labkit" if usual else f"labkit-{lab_id[:8]}"
         return {"lab_id": lab_id, "project": project, "images": images_asked_for()}
 
-    def _layout_of(self, settings: Settings) -> ComposeLayout:
+    @classmethod
+    def _layout_of(cls, _home: Path, settings: Settings) -> ComposeLayout:
         return settings.layout
 
     def _starter_of(self, settings: Settings) -> ComposeStarter:

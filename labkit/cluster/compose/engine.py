@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from threading import Timer
 from time import sleep
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from labkit.cluster.base import State
 from labkit.cluster.compose.layout import LAB_LABEL
+from labkit.cluster.status import State
 from labkit.errors import ClusterError, MissingBinary, NotReady
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -28,6 +29,10 @@ SERVICE_LABEL = "com.docker.compose.service"
 VOLUME_LABEL = "com.docker.compose.volume"
 TIMEOUT_S = 75
 """Longer than the longest grace period of a stop."""
+HERE = ("localhost", "localnpipe", "127.0.0.1", "::1")
+"""Hosts in the SDK's own addresses of engines on this machine; a socket's is localhost."""
+EMBEDDED = "or use the engine that needs no Docker: `labkit up --backend embedded`"
+START = "start it (Docker Desktop, `colima start`, `sudo systemctl start docker`)"
 STATES = {"running": State.RUNNING, "paused": State.PAUSED}
 
 
@@ -77,10 +82,18 @@ class Engine:
         """The engine that the `docker` program would use.
 
         Raises:
-            NoEngine: there is none, it does not run, or this user may not use it.
+            NoEngine: there is none, it does not run, this user may not use it, or it is on another
+                machine.
         """
         try:
             client = docker.from_env(timeout=TIMEOUT_S, max_pool_size=32)
+            host = urlsplit(client.api.base_url).hostname
+            if host not in HERE:
+                raise NoEngine(
+                    f"the Docker engine is on another machine ({host}): labkit mounts files of "
+                    "this one and dials its 127.0.0.1. Choose one here with `docker context use`, "
+                    f"unset DOCKER_HOST, {EMBEDDED}"
+                )
             client.ping()
         except (DockerException, requests.RequestException, OSError) as error:
             raise NoEngine(_why_no_engine(error)) from error
@@ -288,19 +301,17 @@ def _clear_errors(what: str) -> Iterator[None]:
 def _why_no_engine(error: BaseException) -> str:
     """Why the engine cannot be used, and the next step."""
     causes = list(_causes(error))
-    embedded = "or use the engine that needs no Docker: `labkit up --backend embedded`"
     if any(isinstance(cause, PermissionError) for cause in causes):
         return (
             "this user may not use Docker's socket: `sudo usermod -aG docker $USER`, then log in "
-            f"again; {embedded}"
+            f"again; {EMBEDDED}"
         )
     if any(isinstance(cause, FileNotFoundError) for cause in causes):
-        return f"no Docker engine here: install Docker and start it, {embedded}"
+        return f"no Docker engine here: install Docker, or {START}, {EMBEDDED}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        start = "start Docker (`sudo systemctl start docker`)"
-        return f"the Docker engine is stopped: {start}, {embedded}"
+        return f"the Docker engine is stopped: {START}, {EMBEDDED}"
     text = " ".join(str(error).split())
-    return f"the Docker engine cannot be reached ({text}): check `docker info`, {embedded}"
+    return f"the Docker engine cannot be reached ({text}): check `docker info`, {EMBEDDED}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from labkit.cluster.base import State
 from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.compose.engine import Container, Engine
 from labkit.cluster.compose.project import Compose
 from labkit.cluster.compose.render import COCKROACH
+from labkit.cluster.status import State
 from labkit.topology import Node
 
 

@@ -184,7 +184,10 @@ def pull(image: str) -> None:
         )
         said = done.stderr
     except OSError as error:
-        raise MissingBinary(f"no docker program to fetch {image} with: install Docker") from error
+        raise MissingBinary(
+            f"no docker program to fetch {image} with: install it, or fetch the image by other "
+            f"means, such as `podman pull {image}`"
+        ) from error
     if done.returncode != 0:
         raise ClusterError(
             f"the image {image} cannot be pulled ({_last_line(said)}): check the network or "
@@ -204,8 +207,8 @@ def _failure(what: str, stderr: str) -> ClusterError:
         port = _WHERE.search(stderr)
         where = f"port {port[1]}" if port else "a port"
         return PortInUse(
-            f"{where} is taken ({line}): end what listens there, or make a lab elsewhere with "
-            "`labkit up --backend cockroachdb --port-base N` and another LABKIT_HOME"
+            f"{where} is taken ({line}): end what listens there, or `labkit down --purge` and "
+            "take other ports with `labkit up --backend cockroachdb --port-base N`"
         )
     return ClusterError(f"docker compose {what} failed: {line}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from labkit.cluster.cockroach import haproxy, program
-from labkit.cluster.cockroach.layout import HOST, WAN, address, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, address, balancer_service, node_service
 from labkit.cluster.compose.layout import (
     CERTIFICATES,
     INIT,
@@ -22,6 +22,7 @@ from labkit.cluster.compose.layout import (
     WAN_CONTROL,
     ComposeLayout,
 )
+from labkit.cluster.ports import HOST
 from labkit.topology import MAX_NODES, Node
 from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan
 
@@ -40,6 +41,12 @@ MEMORY_LIMIT = "1g"
 COCKROACH = "/cockroach/cockroach"
 STORE = "/cockroach/cockroach-data"
 CERTS = "/certs"
+PROGRAM = ("__init__.py", "errors.py", "wan")
+"""What of the `labkit` package the WAN's container runs."""
+READ = "ro,z"
+"""How files of this machine are mounted. z labels them for containers where there is SELinux, as
+on Fedora (docs.docker.com, "Bind mounts", "Configure the SELinux label"); elsewhere it does
+nothing."""
 DOCKER_DNS = "127.0.0.11:53"
 """The name server inside every container of a network that Compose made."""
 
@@ -197,7 +204,7 @@ def _balancer(project: Project, region: str) -> Service:
             f"{HOST}:{layout.balancer(region)}:{program.SQL_PORT}",
             f"{HOST}:{layout.statistics(region)}:{STATISTICS}",
         ],
-        "volumes": [f"./{name}.cfg:/usr/local/etc/haproxy/haproxy.cfg:ro"],
+        "volumes": [f"./{name}.cfg:/usr/local/etc/haproxy/haproxy.cfg:{READ}"],
         "depends_on": {INIT: _once("completed_successfully")},
         "stop_signal": "SIGTERM",  # the image's own lets it wait for clients to leave
         "stop_grace_period": "5s",
@@ -230,11 +237,8 @@ def _wan(project: Project) -> Service:
             ),
         ],
         "volumes": [
-            *(
-                f"{source}/{part}:{inside}/{part}:ro"
-                for part in ("__init__.py", "errors.py", "wan")
-            ),
-            f"./{WAN_FILE}:/etc/{WAN_FILE}:ro",
+            *(f"{source}/{part}:{inside}/{part}:{READ}" for part in PROGRAM),
+            f"./{WAN_FILE}:/etc/{WAN_FILE}:{READ}",
         ],
         "user": "65534:65534",
         "read_only": True,

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.cluster.base import OnStage, State
+from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import monitoring
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach.starting import BALANCER_TIMEOUT_S, INIT_TIMEOUT_S, Starter
@@ -16,8 +16,9 @@ from labkit.cluster.compose.layout import CERTIFICATES, INIT
 from labkit.cluster.compose.machine import Containers
 from labkit.cluster.compose.project import Compose, pull
 from labkit.cluster.compose.settings import Settings
-from labkit.cluster.embedded.ports import require_free
 from labkit.cluster.folder import write_whole
+from labkit.cluster.ports import require_free
+from labkit.cluster.status import State
 from labkit.errors import ClusterError, LabError, LabMismatch
 from labkit.topology import MAX_NODES, Node
 
@@ -98,12 +99,12 @@ class ComposeStarter(Starter):
         """Write what Compose reads. Nothing in it is secret; containers read it as other users."""
         folder = self._compose.file.parent
         folder.mkdir(mode=0o755, exist_ok=True)
-        package = str(Path(__file__).parents[2])
+        _copy_program(folder / "labkit")
         project = render.Project(
             self.settings.layout,
             self.settings.project,
             self.settings.lab_id,
-            package,
+            "./labkit",
             self._absent(),
         )
         for name, text in render.files(project).items():
@@ -211,3 +212,19 @@ class ComposeStarter(Starter):
             folder = self.home / "log"
             folder.mkdir(mode=0o700, exist_ok=True)
             write_whole(folder / "compose.log", self._compose.logs())
+
+
+def _copy_program(folder: Path) -> None:
+    """Have the WAN's program beside the Compose file, where Docker can mount it from.
+
+    Docker Desktop mounts what is under the home folder and little else, colima nothing else; an
+    installed package may lie anywhere.
+    """
+    package = Path(__file__).parents[2]
+    parts = [package / name for name in render.PROGRAM]
+    files = [path for part in parts for path in ([part] if part.suffix else part.glob("*.py"))]
+    for path in files:
+        copy = folder / path.relative_to(package)
+        copy.parent.mkdir(exist_ok=True)
+        copy.parent.chmod(0o755)  # the container's user is another, whatever this one's umask is
+        write_whole(copy, path.read_text(), mode=0o644)

@@ -13,39 +13,41 @@ from urllib.parse import quote
 
 from labkit.clock import wait_until
 from labkit.cluster import folder, watchdogs
-from labkit.cluster.base import ClusterStatus, Gather, OnStage, Rejoin, quiet
+from labkit.cluster.base import Gather, OnStage, Rejoin, quiet
 from labkit.cluster.embedded import config, programs, scaling
 from labkit.cluster.embedded.evidence import failover_evidence
 from labkit.cluster.embedded.layout import (
-    HOST,
     WAN,
     Layout,
     balancer_name,
     etcd_name,
     member_name,
 )
-from labkit.cluster.embedded.processes import (
-    Identity,
-    ProcessTable,
-    alive,
-    send,
-    uninterrupted,
-)
 from labkit.cluster.embedded.rejoin import rejoins
 from labkit.cluster.embedded.services import Services
-from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Secrets, Settings
+from labkit.cluster.embedded.settings import Secrets, Settings
 from labkit.cluster.embedded.starting import Starter, start_everything
 from labkit.cluster.embedded.status import cluster_status
 from labkit.cluster.local import LocalLab
-from labkit.errors import LabBusy, LabError, NotRunning
-from labkit.topology import DEFAULT, Node, SurvivalGoal, Target, Topology
+from labkit.cluster.ports import HOST
+from labkit.cluster.processes import (
+    Identity,
+    ProcessTable,
+    alive,
+    freeze,
+    send,
+    uninterrupted,
+)
+from labkit.cluster.status import ClusterStatus
+from labkit.errors import BadInput, LabBusy, LabError
+from labkit.topology import Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
 
 SERVICE_TIMEOUT_S = 90.0
 """How long a lab may take to be in service. It takes a few seconds; slow disks take longer."""
 
 
-class EmbeddedCluster(LocalLab[Settings]):
+class EmbeddedCluster(LocalLab[Settings, Layout]):
     """PostgreSQL under Patroni, etcd, HAProxy and a WAN, as processes of this machine.
 
     Everything is kept in the state folder `home`.
@@ -66,6 +68,7 @@ class EmbeddedCluster(LocalLab[Settings]):
         survive: SurvivalGoal | None = None,
         wan: bool | None = None,
         port_base: int | None = None,
+        secure: bool | None = None,
     ) -> EmbeddedCluster:
         """The lab in `home`, made when there is none; nothing is started.
 
@@ -74,37 +77,26 @@ class EmbeddedCluster(LocalLab[Settings]):
 
         Raises:
             LabMismatch: there is a lab with another topology, WAN or ports.
-            TopologyError: the topology cannot give the survival goal.
+            TopologyError: the topology cannot give the survival goal, or has more parts than there
+                are ports.
+            BadInput: it is to be secured.
         """
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.chmod(0o700)
-        try:
-            lab = cls(home)
-        except NotRunning:
-            shape = topology or DEFAULT
-            goal = survive or shape.survive
-            shape.check_survives(goal)
-            Settings(
-                topology=shape,
-                survive=goal,
-                wan=True if wan is None else wan,
-                port_base=port_base or DEFAULT_PORT_BASE,
-            ).save(home)
-            return cls(home)
-        asked = {"topology": topology, "wan": wan, "port_base": port_base}
-        lab.settings.require(home, asked)
-        if survive is not None and survive is not lab.settings.survive:
-            lab.set_survival_goal(survive)
-        return lab
+        if secure:
+            raise BadInput(
+                "the embedded backend always has passwords and has no certificates: "
+                "--secure goes with `--backend cockroachdb` and `cockroach-binary`"
+            )
+        return cls._made(
+            home,
+            topology=topology,
+            survive=survive,
+            asked={"wan": wan, "port_base": port_base},
+        )
 
-    @property
-    def layout(self) -> Layout:
-        """Its folders and ports."""
-        return self._layout_of(self.settings)
-
-    def _layout_of(self, settings: Settings) -> Layout:
+    @classmethod
+    def _layout_of(cls, home: Path, settings: Settings) -> Layout:
         return Layout(
-            self.home, settings.topology, settings.port_base, settings.wan, settings.numbered()
+            home, settings.topology, settings.port_base, settings.wan, settings.numbered()
         )
 
     @cached_property
@@ -133,7 +125,7 @@ class EmbeddedCluster(LocalLab[Settings]):
         return self._starter_of(self.settings)
 
     def _starter_of(self, settings: Settings) -> Starter:
-        layout = self._layout_of(settings)
+        layout = self._layout_of(self.home, settings)
         return Starter(settings, self.secrets, layout, self.table, self._wan)
 
     # life
@@ -152,21 +144,17 @@ class EmbeddedCluster(LocalLab[Settings]):
             self._undo_faults()
             start_everything(self._starter, on_stage, SERVICE_TIMEOUT_S)
 
-    def heal(self, on_stage: OnStage = quiet) -> None:
-        """Undo every fault, whoever injected it, and wait until all is in service. Idempotent.
+    def _is_there(self) -> bool:
+        return bool(self._services.running())
 
-        Raises:
-            NotRunning: the lab is stopped.
-            NotReady: something did not come back in time.
-        """
-        self._require_running()
-        self.start(on_stage)
+    def _was_started(self) -> bool:
+        return self.layout.processes.exists()
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
         watchdogs.end(self.home)  # they would start it again
         with folder.locked(self.home), uninterrupted():
-            if self.layout.processes.exists():
+            if self._was_started():
                 self._services.stop(on_stage)
 
     def purge(self) -> None:
@@ -207,16 +195,6 @@ class EmbeddedCluster(LocalLab[Settings]):
         """
         name = self.topology.region(region).name
         return self._url(self.layout.read_only(name) if read_only else self.layout.read_write(name))
-
-    def failover_dsn(self, region: str) -> str:
-        """A libpq URL of every balancer, as a client in `region` dials them: the nearest first.
-
-        Raises:
-            UnknownTarget: no such region.
-        """
-        name = self.topology.region(region).name
-        ways = [self.layout.read_write_from(name, to) for to in self.topology.nearest_first(name)]
-        return self._url(*ways)
 
     def _url(self, *ports: int) -> str:
         hosts = ",".join(f"{HOST}:{port}" for port in ports)
@@ -302,9 +280,10 @@ class EmbeddedCluster(LocalLab[Settings]):
 
         Raises:
             UnknownTarget: it is not part of this cluster.
+            NotReady: a process of it does not stand still.
         """
-        for service in self._services.of(target):
-            send(self._services.pids(service), signal.SIGSTOP)
+        services = self._services.of(target)
+        freeze([pid for service in services for pid in self._services.pids(service)])
 
     def resume(self, target: Target) -> None:
         """SIGCONT every process of the target. Idempotent.
@@ -357,7 +336,7 @@ class EmbeddedCluster(LocalLab[Settings]):
             TopologyError: this shape cannot give it.
             NotReady: there is no primary, or it did not take effect in 20 s.
         """
-        self.topology.check_survives(goal)
+        self._check_survives(self.topology, goal)
         if self._services.running():
             scaling.obey(self._starter, self.topology, goal)
         self._save(self.settings.model_copy(update={"survive": goal}))
@@ -373,64 +352,28 @@ class EmbeddedCluster(LocalLab[Settings]):
         """
         return scaling.hand_over(self._starter, self.topology.node(node.name))
 
-    def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
-        """Start one more Patroni member: it copies the primary's data, streams, takes reads.
+    def _add(self, node: Node, on_stage: OnStage) -> None:
+        with self._all_or_nothing(on_stage):
+            scaling.add(self._starter, node, on_stage)
 
-        When it fails or is interrupted the node is removed again.
+    def _withdraw(self, node: Node, before: Settings) -> None:
+        scaling.forget(self._starter, node)
+        self._save(before)
+        self._settle()
 
-        Raises:
-            UnknownTarget: no such region.
-            TopologyError: the region has 9 nodes.
-            NotRunning: the lab is stopped.
-            NotReady: it was not in service in time.
-        """
-        with folder.locked(self.home):
-            before = self.settings
-            topology, node = before.topology.with_node(region)
-            self._require_running()
-            try:
-                with self._all_or_nothing(on_stage):
-                    # first of all, so that nothing that runs is unknown to the next command
-                    self._save(before.with_topology(topology))
-                    scaling.add(self._starter, node, on_stage)
-            except BaseException:
-                with uninterrupted():
-                    scaling.forget(self._starter, node)
-                    self._save(before)
-                    self._settle()
-                raise
-            return node
-
-    def remove_node(self, node: Node, on_stage: OnStage = quiet) -> None:
-        """Let a node hand over and end; its data directory is gone on return.
-
-        Raises:
-            UnknownTarget: it is not part of this cluster.
-            TopologyError: what is left could not keep the survival goal; nothing was changed.
-            NotRunning: the lab is stopped.
-            NotReady: it could not hand over in time; it is still part of the cluster.
-        """
-        with folder.locked(self.home):
-            settings = self.settings
-            topology = settings.topology.without_node(node)
-            topology.check_survives(settings.survive)
-            self._require_running()
-            with_node, without = self._starter, self._starter_of(settings.with_topology(topology))
-            try:
-                scaling.remove(with_node, without, self._services, node, on_stage)
-            except BaseException:
-                with uninterrupted():
-                    self._settle()
-                raise
-            self._save(without.settings)
-            scaling.forget(with_node, node)
-            without.prepare()
-            on_stage(f"the primary forgets {node}")
-            scaling.release_log(without, node)
-
-    def _require_running(self) -> None:
-        if not self._services.running():
-            raise NotRunning("the lab is stopped: `labkit up` starts it")
+    def _remove(self, node: Node, after: Settings, on_stage: OnStage) -> None:
+        starter, rest = self._starter, self._starter_of(after)
+        try:
+            scaling.remove(starter, rest, self._services, node, on_stage)
+        except BaseException:
+            with uninterrupted():
+                self._settle()
+            raise
+        self._save(after)
+        scaling.forget(starter, node)
+        rest.prepare()
+        on_stage(f"the primary forgets {node}")
+        scaling.release_log(rest, node)
 
     def _settle(self) -> None:
         """Let commits and balancers be as the shape is, after a change of it went wrong."""

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from labkit.cluster import balancer_log
-from labkit.cluster.embedded.layout import HOST, SCOPE, Layout, member_name
+from labkit.cluster.embedded.layout import SCOPE, Layout, member_name
 from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Secrets
+from labkit.cluster.ports import HOST
 from labkit.topology import Node, SurvivalGoal, Topology
 from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
 
@@ -346,7 +347,7 @@ def wan(layout: Layout, secrets: Secrets) -> Plan:
         ]
         listeners += [
             listener(
-                layout.read_write_from(source, here),
+                layout.balancer_from(source, here),
                 here,
                 Kind.FIXED,
                 layout.read_write(here),

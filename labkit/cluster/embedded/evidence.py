@@ -30,7 +30,8 @@ from labkit.clock import Anchor
 from labkit.cluster import balancer_log
 from labkit.cluster.base import Gather
 from labkit.cluster.embedded import patroni
-from labkit.cluster.embedded.layout import HOST, SCOPE, Layout, balancer_name, member_name
+from labkit.cluster.embedded.layout import SCOPE, Layout, balancer_name, member_name
+from labkit.cluster.ports import HOST
 from labkit.events import Event, Sign
 
 READ_WRITE = "read_write"

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from labkit.cluster.embedded.layout import Layout, member_name
-from labkit.cluster.embedded.processes import ProcessTable
+from labkit.cluster.processes import ProcessTable
 from labkit.errors import ClusterError
 from labkit.topology import Node
 

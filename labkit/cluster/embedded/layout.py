@@ -19,13 +19,12 @@ With the WAN off nothing stands in between and the direct ports are used everywh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.topology import Node, Topology
 
-HOST = "127.0.0.1"
 SCOPE = "lab"
 """Patroni's name for the cluster: the prefix of its keys in etcd."""
 
@@ -124,7 +123,7 @@ class Layout:
         """The balancer's port that reaches the primary."""
         return self.port_base + 10 * self._region(region)
 
-    def read_write_from(self, source: str, region: str) -> int:
+    def balancer_from(self, source: str, region: str) -> int:
         """Where clients in `source` dial another region's balancer to reach the primary."""
         if source == region or not self.wan:
             return self.read_write(region)
@@ -185,3 +184,30 @@ class Layout:
         if source == node.region or not self.wan:
             return self.rest(node)
         return self.port_base + 850 + self._elsewhere(source, node)
+
+    def parts(self) -> Iterator[tuple[int, str]]:
+        """Every port, and what it is for."""
+        regions, nodes = self.topology.region_names, self.topology.nodes
+        for region in regions:
+            yield self.read_write(region), f"lb:{region} read-write"
+            yield self.read_only(region), f"lb:{region} read-only"
+            yield self.balancer_stats(region), f"lb:{region} statistics"
+            yield self.etcd_client(region), f"etcd {region} clients"
+            yield self.etcd_peer(region), f"etcd {region} peers"
+        for node in nodes:
+            yield self.postgres(node), f"{node} PostgreSQL"
+            yield self.rest(node), f"{node} Patroni"
+        if not self.wan:
+            return
+        yield self.wan_control, "WAN control"
+        for region in regions:
+            yield self.etcd_peer_advertised(region), f"etcd {region} peers through the WAN"
+            for source in (source for source in regions if source != region):
+                yield self.etcd_client(region, source), f"etcd {region} from {source}"
+                yield self.balancer_from(source, region), f"lb:{region} from {source}"
+        for node in nodes:
+            yield self.postgres_advertised(node), f"{node} PostgreSQL through the WAN"
+            yield self.rest_advertised(node), f"{node} Patroni through the WAN"
+            for source in (source for source in regions if source != node.region):
+                yield self.postgres_from(source, node), f"{node} PostgreSQL from {source}"
+                yield self.rest_from(source, node), f"{node} Patroni from {source}"

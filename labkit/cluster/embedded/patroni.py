@@ -16,7 +16,8 @@ import urllib3
 
 from labkit.cluster import haproxy
 from labkit.cluster.embedded.config import REST_USER
-from labkit.cluster.embedded.layout import HOST, SCOPE
+from labkit.cluster.embedded.layout import SCOPE
+from labkit.cluster.ports import HOST
 from labkit.errors import ClusterError, NotReady
 
 _POOL = urllib3.PoolManager(num_pools=64, maxsize=2, retries=False)

@@ -11,9 +11,9 @@ from labkit.clock import wait_until
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, patroni
 from labkit.cluster.embedded.layout import member_name
-from labkit.cluster.embedded.processes import alive, kill_and_wait, send
 from labkit.cluster.embedded.services import Services
 from labkit.cluster.embedded.starting import Starter
+from labkit.cluster.processes import alive, kill_and_wait, send
 from labkit.errors import NotReady
 from labkit.topology import Node, SurvivalGoal, Topology
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from labkit.clock import wait_until
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded.layout import WAN, Layout, balancer_name, etcd_name, member_name
-from labkit.cluster.embedded.processes import (
+from labkit.cluster.processes import (
     ProcessTable,
     alive,
     kill_and_wait,

@@ -15,29 +15,29 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from psycopg import sql
 
 from labkit.cluster import haproxy
 from labkit.cluster.base import OnStage
-from labkit.cluster.embedded import config, patroni, programs
+from labkit.cluster.embedded import config, patroni, programs, serving
 from labkit.cluster.embedded.forker import MemberForker
 from labkit.cluster.embedded.layout import (
-    HOST,
     WAN,
     Layout,
     balancer_name,
     etcd_name,
     member_name,
 )
-from labkit.cluster.embedded.ports import require_free
-from labkit.cluster.embedded.processes import ProcessTable
 from labkit.cluster.embedded.settings import Secrets, Settings
 from labkit.cluster.folder import write_whole
 from labkit.cluster.local import await_parts
-from labkit.errors import ClusterError, LabError, NotReady
-from labkit.topology import Node, SurvivalGoal
+from labkit.cluster.ports import HOST, require_free
+from labkit.cluster.processes import ProcessTable
+from labkit.errors import ClusterError, NotReady
+from labkit.topology import Node
 from labkit.wan.client import WanClient
 
 FRESH_FREE_BYTES = 1 << 30
@@ -124,15 +124,7 @@ class Starter:
         plan = self.layout.conf / "wan.json"
         config.wan(self.layout, self.secrets).save(plan)
         self.table.spawn(WAN, [sys.executable, "-m", "labkit.wan", plan])
-        self._await("the WAN", self._wan_answers, 15, parts=[WAN])
-
-    def _wan_answers(self) -> bool:
-        assert self.wan is not None
-        try:
-            self.wan.links()
-        except LabError:
-            return False
-        return True
+        self._await("the WAN", self.wan.answers, 15, parts=[WAN])
 
     def admit(self, node: Node) -> None:
         """Let a WAN that runs serve a node that came after it was started."""
@@ -274,7 +266,7 @@ class Starter:
 
         def ready() -> bool:
             nonlocal seen
-            seen = self._not_in_service(nodes)
+            seen = serving.not_in_service(self.members(), nodes, self.settings.survive)
             return not seen
 
         names = [member_name(node) for node in nodes]
@@ -290,57 +282,12 @@ class Starter:
         def ready() -> bool:
             nonlocal seen
             with ThreadPoolExecutor(max(1, len(regions))) as pool:
-                seen = "; ".join(filter(None, pool.map(self._unreachable, regions)))
+                said = pool.map(partial(serving.unreachable, self.layout, self.secrets), regions)
+                seen = "; ".join(filter(None, said))
             return not seen
 
         names = [balancer_name(region) for region in regions]
         self._await("the balancers", ready, timeout_s, parts=names, hint=lambda: seen, poll_s=0.3)
-
-    def _not_in_service(self, nodes: Sequence[Node]) -> str:
-        """Why the nodes are not all in service, or an empty text."""
-        said = self.members()
-        primaries = [node for node, member in said.items() if member and member.primary]
-        if len(primaries) != 1:
-            return f"{len(primaries)} primaries"
-        primary = said[primaries[0]]
-        assert primary is not None
-        wanted = "async" if self.settings.survive is SurvivalGoal.NONE else "quorum"
-        for node in nodes:
-            member = said[node]
-            if member is None:
-                return f"{node} does not answer"
-            if member.state not in ("running", "streaming"):
-                return f"{node} is {member.state}"
-            if node != primaries[0] and primary.standbys.get(member_name(node)) != wanted:
-                return f"{node} does not replicate yet"
-        return ""
-
-    def _unreachable(self, region: str) -> str:
-        """Why a region's balancer does not lead to a primary and a replica, or an empty text."""
-        replicas = len(self.layout.topology.nodes) > 1
-        for port, replica in (
-            (self.layout.read_write(region), False),
-            (self.layout.read_only(region), True),
-        ):
-            if replica and not replicas:
-                continue
-            try:
-                with psycopg.connect(
-                    host=HOST,
-                    port=port,
-                    user=config.TRADER,
-                    password=self.secrets.trader,
-                    dbname=config.DATABASE,
-                    sslmode="disable",
-                    gssencmode="disable",
-                    connect_timeout=3,
-                ) as connection:
-                    row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-                    if row != (replica,):
-                        return f"lb:{region} port {port} leads to the wrong kind of node"
-            except psycopg.Error as error:
-                return f"lb:{region} port {port}: {' '.join(str(error).split())[:120]}"
-        return ""
 
     def _await(
         self,
@@ -380,8 +327,8 @@ def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90)
         # left: half-made data directories would only stop the next one
         for folder in (layout.home / "data", layout.home / "etcd"):
             shutil.rmtree(folder, ignore_errors=True)
-    starter.prepare()
     starter.check_ports(missing, topology.region_names)
+    starter.prepare()
     with starter.forker() as forker:
         if missing:
             forker.import_patroni()

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from labkit.cluster.base import (
-    ClusterStatus,
-    LinkStatus,
-    NodeStatus,
-    Role,
-    ServiceStatus,
-    State,
-)
 from labkit.cluster.embedded import patroni
 from labkit.cluster.embedded.layout import WAN, balancer_name, etcd_name, member_name
-from labkit.cluster.embedded.processes import ProcessTable, stopped
 from labkit.cluster.embedded.starting import Starter
+from labkit.cluster.processes import ProcessTable, stopped
+from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
 from labkit.errors import LabError
 from labkit.topology import Node
 

@@ -1,0 +1,130 @@
+"""What a cluster looks like from outside, at one moment: frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from labkit.errors import UnknownTarget
+from labkit.topology import SurvivalGoal
+
+
+class Role(StrEnum):
+    """What a node does right now."""
+
+    PRIMARY = "primary"
+    """Takes writes (CockroachDB: holds leases of the trading tables)."""
+    SYNC = "sync"
+    """A replica that commits may wait for."""
+    REPLICA = "replica"
+    """A replica that no commit waits for."""
+    UNKNOWN = "unknown"
+    """It did not answer."""
+
+
+class State(StrEnum):
+    """Whether a process is there. Alive is not accessible: `healthy` says the latter."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One database node.
+
+    Attributes:
+        lag_bytes: log not yet replayed here, None on the primary or when unknown.
+        healthy: it answered, and takes the part it should.
+        detail: one line why it is not healthy, else empty.
+    """
+
+    name: str
+    region: str
+    role: Role
+    state: State
+    healthy: bool
+    pid: int | None
+    lag_bytes: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """A load balancer or a coordinator (etcd) of a region.
+
+    Attributes:
+        ports: what it listens on, such as {"read_write": 21000}.
+    """
+
+    name: str
+    region: str
+    state: State
+    healthy: bool
+    pid: int | None
+    ports: dict[str, int]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """One direction between two regions, as it is now."""
+
+    source: str
+    target: str
+    delay_ms: float
+    jitter_ms: float = 0.0
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """What a cluster looks like from outside, at one moment.
+
+    Attributes:
+        survival_goal: None where it could not be asked.
+        wan: whether regions are kept apart by a delay line.
+        links: empty when `wan` is False.
+    """
+
+    backend: str
+    survival_goal: SurvivalGoal | None
+    wan: bool
+    nodes: tuple[NodeStatus, ...]
+    balancers: tuple[ServiceStatus, ...]
+    coordinators: tuple[ServiceStatus, ...] = ()
+    links: tuple[LinkStatus, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Every part is in service, a node takes writes, and no link is cut.
+
+        CockroachDB has several primaries. Where a second one is wrong, it is not healthy.
+        """
+        parts: tuple[NodeStatus | ServiceStatus, ...] = (
+            *self.nodes,
+            *self.balancers,
+            *self.coordinators,
+        )
+        led = any(node.role is Role.PRIMARY for node in self.nodes)
+        cut = any(link.cut for link in self.links)
+        return all(part.healthy for part in parts) and led and not cut
+
+    def node(self, name: str) -> NodeStatus:
+        """The status of one node.
+
+        Raises:
+            UnknownTarget: no such node.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise UnknownTarget(f"no node {name!r}: there are {', '.join(n.name for n in self.nodes)}")
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data for `labkit status --json`; links have `from` and `to`."""
+        data = asdict(self)
+        for link in data["links"]:
+            link["from"], link["to"] = link.pop("source"), link.pop("target")
+        return {**data, "healthy": self.healthy}
