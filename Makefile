@@ -29,10 +29,9 @@ check: env
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
 
+# a lab is one worker's, and waits more than it works
 test: check
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -m "not docker"
-# by themselves: two cores are enough for one lab at a time
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -m docker
+	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -n 2 --dist loadgroup
 # by itself: playwright leaves an event loop running in its thread
 	$(BIN)/pytest tests/browser
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,10 +40,21 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` each lab is one worker's, and a module that needs none is, too."""
+    """With `--dist loadgroup` one worker has all of a group."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(lab_of(item) or item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def group_of(item: pytest.Item) -> str:
+    """A lab, so that only one worker starts it; or a module, of tests that need none.
+
+    The notebooks take as long as all else on the embedded lab, so they have another such lab.
+    """
+    lab, module = lab_of(item), item.path.stem
+    apart = lab is None or (lab, module) == (LABS["embedded"], "test_notebooks")
+    return module if apart else str(lab)
 
 
 def lab_of(item: pytest.Item) -> str | None:
@@ -49,8 +63,8 @@ def lab_of(item: pytest.Item) -> str | None:
         return LABS["cockroachdb"]
     names = {*getattr(item, "fixturenames", ())}
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        named = (value for value in item.callspec.params.values() if isinstance(value, str))
-        names |= {LABS[value] for value in named if value in LABS}
+        named = {item.callspec.params.get(name) for name in ("cluster", "real_cluster")}
+        names |= {LABS[backend] for backend in named & LABS.keys()}
     return next((name for name in LABS.values() if name in names), None)
 
 
@@ -91,13 +105,37 @@ def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
         pytest.exit("terminated", returncode=128 + signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, terminated)
+    with taken_down_after_us(cluster.home):
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+            cluster.purge()
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def taken_down_after_us(home: Path) -> Iterator[None]:
+    """A lab outlives who started it. This takes it down when we are killed before we could.
+
+    After Ctrl-C xdist waits ten seconds for its workers, which a lab's end may exceed.
+    """
+    labkit = Path(sys.executable).with_name("labkit")
+    guard = subprocess.Popen(
+        # our end of the pipe is closed when we end, in whatever way
+        ["sh", "-c", 'read -r _; exec "$0" down --purge', labkit],
+        env={**os.environ, "LABKIT_HOME": str(home)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
-        cluster.start()
-        yield cluster
+        yield
     finally:
-        cluster.stop()
-        cluster.purge()
-        signal.signal(signal.SIGTERM, before)
+        guard.kill()
+        guard.communicate()
 
 
 @pytest.fixture(params=REAL_CLUSTERS)

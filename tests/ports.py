@@ -8,15 +8,16 @@ import socket
 from itertools import cycle
 
 HOST = "127.0.0.1"
-PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "22000"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "20000")) + 2800 * WORKER
 """The embedded lab has the 1000 ports from here, the one in containers the 400 after them, the one
-of `cockroach` processes the 1000 after those, and labs that tests make for themselves 400 more."""
-_ALL = range(25_000, 31_000)
+of `cockroach` processes the 1000 after those, and labs that tests make for themselves 400 more;
+then come those of the next worker."""
+_ALL = range(26_000, 32_000)
 """Below the kernel's ephemeral ports, which an outgoing connection may take at any moment."""
 
-_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_own = _ALL[_WORKER::_WORKERS]
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_own = _ALL[WORKER::_workers]
 _ports = cycle(random.sample(_own, len(_own)))
 
 

@@ -261,6 +261,23 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
+def freeze(pids: Iterable[int], timeout_s: float = 5.0) -> None:
+    """SIGSTOP processes and wait until none runs: the signal is taken on their next way to user
+    space, which on a busy machine is later than `kill` returns.
+
+    Raises:
+        NotReady: one still runs (uninterruptible sleep).
+    """
+    pids = list(pids)
+    send(pids, signal.SIGSTOP)
+    wait_until(
+        lambda: all(stopped(pid) for pid in alive(pids)),
+        what=f"standstill of processes {pids}",
+        timeout_s=timeout_s,
+        poll_s=0.01,
+    )
+
+
 def kill_and_wait(pids: Iterable[int], timeout_s: float = 10.0) -> None:
     """SIGKILL processes and wait until they are gone.
 

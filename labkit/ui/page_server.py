@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from jupyter_server import DEFAULT_STATIC_FILES_PATH
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
+from traitlets import Unicode
 from traitlets.config import Config
 from voila.app import Voila
 
@@ -26,17 +28,45 @@ PREPARING_S = 300
 """How long a kernel may take until its page is there; after that, its reader has left."""
 
 
-class PageKernels(AsyncMappingKernelManager):
-    """Counts how long a kernel has had no page, not how long it has been silent.
+WARM = "import labkit; labkit.connect, labkit.TradingDesk"
+"""What a kernel has imported before it has a page: most of what a page would wait for."""
 
-    A page's widgets are fed by threads, whose messages would count as activity for ever.
+
+class PageKernels(AsyncMappingKernelManager):
+    """The kernels of one notebook's pages: each page has its own, and one waits for the next.
+
+    It counts how long a kernel has had no page, not how long it has been silent: a page's widgets
+    are fed by threads, whose messages would count as activity for ever.
     """
 
+    folder = Unicode(help="Where the notebook is, and its kernels run.").tag(config=True)
     _met: set[str]
+    _next: asyncio.Future[str] | None
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self._met = set()
+        self._next = None
+
+    def prepare(self) -> None:
+        """Let a kernel wait for the next page, unless one does."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._start())
+
+    async def start_kernel(self, *_: object, **__: object) -> str:  # type: ignore[override]
+        """Give a page its kernel. Which notebook asks, and from where, is always the same."""
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            kernel_id = await waiting
+            if await self.is_alive(kernel_id):
+                self._kernels[kernel_id].last_activity = datetime.now(UTC)
+                return kernel_id
+        return await self._start()
+
+    async def _start(self) -> str:
+        warm = [f"--IPKernelApp.exec_lines={WARM}"]
+        kernel_id: str = await super().start_kernel(cwd=self.folder, extra_arguments=warm)
+        return kernel_id
 
     def track_message_type(self, message_type: str) -> bool:
         """No message is a sign that somebody looks on."""
@@ -46,9 +76,12 @@ class PageKernels(AsyncMappingKernelManager):
         """A page was opened."""
         super().notify_connect(kernel_id)  # type: ignore[no-untyped-call]
         self._met.add(kernel_id)
+        self.prepare()  # not before: it would slow down the page that is opening
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """End a kernel without a page; one that prepares its page is given longer."""
+        if self._next is not None and self._next.done() and self._next.result() == kernel_id:
+            return
         age = datetime.now(UTC) - self._kernels[kernel_id].last_activity
         if kernel_id in self._met or age > timedelta(seconds=PREPARING_S):
             await super().cull_kernel_if_idle(kernel_id)  # type: ignore[no-untyped-call]
@@ -66,7 +99,7 @@ def serve_page(
 ) -> None:
     """Serve a notebook until Ctrl-C or SIGTERM; then every kernel has ended.
 
-    Each page has a kernel of its own. The token is made here, and is in no command line.
+    The token is made here, and is in no command line.
 
     Args:
         port: on 127.0.0.1.
@@ -100,10 +133,15 @@ def serve_page(
     config.VoilaConfiguration.file_allowlist = []
     config.VoilaConfiguration.show_tracebacks = True  # who opens the page owns the machine
     config.VoilaConfiguration.multi_kernel_manager_class = PageKernels
+    config.PageKernels.folder = str(notebook.parent)
     config.PageKernels.cull_idle_timeout = CLOSED_S
     config.PageKernels.cull_interval = max(1, CLOSED_S // 4)
     app = Voila(config=config)
     app.initialize([])
-    # comes to its turn when the server listens
-    IOLoop.current().add_callback(on_ready, f"http://127.0.0.1:{port}/?token={token}")
+
+    def ready() -> None:
+        app.kernel_manager.prepare()
+        on_ready(f"http://127.0.0.1:{port}/?token={token}")
+
+    IOLoop.current().add_callback(ready)  # comes to its turn when the server listens
     app.start()

@@ -100,15 +100,30 @@ def test_two_browsers_have_a_desk_each_and_a_closed_one_leaves_no_kernel(
         open_map(page, server)
         second = page.context.new_page()
         open_map(second, server)
-        assert len(server.kernels()) == 2
+        # one each, and one that waits for the next page
+        wait_until(lambda: len(server.kernels()) == 3, what="three kernels", timeout_s=TIMEOUT_S)
         second.close()
-        wait_until(lambda: len(server.kernels()) == 1, what="one kernel", timeout_s=TIMEOUT_S)
+        wait_until(lambda: len(server.kernels()) == 2, what="two kernels", timeout_s=TIMEOUT_S)
         # the page that is still open goes on
         page.locator('[data-name="us-east-1/2"]').click()
         page.locator("[data-action=pause]").click()
         expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "paused")
         assert watched.errors == []
         assert watched.left_the_machine() == []
+
+
+def test_a_page_gets_the_kernel_that_waited_unless_that_has_died(
+    page: Page, tmp_path: Path
+) -> None:
+    with serving(tmp_path, closed_s=60) as server:
+        wait_until(lambda: len(server.kernels()) == 1, what="who waits", timeout_s=TIMEOUT_S)
+        [waiting] = server.kernels()
+        open_map(page, server)
+        assert waiting in server.kernels()
+        wait_until(lambda: len(server.kernels()) == 2, what="the next one", timeout_s=TIMEOUT_S)
+        [other] = set(server.kernels()) - {waiting}
+        other.send_signal(signal.SIGKILL)
+        open_map(page.context.new_page(), server)
 
 
 def test_a_dead_kernel_is_told(page: Page, server: Server) -> None:

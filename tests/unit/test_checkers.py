@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import pandas as pd
@@ -23,7 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.history import History, OpKind, Outcome
-from labkit.trading.audit import FinalRead
+from labkit.measurement import parts
+from labkit.trading.audit import ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import (
     CHECKERS,
     Executions,
@@ -37,6 +40,7 @@ from labkit.verdict.checkers import (
     worst,
 )
 from labkit.verdict.evidence import Evidence
+from labkit.workload.ledger import Ledger
 
 OK, FAIL, INFO = Outcome.OK, Outcome.FAIL, Outcome.INFO
 FRESH, REPLICA = OpKind.FRESH_READ, OpKind.REPLICA_READ
@@ -150,6 +154,41 @@ def test_a_correct_run_passes_every_checker(steps: list[Step]):
 
 
 @few
+@given(runs(), st.sampled_from([STEP_CENTS, 1]))
+def test_a_run_is_judged_by_parts_as_it_is_in_one(steps: list[Step], cents: int):
+    """What breaks a claim is found in whichever part it is."""
+    wrong = [
+        Read(FRESH, symbol, session=7, off=off, cents_off=cents)
+        for symbol in range(len(SYMBOLS))
+        for off in (-1, 1)
+    ]
+    seen = evidence([*steps, Trade(an_id(100), symbol=1), *wrong])
+    in_one = findings(seen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_ROWS", 1)
+        by_parts = findings(seen)
+    for name, finding in in_one.items():
+        other = by_parts[name]
+        assert replace(other, offenders=()) == replace(finding, offenders=())
+        assert sorted(other.offenders) == sorted(finding.offenders)
+
+
+@few
+@given(runs(), st.booleans())
+def test_a_run_is_judged_from_its_files_as_from_memory(steps: list[Step], lost: bool):
+    final = final_of(steps[:-1] if lost else steps)
+    seen = Evidence.of(ledger_of(steps), history_of(steps), final)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        seen.history.save(folder)
+        final.save(folder)
+        with Ledger(folder, "west") as ledger:
+            for order_id in ledger_of(steps):
+                ledger.acknowledged(order_id)
+        assert findings(Evidence.load(folder)) == findings(seen)
+
+
+@few
 @given(runs())
 def test_a_correct_run_beside_foreign_orders_passes_every_checker(steps: list[Step]):
     """Orders that are neither in the history nor among the run's own, but moved the prices."""
@@ -197,9 +236,9 @@ def test_one_order_received_executed_or_traded_twice_is_named(
 
 def changed(final: FinalRead, order_id: str, column: str, value: object) -> FinalRead:
     """The same with one value of one order exchanged."""
-    orders = final.orders.copy()
+    orders = final.orders.astype(object)  # a category takes no value that it does not have
     orders.loc[orders["order_id"] == order_id, column] = value
-    return replace(final, orders=orders)
+    return replace(final, orders=orders.astype(ORDER_COLUMNS))
 
 
 @few

@@ -12,6 +12,7 @@ from labkit.cluster.processes import (
     Identity,
     ProcessTable,
     alive,
+    freeze,
     kill_and_wait,
     postgres_pids,
     start_time,
@@ -80,8 +81,8 @@ def test_the_callers_database_settings_do_not_reach_the_servers(table, monkeypat
 
 def test_a_frozen_process_is_alive_and_stopped(table):
     pid = table.spawn("sleeper", SLEEP).pid
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: stopped(pid), what="stop", timeout_s=5)
+    freeze([pid])
+    assert stopped(pid)
     assert alive([pid]) == [pid]
     os.kill(pid, signal.SIGCONT)
     wait_until(lambda: not stopped(pid), what="continue", timeout_s=5)

@@ -21,6 +21,7 @@ from labkit.cluster.ports import HOST
 from labkit.cluster.processes import (
     ProcessTable,
     alive,
+    freeze,
     kill_and_wait,
     send,
     stopped,
@@ -139,7 +140,7 @@ class Processes:
 
     def pause(self, services: Sequence[str]) -> None:
         """Freeze those that run."""
-        send(self._trees(services), signal.SIGSTOP)
+        freeze(self._trees(services))
 
     def resume(self, services: Sequence[str]) -> None:
         """Thaw those that are frozen."""

@@ -34,6 +34,7 @@ from labkit.cluster.processes import (
     Identity,
     ProcessTable,
     alive,
+    freeze,
     send,
     uninterrupted,
 )
@@ -279,9 +280,10 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
 
         Raises:
             UnknownTarget: it is not part of this cluster.
+            NotReady: a process of it does not stand still.
         """
-        for service in self._services.of(target):
-            send(self._services.pids(service), signal.SIGSTOP)
+        services = self._services.of(target)
+        freeze([pid for service in services for pid in self._services.pids(service)])
 
     def resume(self, target: Target) -> None:
         """SIGCONT every process of the target. Idempotent.
