@@ -16,7 +16,6 @@ from time import monotonic
 import psutil
 import psycopg
 import pytest
-from labkit.cluster.embedded.processes import send
 from psycopg.conninfo import make_conninfo
 
 from labkit.clock import wait_until
