@@ -28,7 +28,7 @@ from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLU
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import CHECKERS, Verdict
 from labkit.verdict.evidence import Evidence
-from labkit.workload.ledger import LEDGER_FOLDER, read_ledger
+from labkit.workload.ledger import LEDGER_FOLDER
 
 SIZES = (10**5, 10**6, 10**7)
 AT_MOST_S = 60.0
@@ -175,7 +175,7 @@ def judge(folder: Path) -> Cost:
         AssertionError: a checker did not pass a correct run.
     """
     begun_s = perf_counter()
-    evidence = Evidence.of(read_ledger(folder), History.load(folder), FinalRead.load(folder))
+    evidence = Evidence.load(folder)
     loaded_s = perf_counter()
     for checker in CHECKERS:
         finding = checker.check(evidence)

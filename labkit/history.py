@@ -8,13 +8,14 @@ for the wall clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from labkit.errors import BadInput
 from labkit.events import Event, load_events, save_events
@@ -176,14 +177,16 @@ class History:
         *,
         anchor_s: float = 0.0,
         regions: Iterable[str] = (),
+        columns: Sequence[str] = tuple(OP_COLUMNS),
     ) -> History:
         """Make a history out of a frame that has the columns of `OP_COLUMNS`.
 
         Args:
             regions: every region that was driven, in the order to show them; by default those
                 that occur.
+            columns: those that are wanted.
         """
-        ops = frame[list(OP_COLUMNS)].astype(OP_COLUMNS)
+        ops = frame[[*columns]].astype({name: OP_COLUMNS[name] for name in columns})
         if ops["scheduled_s"].is_monotonic_increasing:  # a saved one: no copy of millions of rows
             ops = ops.reset_index(drop=True)
         else:
@@ -218,27 +221,43 @@ class History:
         save_events(self.events, folder)
 
     @classmethod
-    def load(cls, folder: Path) -> History:
+    def load(cls, folder: Path, *, columns: Sequence[str] = tuple(OP_COLUMNS)) -> History:
         """Read back what `save` wrote.
+
+        Args:
+            columns: those that are wanted.
 
         Raises:
             BadInput: another version of labkit wrote it.
             OSError: it is not there.
         """
         path = folder / SAMPLES_FILE
-        frame = pd.read_parquet(path)
-        found = frame.attrs.get("format", 1)
+        about = json.loads((pq.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+        found = about.get("format", 1)
         if found != FORMAT:
             raise BadInput(
                 f"{path}: format {found}, this labkit reads {FORMAT}; "
                 "run the scenario again, or read it with the labkit that wrote it"
             )
         return cls.from_frame(
-            frame,
+            read_columns(path, columns),
             load_faults(folder),
-            anchor_s=float(frame.attrs["anchor_s"]),
-            regions=frame.attrs["regions"],
+            anchor_s=float(about["anchor_s"]),
+            regions=about["regions"],
+            columns=columns,
         ).with_events(load_events(folder))
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of a Parquet file.
+
+    One by one: the whole file as Arrow's beside the whole as pandas' is twice the memory.
+
+    Raises:
+        OSError: it is not there.
+    """
+    read = {name: pd.read_parquet(path, columns=[name])[name] for name in columns}
+    return pd.DataFrame(read, copy=False)
 
 
 def save_faults(faults: Iterable[FaultWindow], folder: Path) -> None:

@@ -43,6 +43,7 @@ SHORT: dict[str, float] = {"hold_s": 10, "steady_s": 3, "samples": 3, "trials": 
 
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +190,28 @@ def run_notebook(
     finally:
         heal_lab()  # an experiment heals its own fault; a kernel that died could not
         make_whole(folder, "its notebook was interrupted, or its kernel died")
+        leave_no_widgets(folder / NOTEBOOK_FILE)
     run = Run(folder)
     if refused and not run.summaries:
         raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
     return run
+
+
+def leave_no_widgets(notebook: Path) -> None:
+    """Keep what stands for a widget where no kernel is: its picture, or a line of text.
+
+    An executed notebook's widgets are dead, and their state is most of its bytes.
+    """
+    import nbformat
+
+    if not notebook.is_file():
+        return
+    executed = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    executed.metadata.pop("widgets", None)
+    for cell in executed.cells:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(WIDGET, None)
+    nbformat.write(executed, notebook)  # type: ignore[no-untyped-call]
 
 
 def _backend() -> str:

@@ -38,6 +38,8 @@ class NodeStatus:
         lag_bytes: log not yet replayed here, None on the primary or when unknown.
         healthy: it answered, and takes the part it should.
         detail: one line why it is not healthy, else empty.
+        leases: how many ranges it leads, where an engine spreads them over nodes (the role of one
+            that leads any is PRIMARY); None where a single node leads all, or when unknown.
     """
 
     name: str
@@ -48,6 +50,7 @@ class NodeStatus:
     pid: int | None
     lag_bytes: int | None = None
     detail: str = ""
+    leases: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
 from labkit.figures.theme import (
+    LEASEHOLDER,
     ROLE_MARKS,
     SIZE_PX,
     STATE_MARKS,
@@ -203,14 +204,21 @@ def _part(status: NodeStatus | ServiceStatus, x: float, y: float, mark: Mark, te
     told = [status.name, mark.word, status.detail]
     if isinstance(status, NodeStatus) and status.lag_bytes is not None:
         told.append(f"{status.lag_bytes:,} bytes not yet replayed")
+    if isinstance(status, NodeStatus) and status.leases is not None:
+        told.append(leases_text(status.leases))
     hover = "<br>".join(line for line in dict.fromkeys(told) if line)
     astray = status.state is State.RUNNING and not status.healthy
     return _Part(x, y, mark, text, hover, astray)
 
 
+def leases_text(count: int) -> str:
+    """How many ranges a node leads, in words."""
+    return "leads 1 range" if count == 1 else f"leads {count} ranges"
+
+
 def _markers(parts: Sequence[_Part], size_px: float) -> Iterator[go.Scatter]:
     """A trace for every mark that occurs, so that the legend explains it."""
-    for mark in (*ROLE_MARKS.values(), *STATE_MARKS.values(), _SERVICE):
+    for mark in (*ROLE_MARKS.values(), LEASEHOLDER, *STATE_MARKS.values(), _SERVICE):
         these = [part for part in parts if part.mark == mark]
         if these:
             yield go.Scatter(

@@ -1,15 +1,14 @@
 """A plotly figure as an SVG, without a browser: for print, and for pages that may run no script.
 
 It draws what the figures of this package are made of, from the figure itself: lines, markers,
-bars, shaded spans, labels, arrows and a legend on linear, logarithmic and category axes. It looks
-like the interactive figure, not exactly the same: a browser knows how wide a text is.
+texts, bars, shaded spans, labels, arrows and a legend on linear, logarithmic and category axes. It
+looks like the interactive figure, not exactly the same: a browser knows how wide a text is.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from html import escape, unescape
+from base64 import b64decode
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -19,12 +18,11 @@ import plotly.graph_objects as go
 from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.figures.static_axis import Axis
+from labkit.figures.svg import Canvas, plain, text_width
 
 WIDTH_PX = 1000
+_GRID = theme.STATUS_COLORS["neutral"]
 _SMALL_PX, _TEXT_PX, _TITLE_PX = (theme.SIZE_PX[name] for name in ("small", "text", "title"))
-_CHARACTER = 0.55
-"""How wide a letter is on average, in font sizes."""
-_DASHES = {"dash": "9,6", "dot": "2,4", "dashdot": "9,4,2,4", "longdash": "15,6"}
 
 
 def static_svg(figure: go.Figure) -> str:
@@ -43,12 +41,14 @@ class _Drawing:
             if trace.type not in ("scatter", "bar"):
                 raise BadInput(f"a picture for print cannot show {trace.type!r} yet")
         self.height = float(self.layout.height or 450)
-        self.parts: list[str] = []
+        self.canvas = Canvas()
         left, right = self._left_px(), 24.0
-        top = float(self.layout.margin.t or 72) + 18 * (self._legend_rows() - 1)
-        self.plot = (left, top, WIDTH_PX - right, self.height - 64.0)
+        top = float(self.layout.margin.t or 72) + 18 * (self._rows_above() - 1)
+        bottom = float(self.layout.margin.b or 64) if self._legend_is_below() else 64.0
+        self.plot = (left, top, WIDTH_PX - right, self.height - bottom)
         self.axes = {name: self._axis(name) for name in self._axis_names()}
         self._set_ranges()
+        self._keep_shape()
 
     def svg(self) -> str:
         for shape in self.layout.shapes:
@@ -63,13 +63,10 @@ class _Drawing:
         self._legend()
         title = self.layout.title.text or ""
         if title:
-            self._text(self.plot[0], 30, title, size=_TITLE_PX, anchor="start")
-        label = escape(_plain(title) or "figure", quote=True)
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {self.height:g}" '
-            f'role="img" aria-label="{label}" font-family="{escape(theme.FONT_FAMILY)}" '
-            f'fill="currentColor">{"".join(self.parts)}</svg>'
-        )
+            self.canvas.text(self.plot[0], 30, title, size=_TITLE_PX, anchor="start")
+        if below := self.layout.title.subtitle.text:
+            self.canvas.text(self.plot[0], 54, below, size=_TEXT_PX, anchor="start")
+        return self.canvas.svg(WIDTH_PX, self.height, plain(title) or "figure")
 
     # axes
 
@@ -123,10 +120,25 @@ class _Drawing:
                     high += 0.12 * (high - low or 1.0)
                 axis.low, axis.high = low, high if high > low else low + 1.0
 
+    def _keep_shape(self) -> None:
+        """Where a unit is as long on one axis as on another, the plot takes no more than it needs.
+
+        It keeps its middle, between axes without ticks.
+        """
+        for axis in self.axes.values():
+            other = self.axes.get(axis.layout.scaleanchor or "")
+            if other is None:
+                continue
+            unit = min(a.pixels_a_unit() for a in (axis, other))
+            for one in (axis, other):
+                one.shrink(unit)
+
     def _matched(self, name: str) -> str:
         return self._layout_of(name).matches or name
 
     def _axis_lines(self, name: str, axis: Axis) -> None:
+        if axis.layout.visible is False:
+            return
         other = self.axes.get(axis.layout.anchor or ("y" if name[0] == "x" else "x"))
         left, top, right, bottom = self.plot
         ends = other.pixels if other else ((bottom, top) if name[0] == "x" else (left, right))
@@ -137,27 +149,29 @@ class _Drawing:
                 continue
             if name[0] == "x":
                 if axis.categories is None:
-                    self._line(pixel, ends[0], pixel, ends[1], theme.STATUS_COLORS["neutral"], 0.25)
+                    self.canvas.line(pixel, ends[0], pixel, ends[1], _GRID, opacity=0.25)
                 if not hidden:
-                    self._text(pixel, ends[0] + 18, text, size=_SMALL_PX)
+                    self.canvas.text(pixel, ends[0] + 18, text, size=_SMALL_PX)
             else:
-                self._line(ends[0], pixel, ends[1], pixel, theme.STATUS_COLORS["neutral"], 0.25)
-                self._text(ends[0] - 8, pixel + 5, text, size=_SMALL_PX, anchor="end")
+                self.canvas.line(ends[0], pixel, ends[1], pixel, _GRID, opacity=0.25)
+                self.canvas.text(ends[0] - 8, pixel + 5, text, size=_SMALL_PX, anchor="end")
         middle = sum(axis.pixels) / 2
         if title and name[0] == "x":
-            self._text(middle, ends[0] + 48, title, size=_TEXT_PX)
+            self.canvas.text(middle, ends[0] + 48, title, size=_TEXT_PX)
         elif title:
-            self._text(ends[0] - self._left_px() + 18, middle, title, size=_SMALL_PX, turned=True)
+            self.canvas.text(
+                ends[0] - self._left_px() + 18, middle, title, size=_SMALL_PX, turned=True
+            )
 
     def _left_px(self) -> float:
         """Room for the texts of the vertical axes."""
         longest = 0.0
         for name in self._axis_names():
             layout = self._layout_of(name)
-            if name[0] == "y":
+            if name[0] == "y" and layout.visible is not False:
                 texts = [str(text) for text in layout.ticktext or ["10,000"]]
-                longest = max(longest, *(_width(text, _SMALL_PX) for text in texts))
-        return longest + 58
+                longest = max(longest, *(text_width(text, _SMALL_PX) for text in texts))
+        return longest + 58 if longest else float(self.layout.margin.l or 16)
 
     # traces
 
@@ -168,35 +182,44 @@ class _Drawing:
             (x.at(a) + shift, y.at(b)) for a, b in zip(_list(trace.x), _list(trace.y), strict=True)
         ]
         mode = trace.mode or "lines"
+        if mode == "none":
+            return
         color = trace.line.color or trace.marker.color or "currentColor"
         opacity = 1.0 if trace.opacity is None else trace.opacity
         if "lines" in mode:
-            dash = _DASHES.get(trace.line.dash or "", "")
-            stroke = f' stroke-dasharray="{dash}"' if dash else ""
-            width = trace.line.width or 2.5
-            path = _path(points, steps=trace.line.shape == "hv")
-            self.parts.append(
-                f'<path d="{path}" fill="none" stroke="{color}" stroke-width="{width}" '
-                f'stroke-linejoin="round" opacity="{opacity}"{stroke}/>'
+            self.canvas.path(
+                points,
+                color,
+                opacity=opacity,
+                width=trace.line.width or 2.5,
+                dash=trace.line.dash,
+                steps=trace.line.shape == "hv",
             )
         if "markers" in mode:
             marker = trace.marker
             for px, py in points:
                 if np.isfinite(px) and np.isfinite(py):
-                    self._mark(px, py, marker.symbol or "circle", marker, color)
+                    self._mark(px, py, marker, color)
+        if "text" in mode:
+            self._texts(trace, points)
 
-    def _mark(self, px: float, py: float, symbol: str, marker: Any, color: str) -> None:
-        half = float(marker.size or 8) / 2
+    def _texts(self, trace: Any, points: list[tuple[float, float]]) -> None:
+        vertical, _, side = (trace.textposition or "middle center").partition(" ")
+        size = trace.textfont.size or _TEXT_PX
+        away = float(trace.marker.size or 0) / 2
+        drop = {"top": -away - 5, "bottom": away + size + 2}.get(vertical, 0.35 * size)
+        anchor = {"left": "end", "right": "start"}.get(side, "middle")
+        shift = {"left": -away - 4, "right": away + 4}.get(side, 0.0)
+        texts = [trace.text] * len(points) if isinstance(trace.text, str) else _list(trace.text)
+        for (px, py), text in zip(points, texts, strict=True):
+            place = px + shift, py + drop
+            self.canvas.text(*place, text, size=size, anchor=anchor, color=trace.textfont.color)
+
+    def _mark(self, px: float, py: float, marker: Any, color: str) -> None:
+        symbol = marker.symbol or "circle"
         if symbol.startswith("x"):
             color = marker.line.color or color
-            self._line(px - half, py - half, px + half, py + half, color, 1, marker.line.width or 2)
-            self._line(px - half, py + half, px + half, py - half, color, 1, marker.line.width or 2)
-            return
-        hollow = symbol.endswith("-open")
-        fill = "none" if hollow else color
-        self.parts.append(
-            f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{half:g}" fill="{fill}" stroke="{color}"/>'
-        )
+        self.canvas.mark(px, py, symbol, float(marker.size or 8), color, marker.line.width or 0)
 
     def _bars(self, trace: Any) -> None:
         lying = trace.orientation == "h"
@@ -216,18 +239,15 @@ class _Drawing:
             box = (low, middle - thick / 2, length, thick)
             if not lying:
                 box = (middle - thick / 2, low, thick, length)
-            self.parts.append(
-                '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" '.format(*box)
-                + f'fill="{trace.marker.color}"/>'
-            )
+            self.canvas.box(*box, trace.marker.color)
             inside = trace.textposition == "inside"
             if inside and not lying:
                 color = trace.textfont.color or "#ffffff"
-                self._text(middle, end + 20, str(text), size=_SMALL_PX, color=color)
+                self.canvas.text(middle, end + 20, str(text), size=_SMALL_PX, color=color)
             elif lying:
-                self._text(end + 6, middle + 5, str(text), size=_SMALL_PX, anchor="start")
+                self.canvas.text(end + 6, middle + 5, str(text), size=_SMALL_PX, anchor="start")
             else:
-                self._text(middle, end - 6, str(text), size=_SMALL_PX)
+                self.canvas.text(middle, end - 6, str(text), size=_SMALL_PX)
 
     def _offset(self, trace: Any, axis: Axis) -> float:
         """How far a trace stands beside the middle of its slot, in pixels."""
@@ -266,13 +286,17 @@ class _Drawing:
         y0, y1 = (self._place(shape.yref, v, "y") for v in (shape.y0, shape.y1))
         color = shape.line.color or "currentColor"
         if shape.type == "line":
-            dash = _DASHES.get(shape.line.dash or "", "")
-            self._line(x0, y0, x1, y1, color, 1, shape.line.width or 1, dash)
+            look = {"width": shape.line.width or 1, "dash": shape.line.dash}
+            self.canvas.line(x0, y0, x1, y1, color, **look)
             return
-        self.parts.append(
-            f'<rect x="{min(x0, x1):.1f}" y="{min(y0, y1):.1f}" width="{abs(x1 - x0):.1f}" '
-            f'height="{abs(y1 - y0):.1f}" fill="{shape.fillcolor or "none"}" stroke="{color}" '
-            f'stroke-width="{shape.line.width or 1}"/>'
+        self.canvas.box(
+            min(x0, x1),
+            min(y0, y1),
+            abs(x1 - x0),
+            abs(y1 - y0),
+            shape.fillcolor or "none",
+            stroke=color,
+            stroke_width=shape.line.width or 1,
         )
 
     def _annotation(self, note: Any) -> None:
@@ -280,17 +304,17 @@ class _Drawing:
         if note.showarrow is not False and note.axref not in (None, "pixel"):
             begin = self._place(note.axref, note.ax, "x"), self._place(note.ayref, note.ay, "y")
             color = note.arrowcolor or "currentColor"
-            self._line(*begin, x, y, color, 1, note.arrowwidth or 1)
+            self.canvas.line(*begin, x, y, color, width=note.arrowwidth or 1)
             for at, toward in ((begin[0], 1), (x, -1)):
-                self._line(at, y, at + 7 * toward, y - 4, color, 1, 2)
-                self._line(at, y, at + 7 * toward, y + 4, color, 1, 2)
+                self.canvas.line(at, y, at + 7 * toward, y - 4, color, width=2)
+                self.canvas.line(at, y, at + 7 * toward, y + 4, color, width=2)
         if not note.text:
             return
         size = note.font.size or _TEXT_PX
-        drop = {"top": size, "bottom": -3.0}.get(note.yanchor or "middle", 0.35 * size)
+        drop = {"top": size, "bottom": -5.0}.get(note.yanchor or "middle", 0.35 * size)
         anchor = {"left": "start", "right": "end"}.get(note.xanchor or "center", "middle")
         px, py = x + (note.xshift or 0), y - (note.yshift or 0) + drop
-        self._text(px, py, note.text, size=size, anchor=anchor, color=note.font.color)
+        self.canvas.text(px, py, note.text, size=size, anchor=anchor, color=note.font.color)
 
     def _entries(self) -> list[Any]:
         shown = [t for t in self.figure.data if t.name and t.showlegend is not False]
@@ -299,105 +323,48 @@ class _Drawing:
         ordered = sorted(in_order, key=lambda t: t.legendrank or 1000)
         return ordered if len(ordered) > 1 or (shown and shown[0].showlegend) else []
 
-    def _legend_rows(self) -> int:
-        wide = sum(_width(_plain(trace.name), _TEXT_PX) + 56 for trace in self._entries())
+    def _legend_is_below(self) -> bool:
+        return bool(self.layout.legend.yanchor == "top")
+
+    def _rows_above(self) -> int:
+        """Rows of the legend above the plot; one when there are none."""
+        if self._legend_is_below():
+            return 1
+        wide = sum(text_width(plain(trace.name), _TEXT_PX) + 56 for trace in self._entries())
         return max(1, ceil(wide / (WIDTH_PX - 160)))
 
     def _legend(self) -> None:
-        left, top, right, _ = self.plot
+        left, top, right, bottom = self.plot
         titled = any(
             note.yref == "paper" and (note.y or 0) >= 1 for note in self.layout.annotations
         )
-        x, y = left, top - (38 if titled else 14) - 18 * (self._legend_rows() - 1)
+        x, y = left, top - (38 if titled else 14) - 18 * (self._rows_above() - 1)
+        if self._legend_is_below():
+            y = bottom + 28
         for trace in self._entries():
-            name = _plain(trace.name)
-            wide = _width(name, _TEXT_PX) + 56
+            name = plain(trace.name)
+            wide = text_width(name, _TEXT_PX) + 56
             if x + wide > right and x > left:
-                x, y = left, y + 18
+                x, y = left, y + 20
             color = trace.line.color if trace.type == "scatter" else None
             color = color or trace.marker.color or trace.marker.line.color or "currentColor"
             if trace.type == "scatter" and "markers" in (trace.mode or ""):
-                self._mark(x + 12, y - 5, trace.marker.symbol or "circle", trace.marker, color)
+                self._mark(x + 12, y - 5, trace.marker, color)
             else:
-                dash = _DASHES.get(trace.line.dash or "", "") if trace.type == "scatter" else ""
-                wide_px = 3 if trace.type == "scatter" else 12
-                self._line(x, y - 5, x + 26, y - 5, color, 1, wide_px, dash)
-            self._text(x + 34, y, trace.name, size=_TEXT_PX, anchor="start")
+                is_line = trace.type == "scatter"
+                look = {"width": 3, "dash": trace.line.dash} if is_line else {"width": 12}
+                self.canvas.line(x, y - 5, x + 26, y - 5, color, **look)
+            self.canvas.text(x + 34, y, trace.name, size=_TEXT_PX, anchor="start")
             x += wide
-
-    # strokes
-
-    def _line(
-        self,
-        x0: float,
-        y0: float,
-        x1: float,
-        y1: float,
-        color: str,
-        opacity: float,
-        width: float = 1.0,
-        dash: str = "",
-    ) -> None:
-        stroke = f' stroke-dasharray="{dash}"' if dash else ""
-        self.parts.append(
-            f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{color}" '
-            f'stroke-width="{width}" opacity="{opacity}"{stroke}/>'
-        )
-
-    def _text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        size: float,
-        anchor: str = "middle",
-        color: str | None = None,
-        turned: bool = False,
-    ) -> None:
-        lines = [escape(_plain(line)) for line in re.split(r"<br\s*/?>", text)]
-        spans = "".join(
-            f'<tspan x="{x:.1f}" dy="{0 if i == 0 else 1.2 * size:.1f}">{line}</tspan>'
-            for i, line in enumerate(lines)
-        )
-        fill = f' fill="{color}"' if color else ""
-        turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
-        self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" '
-            f'text-anchor="{anchor}"{fill}{turn}>{spans}</text>'
-        )
 
 
 def _group(trace: Any) -> str:
     return str(getattr(trace, "offsetgroup", None) or trace.name)
 
 
-def _path(points: Iterable[tuple[float, float]], *, steps: bool) -> str:
-    """Through the points; broken where one is missing."""
-    words: list[str] = []
-    before: tuple[float, float] | None = None
-    for x, y in points:
-        if not (np.isfinite(x) and np.isfinite(y)):
-            before = None
-            continue
-        if before is None:
-            words.append(f"M{x:.1f} {y:.1f}")
-        elif steps:
-            words.append(f"H{x:.1f}V{y:.1f}")
-        else:
-            words.append(f"L{x:.1f} {y:.1f}")
-        before = (x, y)
-    return "".join(words)
-
-
 def _list(values: Any) -> list[Any]:
-    return [] if values is None else np.asarray(values, dtype=object).tolist()
-
-
-def _plain(text: str) -> str:
-    """A text without plotly's markup; what was escaped is a character again."""
-    return unescape(re.sub(r"<[^>]+>", "", text))
-
-
-def _width(text: str, size: float) -> float:
-    return _CHARACTER * size * len(text)
+    if values is None:
+        return []
+    if isinstance(values, Mapping):  # how plotly's JSON has an array of numbers
+        values = np.frombuffer(b64decode(values["bdata"]), dtype=values["dtype"])
+    return list(np.asarray(values, dtype=object))

@@ -50,6 +50,17 @@ class Axis:
         begin, end = self.pixels
         return begin + share * (end - begin)
 
+    def pixels_a_unit(self) -> float:
+        """How long a unit is."""
+        return abs(self.pixels[1] - self.pixels[0]) / ((self.high - self.low) or 1.0)
+
+    def shrink(self, unit_px: float) -> None:
+        """Make a unit so long; its middle stays where it is."""
+        middle = sum(self.pixels) / 2
+        half = unit_px * (self.high - self.low) / 2
+        way = 1 if self.pixels[1] > self.pixels[0] else -1
+        self.pixels = middle - way * half, middle + way * half
+
     def ticks(self) -> list[tuple[float, str]]:
         """Pixels and texts."""
         if self.layout.tickvals is not None:
@@ -58,8 +69,12 @@ class Axis:
         if self.categories is not None:
             return [(self.at(name), name) for name in self.categories]
         if self.log:
-            powers = range(ceil(self.low), floor(self.high) + 1)
-            return [(self.at(10.0**power), f"{10.0**power:,g}") for power in powers]
+            powers = range(floor(self.low), ceil(self.high) + 1)
+            # one or two powers of ten alone say little
+            factors = (1,) if self.high - self.low > 2 else (1, 2, 5)
+            values = [factor * 10.0**power for power in powers for factor in factors]
+            inside = [v for v in values if self.low - 1e-9 <= log10(v) <= self.high + 1e-9]
+            return [(self.at(value), f"{value:,g}") for value in inside]
         step = _round_step((self.high - self.low) / _TICKS)
         first = ceil(self.low / step - 1e-9)
         count = floor((self.high - first * step) / step + 1e-9)

@@ -50,6 +50,8 @@ ROLE_MARKS: dict[Role, Mark] = {
     Role.REPLICA: Mark("#6b7f8c", "circle-open", "○", "replica"),
     Role.UNKNOWN: Mark("#767676", "diamond-open", "?", "unknown"),
 }
+LEASEHOLDER = Mark("#b07800", "star", "★", "leaseholder")
+"""A primary among several: each leads some ranges."""
 STATE_MARKS: dict[State, Mark] = {
     State.PAUSED: Mark("#8a4fff", "square", "‖", "paused"),
     State.DOWN: Mark("#d4145a", "x", "✕", "down"),
@@ -114,8 +116,12 @@ DARK = {
 """The tokens that follow the page. `edge` is the border of a control; `good`, `bad` and `warn` are
 for text, beside a word or a sign that says the same."""
 
+MADE_HERE = "labkit"
+"""`meta` of the layouts of this package's figures."""
+
 TEMPLATE = go.layout.Template(
     layout=go.Layout(
+        meta=MADE_HERE,
         colorway=REGION_COLORS,
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",
@@ -155,7 +161,8 @@ def region_dash(regions: Sequence[str], name: str) -> str:
 
 def node_mark(node: NodeStatus) -> Mark:
     """How a node looks now: its state when it does not run, else its role."""
-    return STATE_MARKS.get(node.state) or ROLE_MARKS[node.role]
+    role = LEASEHOLDER if node.leases else ROLE_MARKS[node.role]
+    return STATE_MARKS.get(node.state) or role
 
 
 def css() -> str:

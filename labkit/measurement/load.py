@@ -7,16 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from psycopg import errors
 
-from labkit.errors import LabError
 from labkit.history import Outcome
 from labkit.measurement.histograms import ALL_REGIONS, histogram
+from labkit.measurement.taxonomy import in_words
 from labkit.measurement.windows import is_ok, latency_s
-from labkit.trading.attempts import REFUSALS
-
-NO_CONNECTION = "no connection in time"
-NO_ANSWER = "the link died"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class ErrorCount:
     """Operations that did not succeed, of one class.
 
     Attributes:
-        error: what ended the last attempt: the name that psycopg or labkit gives its SQLSTATE.
+        error: what ended the last attempt, in words (`labkit.measurement.taxonomy`).
         sqlstate: empty when there was none.
     """
 
@@ -91,22 +86,9 @@ def error_counts(ops: pd.DataFrame) -> tuple[ErrorCount, ...]:
         )
     )
     return tuple(
-        ErrorCount(outcome, NO_CONNECTION if unsent else error_name(sqlstate), sqlstate, count)
+        ErrorCount(outcome, in_words(sqlstate, sent=not unsent), sqlstate, count)
         for (outcome, sqlstate, unsent), count in counts.most_common()
     )
-
-
-def error_name(sqlstate: str) -> str:
-    """What a SQLSTATE is called, such as AdminShutdown for 57P01."""
-    if not sqlstate:
-        return NO_ANSWER
-    refusal: type[LabError] | None = REFUSALS.get(sqlstate)
-    if refusal:
-        return refusal.__name__
-    try:
-        return errors.lookup(sqlstate).__name__
-    except KeyError:
-        return "unknown SQLSTATE"
 
 
 def _at(ops: pd.DataFrame, region: str) -> pd.DataFrame:

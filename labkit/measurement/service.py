@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from labkit.history import FaultWindow, History
 from labkit.measurement.recovery import Healthy, judged_windows
+from labkit.measurement.taxonomy import in_words
 from labkit.measurement.windows import Phase, is_ok, phases, run_end_s
-
-NO_CONNECTION = "no connection in time"
-NO_ANSWER = "the link died before an answer came"
-CLASSES = {
-    "08": "the connection was refused or broke",
-    "22": "a value that cannot be",
-    "23": "a constraint was broken",
-    "25": "the node takes no writes",
-    "28": "the login was refused",
-    "40": "rolled back, or not known whether",
-    "42": "the statement is wrong, or not allowed",
-    "53": "the server ran out of something",
-    "55": "a lock or object could not be had",
-    "57": "the server shuts down, starts, or cancelled it",
-    "58": "the server's machine failed",
-    "LK": "the application refused it",
-    "XX": "the server broke down",
-}
-"""Classes of SQLSTATE (its first two characters) in words, after PostgreSQL's appendix A; LK is the
-trading application's own (`labkit.trading.attempts.REFUSALS`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +42,7 @@ class Failures:
 
     Attributes:
         outcome: "fail" or "info".
-        error: the class of the last error in words, of `CLASSES` or the two beside it.
+        error: the last error in words (`labkit.measurement.taxonomy`).
         sqlstate: of the last error; empty when none came.
         count: how many.
     """
@@ -118,22 +99,24 @@ def failures(history: History) -> tuple[Failures, ...]:
     lost = history.ops[bad]
     if lost.empty:
         return ()
-    sqlstate, sent = lost["sqlstate"].astype(str), lost["sent_s"].notna()
-    error = sqlstate.str[:2].map(CLASSES).fillna(sqlstate.map(_unknown))
-    table = pd.DataFrame(
-        {
-            "region": lost["region"].astype(str),
-            "phase": phases(history)[bad].astype(str),
-            "kind": lost["kind"].astype(str),
-            "outcome": lost["outcome"].astype(str),
-            "error": error.where(sent, NO_CONNECTION),
-            "sqlstate": sqlstate.where(sent, ""),
-        }
+    sent = lost["sent_s"].notna()
+    counts = Counter(
+        zip(
+            lost["region"].astype(str),
+            phases(history)[bad].astype(str),
+            lost["kind"].astype(str),
+            lost["outcome"].astype(str),
+            lost["sqlstate"].astype(str).where(sent, ""),
+            sent,
+            strict=True,
+        )
     )
-    counts = table.groupby(list(table.columns)).size().reset_index(name="count")
     phase_place = {str(phase): place for place, phase in enumerate(Phase)}
     region_place = {region: place for place, region in enumerate(history.regions)}
-    rows = [Failures(*row) for row in counts.itertuples(index=False, name=None)]
+    rows = [
+        Failures(region, phase, kind, outcome, in_words(sqlstate, sent=sent), sqlstate, count)
+        for (region, phase, kind, outcome, sqlstate, sent), count in counts.items()
+    ]
     return tuple(
         sorted(
             rows,
@@ -141,13 +124,10 @@ def failures(history: History) -> tuple[Failures, ...]:
                 region_place.get(row.region, len(region_place)),
                 phase_place[row.phase],
                 -row.count,
+                row.error,
             ),
         )
     )
-
-
-def _unknown(sqlstate: str) -> str:
-    return f"SQLSTATE class {sqlstate[:2]}" if sqlstate else NO_ANSWER
 
 
 def _phase_of(starts_s: np.ndarray, width_s: float, faults: tuple[FaultWindow, ...]) -> np.ndarray:

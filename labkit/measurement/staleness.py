@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from labkit.history import History, OpKind
+from labkit.measurement.parts import parts, rows_in
 from labkit.measurement.windows import is_ok
 
 
@@ -32,7 +34,7 @@ def staleness(history: History) -> tuple[Staleness, ...]:
     """A row for each region that read from a replica, in the history's order."""
     reads = _answered(history, OpKind.REPLICA_READ)
     behind_s = staleness_s(history, reads)
-    region = history.ops["region"].to_numpy()[reads]
+    region = history.ops["region"].iloc[reads]
     rows = []
     for name in history.regions:
         here = behind_s[np.asarray(region == name)]
@@ -60,22 +62,30 @@ def staleness_s(history: History, reads: np.ndarray) -> np.ndarray:
     Args:
         reads: rows of `history.ops`, answered reads.
     """
-    ops = history.ops
-    symbol = ops["symbol"].cat.codes.to_numpy().astype(np.int64)
-    place = ops["move_nbr"].to_numpy(np.int64, na_value=0)
+    symbol = history.ops["symbol"].cat.codes.to_numpy()
     orders = _answered(history, OpKind.ORDER)
-    if not orders.size or not reads.size:
-        return np.zeros(len(reads))
-    width = int(max(place[orders].max(), place[reads].max())) + 2
-    key = symbol[orders] * width + place[orders]
+    behind_s = np.zeros(len(reads))
+    for part in parts(len(history.ops["symbol"].cat.categories), symbol[orders], symbol[reads]):
+        mine = rows_in(part, symbol[reads])
+        others = rows_in(part, symbol[orders])
+        if mine.size and others.size:
+            behind_s[mine] = _behind_s(history.ops, reads[mine], orders[others])
+    return behind_s
+
+
+def _behind_s(ops: pd.DataFrame, reads: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    read, order = ops.iloc[reads], ops.iloc[orders]
+    seen, place = (some["move_nbr"].to_numpy(np.int64) for some in (read, order))
+    looked_at, ordered = (some["symbol"].cat.codes.to_numpy(np.int64) for some in (read, order))
+    width = int(max(seen.max(), place.max())) + 2
+    key = ordered * width + place
     by_place = np.argsort(key)
-    key, orders = key[by_place], orders[by_place]
-    finished_s = ops["finished_s"].to_numpy()
-    earliest_s = _earliest_from_here(finished_s[orders], symbol[orders])
-    missed = np.searchsorted(key, symbol[reads] * width + place[reads], side="right")
+    key, ordered = key[by_place], ordered[by_place]
+    earliest_s = _earliest_from_here(order["finished_s"].to_numpy()[by_place], ordered)
+    missed = np.searchsorted(key, looked_at * width + seen, side="right")
     inside = np.minimum(missed, len(key) - 1)
-    some = (missed < len(key)) & (symbol[orders][inside] == symbol[reads])
-    behind_s = ops["sent_s"].to_numpy()[reads] - earliest_s[inside]
+    some = (missed < len(key)) & (ordered[inside] == looked_at)
+    behind_s = read["sent_s"].to_numpy() - earliest_s[inside]
     return np.where(some, np.maximum(behind_s, 0.0), 0.0)
 
 

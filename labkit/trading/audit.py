@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import monotonic, sleep
@@ -12,22 +12,23 @@ import pandas as pd
 import psycopg
 
 from labkit.errors import ClusterError, NotReady, OutcomeUnknown
+from labkit.history import read_columns
 from labkit.trading.attempts import Reply, reply_of, watch_sync_wait
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.ids import RunId
 
 ORDER_COLUMNS = {
     "order_id": "str",
-    "account_nbr": "str",
-    "symbol": "str",
-    "side": "str",
-    "quantity": "int64",
+    "account_nbr": "category",
+    "symbol": "category",
+    "side": "category",
+    "quantity": "int32",
     "unit_price_cents": "int64",
     "move_nbr": "int64",
-    "received": "int64",
-    "statuses": "str",
-    "executions": "int64",
-    "trades": "int64",
+    "received": "int32",
+    "statuses": "category",
+    "executions": "int32",
+    "trades": "int32",
 }
 INSTRUMENT_COLUMNS = {
     "symbol": "str",
@@ -81,20 +82,30 @@ class FinalRead:
     def save(self, folder: Path) -> None:
         """Write `final_orders.parquet`, `final_instruments.parquet`, `final_accounts.parquet`."""
         for field in fields(self):
-            getattr(self, field.name).to_parquet(_file(folder, field.name), index=False)
+            getattr(self, field.name).to_parquet(self.file(folder, field.name), index=False)
 
     @classmethod
-    def load(cls, folder: Path) -> FinalRead:
+    def load(
+        cls, folder: Path, *, order_columns: Sequence[str] = tuple(ORDER_COLUMNS)
+    ) -> FinalRead:
         """Read back what `save` wrote.
+
+        Args:
+            order_columns: of `orders`, those that are wanted.
 
         Raises:
             FileNotFoundError: the folder holds no final read.
         """
-        return cls(**{f.name: pd.read_parquet(_file(folder, f.name)) for f in fields(cls)})
+        return cls(
+            orders=read_columns(cls.file(folder, "orders"), order_columns),
+            instruments=pd.read_parquet(cls.file(folder, "instruments")),
+            accounts=pd.read_parquet(cls.file(folder, "accounts")),
+        )
 
-
-def _file(folder: Path, name: str) -> Path:
-    return folder / f"final_{name}.parquet"
+    @staticmethod
+    def file(folder: Path, name: str) -> Path:
+        """Where one of the three is in a folder."""
+        return folder / f"final_{name}.parquet"
 
 
 def final_read(

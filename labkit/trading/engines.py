@@ -39,6 +39,8 @@ class Dialect:
         deposit: the statement that makes a deposit; its parameters are deposit_id, account_nbr and
             amount, its row has the balance after it, whether it had been made before, refusal and
             reason.
+        fresh_quote: the statement that reads a price and shows nothing that could be undone; its
+            parameter is symbol, its row begins with symbol, current_price and moves.
         claim_orders: the statement that takes open orders; its parameters are claim_id, region,
             batch and lease_s, it gives a row with the id of each order taken.
         complete_orders: the statement that executes them; its parameters are claim_id, region and
@@ -53,6 +55,7 @@ class Dialect:
     place_order: str
     create_account: str
     deposit: str
+    fresh_quote: str
     claim_orders: str
     complete_orders: str
     loads_at_once: bool
@@ -102,6 +105,13 @@ POSTGRESQL: Final = Dialect(
         "SELECT new_balance, was_made_before, NULL AS refusal, NULL AS reason"
         " FROM deposit(%(deposit_id)s, %(account_nbr)s, %(amount)s)"
     ),
+    # A commit shows on the primary before a standby has it, once whoever waits for it is gone. The
+    # message makes the read's own transaction one that waits for the standbys, and theirs is the
+    # log up to there: with it what the read saw. A node that is no primary refuses it.
+    fresh_quote=(
+        "SELECT symbol, current_price, moves, pg_logical_emit_message(true, 'labkit', 'read')"
+        " FROM prices WHERE symbol = %(symbol)s"
+    ),
     # one queue for all regions: it is read where it is written, on the primary
     claim_orders=(
         "SELECT claimed_order_id FROM claim_orders(%(claim_id)s, %(batch)s, %(lease_s)s)"
@@ -118,6 +128,8 @@ COCKROACHDB: Final = Dialect(
     place_order=_only_statement("cockroachdb/place_order.sql"),
     create_account=_only_statement("cockroachdb/create_account.sql"),
     deposit=_only_statement("cockroachdb/deposit.sql"),
+    # what is read at a leaseholder has a majority behind it
+    fresh_quote="SELECT symbol, current_price, moves FROM prices WHERE symbol = %(symbol)s",
     claim_orders=_only_statement("cockroachdb/claim_orders.sql"),
     complete_orders=_only_statement("cockroachdb/complete_orders.sql"),
     loads_at_once=False,

@@ -12,6 +12,8 @@ import psycopg
 from psycopg.rows import args_row, class_row
 
 from labkit.errors import UnknownSymbol
+from labkit.trading.attempts import Rows, attempt, attempt_async
+from labkit.trading.engines import dialect_of
 from labkit.trading.money import cents
 
 QUOTE: Final = "SELECT symbol, current_price, moves FROM prices WHERE symbol = %s"
@@ -86,7 +88,8 @@ def quote(conn: psycopg.Connection[Any], symbol: str) -> Quote:
     """The price, fresh or a little old.
 
     Args:
-        conn: decides which. Through a balancer's read-write port the price is the one now. Through
+        conn: decides which. Through a balancer's read-write port the price is the one now; on
+            PostgreSQL it may show orders that no standby has yet (`fresh_quote` does not). Through
             its read-only port (`cluster.dsn(region, read_only=True)`) it is read in the own region
             and as old as that replica: on PostgreSQL by what the standby is behind, on CockroachDB
             by 4.2 s or more (follower-reads.md, v25.4).
@@ -101,6 +104,34 @@ async def quote_async(conn: psycopg.AsyncConnection[Any], symbol: str) -> Quote:
     """`quote` for an async connection."""
     cursor = await conn.execute(QUOTE, (symbol,), prepare=False)
     return _quote(symbol, await cursor.fetchone())
+
+
+def fresh_quote(conn: psycopg.Connection[Any], symbol: str) -> Quote:
+    """The price now: it shows all that was acknowledged, and nothing that can be undone.
+
+    On PostgreSQL it waits for the standbys that a commit waits for, and so costs what an order
+    costs, less its writing. CockroachDB shows nothing else anyway.
+
+    Args:
+        conn: to a balancer's read-write port, in autocommit and outside a transaction.
+
+    Raises:
+        UnknownSymbol: no such instrument.
+        OutcomeUnknown: the server gave up waiting for its standbys.
+        psycopg.Error: there was no answer, or the node is not the primary.
+    """
+    statement = dialect_of(conn).fresh_quote
+    return _fresh(symbol, attempt(conn, statement, {"symbol": symbol}))
+
+
+async def fresh_quote_async(conn: psycopg.AsyncConnection[Any], symbol: str) -> Quote:
+    """`fresh_quote` for an async connection."""
+    statement = dialect_of(conn).fresh_quote
+    return _fresh(symbol, await attempt_async(conn, statement, {"symbol": symbol}))
+
+
+def _fresh(symbol: str, rows: Rows) -> Quote:
+    return _quote(symbol, rows[0][:3] if rows else None)
 
 
 def _quote(symbol: str, row: tuple[Any, ...] | None) -> Quote:

@@ -30,6 +30,7 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "engines.COCKROACHDB.place_order": COCKROACHDB.place_order,
         "engines.COCKROACHDB.create_account": COCKROACHDB.create_account,
         "engines.COCKROACHDB.deposit": COCKROACHDB.deposit,
+        "engines.COCKROACHDB.fresh_quote": COCKROACHDB.fresh_quote,
         "engines.COCKROACHDB.claim_orders": COCKROACHDB.claim_orders,
         "engines.COCKROACHDB.complete_orders": COCKROACHDB.complete_orders,
         "audit.STATEMENT_TIMEOUT": audit.STATEMENT_TIMEOUT.format(20_000),

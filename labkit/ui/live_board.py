@@ -17,6 +17,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from labkit.figures import theme
+from labkit.figures.saved import picture
 from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample
 from labkit.ui import board_figure
@@ -193,7 +194,9 @@ class LiveBoard(anywidget.AnyWidget):
             tuple(self._visible_faults()),
             self._start_s,
         )
+        figure = board_figure.finished(recording)
         return {
-            "application/vnd.plotly.v1+json": loads(board_figure.finished(recording).to_json()),
+            "application/vnd.plotly.v1+json": loads(figure.to_json()),
+            **picture(figure),
             "text/plain": board_figure.summary(recording),
         }

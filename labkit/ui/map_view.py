@@ -6,7 +6,7 @@ from itertools import combinations
 
 from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, ServiceStatus, State
 from labkit.figures import theme
-from labkit.figures.map import GOALS, Box, link_text, place
+from labkit.figures.map import GOALS, Box, leases_text, link_text, place
 from labkit.topology import Topology
 
 _IN_A_ROW = 3
@@ -106,6 +106,8 @@ def now(status: ClusterStatus, topology: Topology) -> dict[str, object]:
 def _node(node: NodeStatus) -> dict[str, object]:
     mark = theme.node_mark(node)
     told = [] if node.lag_bytes is None else [f"{node.lag_bytes:,} bytes not yet replayed"]
+    if node.leases is not None:
+        told.append(leases_text(node.leases))
     return {
         "name": node.name,
         "number": node.name.split("/")[-1],

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from labkit.history import History, Outcome
+from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, Outcome
+from labkit.measurement import parts
 from labkit.measurement.windows import is_ok
-from labkit.trading.audit import FinalRead
-from labkit.verdict.numbers import NO_ORDER, numbered
+from labkit.trading.audit import ORDER_COLUMNS, FinalRead
+from labkit.verdict.numbers import NO_ORDER, PIECE, OrderIds, numbered
+from labkit.workload.ledger import ledger_entries
+
+ORDER_ID = "order_id"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """All that a run left of a few symbols.
+
+    Attributes:
+        symbols: the codes of these, places in `Evidence.symbols`.
+        ops: their rows of `history.ops`, in order.
+        orders: their rows of `final.orders`, in order.
+    """
+
+    symbols: range
+    ops: np.ndarray
+    orders: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +44,19 @@ class Evidence:
     """What there is to judge by.
 
     Attributes:
-        ledger: ids of acknowledged orders, written outside the database before they were counted.
+        ids: of all orders that anybody speaks of. An order's number is its place among them.
+        in_ledger: the numbers of acknowledged orders, as written outside the database before they
+            were counted.
+        in_history: the order's number of each row of `history.ops`; `NO_ORDER` for a read.
+        in_final: the order's number of each row of `final.orders`.
         history: what the clients recorded.
         final: the read after healing, or None when there was none.
     """
 
-    ledger: pd.Series
+    ids: OrderIds
+    in_ledger: np.ndarray
+    in_history: np.ndarray
+    in_final: np.ndarray
     history: History
     final: FinalRead | None
 
@@ -33,32 +64,46 @@ class Evidence:
     def of(cls, ledger: Iterable[str], history: History, final: FinalRead | None) -> Evidence:
         """Gather it; `ledger` may be any collection of ids."""
         columnar = ledger if isinstance(ledger, pd.Series) else list(ledger)
-        return cls(pd.Series(columnar, dtype="str"), history, final)
+        ids, (in_ledger, in_history, in_final) = numbered(
+            pd.Series(columnar, dtype="str"),
+            history.ops[ORDER_ID],
+            pd.Series(dtype="str") if final is None else final.orders[ORDER_ID],
+        )
+        return cls(ids, in_ledger, in_history, in_final, history, final)
 
-    @cached_property
-    def _numbered(self) -> tuple[tuple[np.ndarray, ...], int]:
-        final = self.ledger[:0] if self.final is None else self.final.orders["order_id"]
-        return numbered(self.history.ops["order_id"], self.ledger, final)
+    @classmethod
+    def load(cls, folder: Path) -> Evidence:
+        """Gather it from files: `History.save`, `FinalRead.save` and the ledger in one folder.
+
+        Ids are numbered as they are read; neither `history.ops` nor `final.orders` has their text.
+
+        Raises:
+            OSError: something is not there.
+            BadInput: another version of labkit wrote it.
+        """
+        ids, (in_ledger, in_history, in_final) = numbered(
+            _pieces(ledger_entries(folder)),
+            _column(folder / SAMPLES_FILE),
+            _column(FinalRead.file(folder, "orders")),
+        )
+        return cls(
+            ids,
+            in_ledger,
+            in_history,
+            in_final,
+            History.load(folder, columns=_but_the_id(OP_COLUMNS)),
+            FinalRead.load(folder, order_columns=_but_the_id(ORDER_COLUMNS)),
+        )
 
     @property
     def count(self) -> int:
         """How many distinct orders anybody speaks of; their numbers are below it."""
-        return self._numbered[1]
-
-    @property
-    def in_history(self) -> np.ndarray:
-        """The order's number of each row of `history.ops`; `NO_ORDER` for a read."""
-        return self._numbered[0][0]
-
-    @property
-    def in_final(self) -> np.ndarray:
-        """The order's number of each row of `final.orders`."""
-        return self._numbered[0][2]
+        return len(self.ids)
 
     @cached_property
     def ledgered(self) -> np.ndarray:
         """Which orders the ledger has. This and the following: a value an order, by its number."""
-        return self._marked(self._numbered[0][1])
+        return self._marked(self.in_ledger)
 
     @cached_property
     def acked_in_history(self) -> np.ndarray:
@@ -86,7 +131,7 @@ class Evidence:
     @cached_property
     def rows(self) -> np.ndarray:
         """How many rows of the final read each order has."""
-        return np.bincount(self.in_final, minlength=self.count)
+        return np.bincount(self.in_final, minlength=self.count).astype(np.int32)
 
     @cached_property
     def final_row(self) -> np.ndarray:
@@ -107,17 +152,43 @@ class Evidence:
         """The ids of the lost ones."""
         return self.names(np.flatnonzero(self.lost_orders))
 
-    def names(self, numbers: np.ndarray) -> tuple[str, ...]:
-        """The ids of orders, as they were written where each was seen first."""
-        columns = [self.history.ops["order_id"], self.ledger]
-        if self.final is not None:
-            columns.append(self.final.orders["order_id"])
-        name: dict[int, str] = {}
-        for ids, number in zip(columns, self._numbered[0], strict=False):
-            rows = np.flatnonzero(np.isin(number, numbers))
-            for key, text in zip(number[rows].tolist(), ids.iloc[rows].tolist(), strict=True):
-                name.setdefault(key, text)
-        return tuple(name[number] for number in numbers.tolist())
+    def names(self, numbers: Iterable[int]) -> tuple[str, ...]:
+        """The ids of orders."""
+        return tuple(self.ids.name(number) for number in numbers)
+
+    @cached_property
+    def symbols(self) -> pd.Index:
+        """Those of the final read's instruments, in their order; then what else is spoken of."""
+        if self.final is None:
+            return _texts(self.history.ops["symbol"])
+        known = pd.Index(self.final.instruments["symbol"], dtype="str")
+        spoken = _texts(self.history.ops["symbol"]).union(_texts(self.final.orders["symbol"]))
+        every: pd.Index = known.append(spoken.difference(known))
+        return every
+
+    @cached_property
+    def op_symbol(self) -> np.ndarray:
+        """The symbol of each row of `history.ops`, by its place in `symbols`."""
+        return self._coded(self.history.ops["symbol"])
+
+    @cached_property
+    def order_symbol(self) -> np.ndarray:
+        """The symbol of each row of `final.orders`."""
+        return self._coded(self.final.orders["symbol"]) if self.final else np.empty(0, np.int32)
+
+    def by_symbol(self) -> Iterator[Part]:
+        """All of it, a few symbols at a time."""
+        for symbols in parts.parts(len(self.symbols), self.op_symbol, self.order_symbol):
+            yield Part(
+                symbols,
+                parts.rows_in(symbols, self.op_symbol),
+                parts.rows_in(symbols, self.order_symbol),
+            )
+
+    def _coded(self, names: pd.Series) -> np.ndarray:
+        found = pd.Categorical(names)
+        places = self.symbols.get_indexer(_texts(names))
+        return places.astype(np.int32)[np.asarray(found.codes)]
 
     def _of_outcome(self, chosen: np.ndarray | slice) -> np.ndarray:
         numbers = self.in_history[chosen]
@@ -127,3 +198,24 @@ class Evidence:
         marks = np.zeros(self.count, dtype=bool)
         marks[numbers] = True
         return marks
+
+
+def _texts(column: pd.Series) -> pd.Index:
+    """The different ones, in the order of their codes."""
+    texts: pd.Index = pd.Index(pd.Categorical(column).categories, dtype="str")
+    return texts
+
+
+def _but_the_id(columns: Iterable[str]) -> list[str]:
+    return [name for name in columns if name != ORDER_ID]
+
+
+def _pieces(ids: Iterator[str]) -> Iterator[Any]:
+    while piece := list(islice(ids, PIECE)):
+        yield pa.array(piece, type=pa.large_string())
+
+
+def _column(path: Path) -> Iterator[Any]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(PIECE, columns=[ORDER_ID]):
+            yield batch.column(0)

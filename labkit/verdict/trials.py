@@ -13,7 +13,7 @@ from statistics import median
 import pandas as pd
 
 from labkit.history import History
-from labkit.trading.audit import FinalRead
+from labkit.trading.audit import ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.judge import judge
 from labkit.verdict.requirements import MEASURES, number_of
@@ -153,5 +153,5 @@ def _history(runs: Sequence[TrialRun]) -> History:
 
 def _final(reads: Sequence[FinalRead]) -> FinalRead:
     """The last read, with the orders of every run."""
-    orders = pd.concat([read.orders for read in reads], ignore_index=True)
+    orders = pd.concat([read.orders for read in reads], ignore_index=True).astype(ORDER_COLUMNS)
     return replace(reads[-1], orders=orders)

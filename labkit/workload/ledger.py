@@ -14,6 +14,7 @@ need not survive a crash of the machine, which would end the clients together wi
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -52,8 +53,11 @@ def read_ledger(folder: Path) -> tuple[str, ...]:
 
     A torn last line, which a dying worker may leave, is left out: its order was not counted.
     """
-    entries: list[str] = []
+    return tuple(ledger_entries(folder))
+
+
+def ledger_entries(folder: Path) -> Iterator[str]:
+    """`read_ledger`, one by one."""
     for path in sorted((folder / LEDGER_FOLDER).glob("*.log")):
-        whole, _, _torn = path.read_text().rpartition("\n")
-        entries.extend(whole.split())
-    return tuple(entries)
+        with path.open() as file:
+            yield from (line[:-1] for line in file if line.endswith("\n"))

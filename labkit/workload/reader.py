@@ -1,9 +1,10 @@
 """The client that reads prices: what customers look at between their orders.
 
-A fresh read asks where prices are written, a replica read a copy in the client's own region. Both
-are recorded with the moves that they were shown, so that checkers can say whether time allowed it.
-A read changes nothing: one whose answer was lost is simply sent again, and one without an answer
-at its deadline is FAIL.
+A fresh read asks where prices are written, and shows only what cannot be undone any more
+(`quotes.fresh_quote`); a replica read asks a copy in the client's own region. Both are recorded
+with the moves that they were shown, so that checkers can say whether time allowed it. A read
+changes nothing: one whose answer was lost is simply sent again, and one without an answer at its
+deadline is FAIL.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 from random import Random
 from time import monotonic
 
-from labkit.trading.quotes import quote_async
+from labkit.trading.quotes import fresh_quote_async, quote_async
 from labkit.trading.retries import Patience
 from labkit.workload.oplog import FinishedOp, KindName
 from labkit.workload.persist import persist
@@ -34,8 +35,10 @@ class PriceReader:
         patience: Patience,
         record: Callable[[FinishedOp], None],
         *,
+        replica_share: float,
         seed: str,
     ) -> None:
+        self._replica_share = replica_share
         self._region = region
         self._pools = pools
         self._patience = patience
@@ -51,14 +54,16 @@ class PriceReader:
         """One customer looks at a symbol ordered lately, fresh or in a replica; none before."""
         if self._ordered:
             session, symbol = self._random.choice(self._ordered)
-            kind: KindName = self._random.choice(("fresh_read", "replica_read"))
+            replica = self._random.random() < self._replica_share
+            kind: KindName = "replica_read" if replica else "fresh_read"
             await self.read(scheduled_s, kind, symbol, session=session)
 
     async def read(self, scheduled_s: float, kind: KindName, symbol: str, *, session: int) -> None:
         """Read one price, whatever it takes until its deadline, and record what it showed."""
+        ask = fresh_quote_async if kind == "fresh_read" else quote_async
         fate, shown = await persist(
             self._pools[kind],
-            partial(quote_async, symbol=symbol),
+            partial(ask, symbol=symbol),
             deadline_s=scheduled_s + self._patience.deadline_s,
             attempt_timeout_s=self._patience.attempt_timeout_s,
         )

@@ -40,8 +40,8 @@ from labkit.workload.sending import Job, send
 from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
-READ_CONNECTIONS = 4
-"""For fresh reads, and as many for replica reads: enough for 20 a second at 0.2 s each."""
+READ_CONNECTIONS = 6
+"""For fresh reads, and as many for replica reads: enough for 20 a second at 0.3 s each."""
 STOP = b"stop\n"
 
 
@@ -63,7 +63,8 @@ class WorkerConfig:
         accounts: what the orders are about, with `symbols` and `skew`.
         process: whether it processes orders beside sending some.
         reads_per_order: prices read for each order of an open loop, fresh and from replicas.
-        replica_dsn: of the region's balancer for reads in the region, when there are reads.
+        replica_share: of the reads, those from replicas.
+        replica_dsn: of the region's balancer for reads in the region, when there are any.
         class_file: run the class of this file instead of placing orders.
     """
 
@@ -85,6 +86,7 @@ class WorkerConfig:
     skew: float = 0.0
     process: bool = False
     reads_per_order: float = 0.0
+    replica_share: float = 0.0
     replica_dsn: str = ""
     class_file: str | None = None
 
@@ -186,8 +188,16 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
     pools = {
         kind: Pool(dsn, READ_CONNECTIONS, application_name=f"labkit-reads-{config.region}")
         for kind, dsn in dsns.items()
+        if dsn
     }
-    reader = PriceReader(config.region, pools, config.patience, log.append, seed=seed)
+    reader = PriceReader(
+        config.region,
+        pools,
+        config.patience,
+        log.append,
+        replica_share=config.replica_share,
+        seed=seed,
+    )
     times_s = config.rate_per_s.divided_by(1 / config.reads_per_order).arrivals(seed)
     enough = asyncio.Event()
     async with asyncio.TaskGroup() as background:

@@ -151,7 +151,8 @@ def test_a_saved_notebook_shows_the_run_without_a_kernel(
     )  # fmt: skip
     notebook = json.loads(saved.read_text())
     (output,) = notebook["cells"][1]["outputs"]
-    assert sorted(output["data"]) == ["application/vnd.plotly.v1+json", "text/plain"]
+    kinds = ["application/vnd.plotly.v1+json", "image/svg+xml", "text/plain"]
+    assert sorted(output["data"]) == kinds
     assert "kill us-west-2/1" in "".join(output["data"]["text/plain"])
     assert len(json.dumps(notebook["metadata"]["widgets"])) < 40_000
 

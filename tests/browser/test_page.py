@@ -154,6 +154,21 @@ def test_a_lost_connection_is_told_and_the_page_goes_on_when_it_is_back(
     expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "down")
 
 
+def test_what_the_backend_cannot_do_cannot_be_pressed_and_the_page_says_why(
+    page: Page, tmp_path: Path
+) -> None:
+    with serving(tmp_path, closed_s=60) as server:
+        without_wan = MAP.replace("FakeCluster()", "FakeCluster(wan=False)")
+        Folder(tmp_path).write(server.notebook.name, without_wan)
+        open_map(page, server)
+        page.locator('.lk-map [data-name="us-east-1"]').click()
+        for kind in ("kill", "stop", "pause"):
+            expect(page.locator(f"[data-action={kind}]")).to_be_enabled()
+        for kind in ("partition", "slow"):
+            expect(page.locator(f"[data-action={kind}]")).to_be_disabled()
+        expect(page.locator(".lk-chosen")).to_contain_text("WAN off")
+
+
 def test_an_error_in_the_notebook_is_told(page: Page, server: Server) -> None:
     broken = "from labkit.errors import NotRunning\nraise NotRunning('no lab: labkit up')"
     Folder(server.notebook.parent).write(server.notebook.name, broken)

@@ -15,11 +15,14 @@ import nbformat
 import papermill
 import psutil
 import pytest
+import yaml
 from _pytest.mark.structures import ParameterSet
+from engine.fixtures import REAL
 from labs import REAL_CLUSTERS
 
 from labkit.assets import asset
 from labkit.clock import wait_until
+from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.runs import NOTEBOOK_FILE, notebooks
@@ -48,26 +51,57 @@ SHORT: dict[str, dict[str, object]] = {
 }
 """Every notebook, with what makes it short: papermill puts it in, nbval runs what comes out."""
 
-HEADLESS: dict[str, dict[str, object]] = {
-    "00_setup": {"samples": 2, "symbol": "MSFT"},
-    "02_consistency": {"samples": 1, "trade_s": 2, "orders": 6, "symbol": "DIS", "rate_per_s": 3},
-    "03_node_loss": {
-        **BRIEFLY,
-        "victim": "us-east-1/2",
-        "hold_s": 4,
-        "max_rto_s": 60,
-        "beside": "pause",
-        "beside_victims": "primary",
-        "beside_hold_s": 8,
-    },
-    "08_survival_goals": {**BRIEFLY, "hold_s": 9, "goals": "none", "alone_s": 1.5},
+HEADLESS: dict[str, tuple[str, dict[str, object]]] = {
+    "00_setup": ("embedded", {"samples": 2, "symbol": "MSFT"}),
+    "01_trading_desk": ("cockroach-binary", {"backend": "cockroach-binary"}),
+    "02_consistency": (
+        "cockroach-binary",
+        {"samples": 1, "trade_s": 2, "orders": 6, "symbol": "DIS", "rate_per_s": 3},
+    ),
+    "03_node_loss": (
+        "cockroachdb",
+        {
+            **BRIEFLY,
+            "victim": "us-east-1/2",
+            "hold_s": 4,
+            "max_rto_s": 60,
+            "beside": "pause",
+            "beside_victims": "primary",
+            "beside_hold_s": 6,
+        },
+    ),
+    "04_region_loss": ("cockroach-binary", {**BRIEFLY, "hold_s": 10, "max_rto_s": 60}),
+    "05_load_balancer_loss": ("cockroach-binary", {**BRIEFLY, "hold_s": 3, "max_rto_s": 15}),
+    "06_partition": ("embedded", {**BRIEFLY, "hold_s": 9, "max_gap_s": 60, "seed": 7}),
+    "07_slow_wan": (
+        "embedded",
+        {**BRIEFLY, "hold_s": 4, "samples": 2, "delay_ms": 60, "jitter_ms": 0, "share": 0.5},
+    ),
+    "08_survival_goals": ("embedded", {**BRIEFLY, "hold_s": 9, "goals": "none", "alone_s": 1.5}),
+    "09_rolling_restart": (
+        "cockroach-binary",
+        {**BRIEFLY, "regions": "eu-west-1", "max_rto_s": 60},
+    ),
+    "10_scale": (
+        "cockroachdb",
+        {
+            "levels": "20 40",
+            "hot_levels": "2 4",
+            "every_s": 3,
+            "connections": 10,
+            "symbol": "NFLX",
+            "clients": 2,
+            "read_s": 0.5,
+            "rate_per_s": 20,
+            "hold_s": 1,
+        },
+    ),
 }
-"""What papermill runs too, from the command line, with parameters that lead elsewhere: cells that
-SHORT leaves out, a verdict that says no."""
+"""Every notebook again, as papermill runs it from the command line: on which lab, and with which
+parameters. They lead elsewhere than `SHORT`: to another engine, through cells that it leaves out,
+a verdict that says no."""
 
-ON_COCKROACHDB = ("00_setup", "01_trading_desk", "02_consistency", "03_node_loss")
-"""Those that are run on containers too. Together they read, write and lose a node; the others
-inject what tests/contract and tests/faults inject there, through the same cells."""
+MEASURES_NOTHING = ("00_setup", "01_trading_desk")
 
 LOSES_ORDERS = "08_survival_goals"
 """With what it is given in HEADLESS, commits wait for nobody: its verdict must be that orders are
@@ -75,13 +109,21 @@ lost. That is what it is there to show."""
 
 
 def by_hand() -> list[ParameterSet]:
-    """Every notebook on the embedded lab, and on containers those that are worth it."""
-    everywhere = bool(os.environ.get("LABKIT_TEST_REAL_IMAGES"))
+    """Every notebook on the embedded lab, and on real CockroachDB where there is some."""
+    everywhere = bool(os.environ.get(REAL))
     return [
         pytest.param(name, backend.values[0], marks=backend.marks, id=f"{name}-{backend.values[0]}")
         for backend in REAL_CLUSTERS
         for name in notebooks()
-        if everywhere or backend.values[0] == "embedded" or name in ON_COCKROACHDB
+        if everywhere or backend.values[0] == "embedded"
+    ]
+
+
+def headless() -> list[ParameterSet]:
+    marks = {backend.values[0]: backend.marks for backend in REAL_CLUSTERS}
+    return [
+        pytest.param(name, backend, marks=marks[backend], id=f"{name}-{backend}")
+        for name, (backend, _) in HEADLESS.items()
     ]
 
 
@@ -94,7 +136,7 @@ def environment(lab: EmbeddedCluster, tmp_path: Path) -> dict[str, str]:
     return on(lab, tmp_path)
 
 
-def on(lab: EmbeddedCluster | ComposeCluster, tmp_path: Path) -> dict[str, str]:
+def on(lab: EmbeddedCluster | ComposeCluster | BinaryCluster, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "LABKIT_HOME": str(lab.home), "LABKIT_RUNS": str(tmp_path / "runs")}
 
 
@@ -108,7 +150,16 @@ def the_run(tmp_path: Path) -> Path:
 
 
 def test_every_notebook_is_tested():
-    assert set(notebooks()) == set(SHORT)
+    assert set(notebooks()) == set(SHORT) == set(HEADLESS)
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_a_headless_run_has_parameters_that_the_notebook_has_and_other_values(name):
+    known = papermill.inspect_notebook(notebooks()[name])
+    _, given = HEADLESS[name]
+    assert given
+    for key, value in given.items():
+        assert yaml.safe_load(str(known[key]["default"])) != value
 
 
 @pytest.mark.parametrize("name", notebooks())
@@ -156,45 +207,36 @@ def _keep_expected_outputs(original: Path, prepared: Path) -> None:
     nbformat.write(notebook, prepared)
 
 
-@pytest.mark.cluster
-@pytest.mark.parametrize("name", HEADLESS)
-def test_a_notebook_runs_headless_with_other_parameters(name, environment, tmp_path):
-    options = [word for key, value in HEADLESS[name].items() for word in ("-p", f"{key}={value}")]
+@pytest.mark.parametrize(("name", "real_cluster"), headless(), indirect=["real_cluster"])
+def test_a_notebook_runs_headless_with_other_parameters(name, real_cluster, tmp_path):
+    backend, given = HEADLESS[name]
+    options = [word for key, value in given.items() for word in ("-p", f"{key}={value}")]
     done = subprocess.run(
         labkit("run", name, "--json", *options),
-        env=environment,
+        env=on(real_cluster, tmp_path),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == (1 if name == LOSES_ORDERS else 0), done.stderr[-4000:]
-    if name == LOSES_ORDERS:
-        summary = Summary.load(the_run(tmp_path))
-        assert summary.finding("lost_acks").count > 0
-        assert summary.rpo_s > 0
-
-
-@pytest.mark.cluster
-def test_a_run_with_other_parameters_leaves_a_whole_folder(environment, tmp_path):
-    parameters = ["hold_s=6", "steady_s=3", "rate_per_s=20", "victim=us-east-1/2", "max_rto_s=60"]
-    parameters.append("beside=")
-    options = [word for parameter in parameters for word in ("-p", parameter)]
-    done = subprocess.run(
-        labkit("run", "03_node_loss", "--json", *options),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["verdict"] == "pass"
     folder = the_run(tmp_path)
     names = {path.name for path in folder.iterdir()}
-    assert {"report.html", "result.json", "samples.parquet", "faults.jsonl"} <= names
-    assert {NOTEBOOK_FILE, "kernel.log", "ledger"} <= names
+    assert {NOTEBOOK_FILE, "kernel.log"} <= names
+    assert (folder / NOTEBOOK_FILE).stat().st_size <= 3_000_000
+    if name in MEASURES_NOTHING:
+        assert json.loads(done.stdout)["verdict"] is None
+        return
+    assert {"report.html", "result.json", "samples.parquet", "faults.jsonl", "ledger"} <= names
     summary = Summary.load(folder)
-    assert summary.parameters["victim"] == "us-east-1/2"
-    assert summary.finding("require_rto_s") is not None
+    assert summary.backend == backend
+    assert {key: given[key] for key in given if key in summary.parameters}.items() <= (
+        summary.parameters.items()
+    )
+    if name == LOSES_ORDERS:
+        assert summary.finding("lost_acks").count > 0
+        assert summary.rpo_s > 0
+    else:
+        assert json.loads(done.stdout)["verdict"] == "pass"
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import psycopg
@@ -12,6 +14,7 @@ from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.quotes import (
     PRICE_HISTORY,
     PricePoint,
+    fresh_quote,
     instruments,
     price_history,
     quote,
@@ -19,6 +22,8 @@ from labkit.trading.quotes import (
 )
 
 from .conftest import ENGINES
+from .plain_server import Server
+from .test_orders import backend_waiting
 from .test_processing import fill_history, rows_read
 
 
@@ -76,6 +81,40 @@ def test_the_latest_moves_cost_what_they_are_however_many_there_were(
 
 
 # ---- fresh and not so fresh
+
+
+def test_a_fresh_quote_shows_every_order_acknowledged_before(
+    conn: psycopg.Connection, run: RunId
+) -> None:
+    buy_some(conn, run, 2)
+    assert fresh_quote(conn, "DIS") == quote(conn, "DIS")
+    assert fresh_quote(conn, "DIS").moves == 2
+    with pytest.raises(UnknownSymbol, match="ACME"):
+        fresh_quote(conn, "ACME")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_a_fresh_quote_of_an_order_that_no_standby_has_waits_until_one_has(
+    dsn: str, conn: psycopg.Connection, run: RunId, no_standby_answers: Server
+) -> None:
+    """Whoever placed it has gone, so the order shows, and a failover would undo it."""
+
+    def act(what: Callable[[psycopg.Connection], object]) -> object:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            return what(conn)
+
+    with ThreadPoolExecutor(1) as pool:
+        ordering = pool.submit(act, lambda conn: buy_some(conn, run, 1))
+        pid = backend_waiting(conn, "SyncRep", query="place_order")
+        conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        assert isinstance(ordering.exception(timeout=10), psycopg.OperationalError)
+        assert quote(conn, "DIS").moves == 1
+
+        reading = pool.submit(act, lambda conn: fresh_quote(conn, "DIS"))
+        backend_waiting(conn, "SyncRep", query="FROM prices")
+        assert not reading.done()
+        no_standby_answers.wait_for_standby("")
+        assert reading.result(timeout=10) == quote(conn, "DIS")
 
 
 def test_a_replica_that_is_up_to_date_is_not_behind(

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from uuid import UUID
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
@@ -16,54 +16,40 @@ from histories import (
     final_of,
     history_of,
     ledger_of,
-    order,
     row_of,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judging import (
+    FAIL,
+    FRESH,
+    INFO,
+    OK,
+    REPLICA,
+    an_id,
+    assert_caught,
+    changed,
+    evidence,
+    failures,
+    findings,
+    names_of,
+    trades_of,
+    with_orders,
+)
 
-from labkit.history import History, OpKind, Outcome
+from labkit.history import History, OpKind
+from labkit.measurement import parts
 from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import (
     CHECKERS,
     Executions,
-    Finding,
-    MoneyExact,
-    NoDuplicates,
-    NoLostAcks,
-    NoPhantoms,
     PriceExact,
     Verdict,
-    worst,
 )
 from labkit.verdict.evidence import Evidence
-
-OK, FAIL, INFO = Outcome.OK, Outcome.FAIL, Outcome.INFO
-FRESH, REPLICA = OpKind.FRESH_READ, OpKind.REPLICA_READ
+from labkit.workload.ledger import Ledger
 
 few = settings(max_examples=25, deadline=None)
-
-
-def evidence(
-    steps: Sequence[Step],
-    *,
-    ledger: Sequence[str] | None = None,
-    final: FinalRead | None = None,
-) -> Evidence:
-    """What a faithful run leaves of these steps, but for what is given."""
-    return Evidence.of(
-        ledger_of(steps) if ledger is None else ledger,
-        history_of(steps),
-        final or final_of(steps),
-    )
-
-
-def with_orders(final: FinalRead, change: Callable[[pd.DataFrame], pd.DataFrame]) -> FinalRead:
-    return replace(final, orders=change(final.orders.copy()))
-
-
-def an_id(number: int) -> str:
-    return str(UUID(int=(7 << 80) + number))
 
 
 seconds = st.floats(0, 5, allow_subnormal=False)
@@ -116,37 +102,47 @@ def runs(draw: st.DrawFn) -> list[Step]:
     return [*steps, Trade(an_id(99))]
 
 
-def trades_of(steps: Sequence[Step]) -> list[Trade]:
-    return [step for step in steps if isinstance(step, Trade)]
-
-
-def findings(seen: Evidence) -> dict[str, Finding]:
-    found = (checker.check(seen) for checker in CHECKERS)
-    return {finding.checker: finding for finding in found if finding is not None}
-
-
-def names_of(finding: Finding) -> list[str]:
-    return [offender.split(":")[0] for offender in finding.offenders]
-
-
-def failures(seen: Evidence) -> set[str]:
-    return {name for name, f in findings(seen).items() if f.verdict is Verdict.FAIL}
-
-
-def assert_caught(seen: Evidence, checker: str, *offenders: str, also: Sequence[str] = ()) -> None:
-    """That checker fails and names the offenders; of the others only `also` may fail."""
-    found = findings(seen)
-    assert checker in failures(seen) <= {checker, *also}
-    assert names_of(found[checker]) == list(offenders)
-    assert found[checker].count == len(offenders)
-
-
 @few
 @given(runs())
 def test_a_correct_run_passes_every_checker(steps: list[Step]):
     found = findings(evidence([*steps, Read(FRESH), Read(REPLICA)]))
     assert list(found) == [checker.name for checker in CHECKERS]
     assert {name: f for name, f in found.items() if f.verdict is not Verdict.PASS} == {}
+
+
+@few
+@given(runs(), st.sampled_from([STEP_CENTS, 1]))
+def test_a_run_is_judged_by_parts_as_it_is_in_one(steps: list[Step], cents: int):
+    """What breaks a claim is found in whichever part it is."""
+    wrong = [
+        Read(FRESH, symbol, session=7, off=off, cents_off=cents)
+        for symbol in range(len(SYMBOLS))
+        for off in (-1, 1)
+    ]
+    seen = evidence([*steps, Trade(an_id(100), symbol=1), *wrong])
+    in_one = findings(seen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_ROWS", 1)
+        by_parts = findings(seen)
+    for name, finding in in_one.items():
+        other = by_parts[name]
+        assert replace(other, offenders=()) == replace(finding, offenders=())
+        assert sorted(other.offenders) == sorted(finding.offenders)
+
+
+@few
+@given(runs(), st.booleans())
+def test_a_run_is_judged_from_its_files_as_from_memory(steps: list[Step], lost: bool):
+    final = final_of(steps[:-1] if lost else steps)
+    seen = Evidence.of(ledger_of(steps), history_of(steps), final)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        seen.history.save(folder)
+        final.save(folder)
+        with Ledger(folder, "west") as ledger:
+            for order_id in ledger_of(steps):
+                ledger.acknowledged(order_id)
+        assert findings(Evidence.load(folder)) == findings(seen)
 
 
 @few
@@ -193,13 +189,6 @@ def test_one_order_received_executed_or_traded_twice_is_named(
     victim = data.draw(st.sampled_from([t for t in trades_of(steps) if t.executed]))
     seen = evidence(steps, final=changed(final_of(steps), victim.order_id, what, 2))
     assert_caught(seen, "duplicates", victim.order_id, also=["executions"])
-
-
-def changed(final: FinalRead, order_id: str, column: str, value: object) -> FinalRead:
-    """The same with one value of one order exchanged."""
-    orders = final.orders.copy()
-    orders.loc[orders["order_id"] == order_id, column] = value
-    return replace(final, orders=orders)
 
 
 @few
@@ -428,91 +417,6 @@ def test_without_a_final_read_nothing_is_known(steps: list[Step]):
     assert seen.lost == ()
 
 
-def test_an_acked_order_absent_after_failover_is_lost():
-    trades = [Trade("o1", OK, executed=False), Trade("o2", INFO)]
-    finding = NoLostAcks().check(evidence(trades))
-    assert finding == Finding(
-        "lost_acks",
-        Verdict.FAIL,
-        "1 of 1 acknowledged order missing from the database",
-        ("o1",),
-        1,
-    )
-
-
-def test_an_unknown_order_may_be_there_or_not():
-    for executed in (True, False):
-        trades = [Trade("o1"), Trade("o2", INFO, executed=executed)]
-        assert {f.verdict for f in findings(evidence(trades)).values()} == {Verdict.PASS}
-
-
-def test_an_order_only_the_ledger_knows_can_be_lost():
-    """Its client died after it wrote the ledger and before it recorded the outcome."""
-    finding = NoLostAcks().check(evidence([Trade("o1")], ledger=["o1", "o2"]))
-    assert (finding.verdict, finding.offenders) == (Verdict.FAIL, ("o2",))
-
-
-def test_an_order_only_the_ledger_knows_is_no_phantom():
-    trades = [Trade("o1"), Trade("o2")]
-    seen = Evidence.of(["o1", "o2"], history_of(trades[:1]), final_of(trades))
-    assert NoPhantoms().check(seen).verdict is Verdict.PASS
-    assert NoLostAcks().check(seen).verdict is Verdict.PASS
-
-
-def test_an_ack_the_ledger_lacks_leaves_losses_unknown():
-    finding = NoLostAcks().check(evidence([Trade("o1"), Trade("o2")], ledger=["o1"]))
-    assert (finding.verdict, finding.offenders) == (Verdict.UNKNOWN, ("o2",))
-
-
-def test_an_ack_the_ledger_lacks_is_still_lost_when_it_is_missing():
-    trades = [Trade("o1"), Trade("o2", executed=False)]
-    finding = NoLostAcks().check(evidence(trades, ledger=["o1"]))
-    assert (finding.verdict, finding.offenders) == (Verdict.FAIL, ("o2",))
-
-
-def test_a_refusal_the_ledger_has_as_acked_leaves_losses_unknown():
-    trades = [Trade("o1"), Trade("o2", FAIL, executed=True)]
-    finding = NoLostAcks().check(evidence(trades, ledger=["o1", "o2"]))
-    assert (finding.verdict, finding.offenders) == (Verdict.UNKNOWN, ("o2",))
-
-
-def test_an_order_refused_once_and_acked_once_may_be_there():
-    history = History.of(
-        [
-            replace(order("west", at_s, at_s + 1, outcome, order_id="o1"), symbol=SYMBOLS[0])
-            for at_s, outcome in ((0, FAIL), (2, OK))
-        ]
-    )
-    seen = Evidence.of(["o1"], history, final_of([Trade("o1")]))
-    assert {f.verdict for f in findings(seen).values()} == {Verdict.PASS}
-
-
-def test_where_nothing_was_acked_nothing_is_proven():
-    finding = NoLostAcks().check(evidence([Trade("o1", FAIL, executed=False)]))
-    assert finding.verdict is Verdict.UNKNOWN
-
-
-def test_operations_without_an_order_are_not_orders():
-    """A price that was read is acknowledged too."""
-    read = replace(order("west", 0, 1), kind="fresh_read", order_id="", outcome=FAIL)
-    history = History.of([read, order("west", 1, 2, order_id="o1")])
-    seen = Evidence.of(["o1"], history, final_of([Trade("o1")]))
-    assert failures(seen) == set()
-    assert NoPhantoms().check(seen).verdict is Verdict.PASS
-
-
-def test_ten_offenders_are_named_and_all_are_counted():
-    trades = [Trade(an_id(i), executed=False) for i in range(12)]
-    finding = NoLostAcks().check(evidence(trades))
-    assert finding.offenders == tuple(an_id(i) for i in range(10))
-    assert finding.count == 12
-
-
-def test_a_ledger_may_name_an_order_twice():
-    finding = NoLostAcks().check(evidence([Trade("o1")], ledger=["o1", "o1"]))
-    assert finding.summary == "all 1 acknowledged order in the database"
-
-
 @few
 @given(runs(), st.sampled_from(range(len(ACCOUNTS))), st.integers(1, 9))
 def test_positions_that_are_not_what_the_orders_say_are_named(steps: list[Step], i: int, off: int):
@@ -520,51 +424,3 @@ def test_positions_that_are_not_what_the_orders_say_are_named(steps: list[Step],
     accounts = final.accounts.copy()
     accounts.loc[i, "positions_off"] = off
     assert_caught(evidence(steps, final=replace(final, accounts=accounts)), "money", ACCOUNTS[i])
-
-
-@pytest.mark.parametrize(("more_cents", "verdict"), [(700, Verdict.PASS), (0, Verdict.FAIL)])
-def test_a_deposit_is_part_of_the_balance(more_cents: int, verdict: Verdict):
-    final = final_of([Trade("o1")])
-    accounts = final.accounts.assign(deposits_cents=[700, 0])
-    accounts.loc[0, "balance_cents"] += more_cents
-    seen = evidence([Trade("o1")], final=replace(final, accounts=accounts))
-    assert MoneyExact().check(seen).verdict is verdict
-
-
-def test_money_says_what_is_there_and_what_should_be():
-    final = final_of([Trade("o1", quantity=2)])
-    accounts = final.accounts.assign(balance_cents=[5_000_000, 5_000_000])
-    finding = MoneyExact().check(evidence([Trade("o1")], final=replace(final, accounts=accounts)))
-    assert finding.offenders == ("A-0: 50,000.00, by its orders 49,975.32",)
-
-
-def test_the_price_step_is_a_parameter():
-    seen = evidence([Trade("o1")])
-    assert PriceExact().check(seen).verdict is Verdict.PASS
-    assert PriceExact(step_cents=11).check(seen).verdict is Verdict.FAIL
-
-
-@pytest.mark.parametrize("checker", [MoneyExact(), PriceExact()], ids=lambda c: c.name)
-def test_nothing_to_look_at_is_not_exact(checker: MoneyExact | PriceExact):
-    final = final_of([Trade("o1")])
-    empty = replace(final, accounts=final.accounts[:0], instruments=final.instruments[:0])
-    assert checker.check(evidence([Trade("o1")], final=empty)).verdict is Verdict.UNKNOWN
-
-
-def test_no_order_at_all_is_no_duplicate():
-    trades = [Trade("o1", FAIL, executed=False)]
-    assert NoDuplicates().check(evidence(trades)).verdict is Verdict.PASS
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "overall"),
-    [
-        ([], Verdict.UNKNOWN),
-        ([Verdict.PASS], Verdict.PASS),
-        ([Verdict.PASS, Verdict.UNKNOWN], Verdict.UNKNOWN),
-        ([Verdict.UNKNOWN, Verdict.FAIL, Verdict.PASS], Verdict.FAIL),
-    ],
-    ids=["nothing", "pass", "unknown", "fail"],
-)
-def test_the_worst_verdict_is_the_whole(verdicts: list[Verdict], overall: Verdict):
-    assert worst(verdicts) is overall

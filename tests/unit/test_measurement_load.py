@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from labkit.history import History, Op, Outcome
-from labkit.measurement.load import ErrorCount, error_counts, error_name, throughput
+from labkit.measurement.load import ErrorCount, error_counts, throughput
+from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION
 
 NAN = float("nan")
 
@@ -72,15 +73,10 @@ def test_errors_are_counted_by_class_the_most_frequent_first() -> None:
     )
     counts = error_counts(ops)
     assert counts[:2] == (
-        ErrorCount("fail", "ReadOnlySqlTransaction", "25006", 3),
-        ErrorCount("info", "the link died", "", 2),
+        ErrorCount("fail", CLASSES["25"], "25006", 3),
+        ErrorCount("info", NO_ANSWER, "", 2),
     )
     assert set(counts[2:]) == {
-        ErrorCount("info", "AdminShutdown", "57P01", 1),
-        ErrorCount("fail", "no connection in time", "", 1),
+        ErrorCount("info", CLASSES["57"], "57P01", 1),
+        ErrorCount("fail", NO_CONNECTION, "", 1),
     }
-
-
-def test_refusals_have_the_applications_names() -> None:
-    assert error_name("LK003") == "InsufficientFunds"
-    assert error_name("ZZZZZ") == "unknown SQLSTATE"

@@ -11,6 +11,7 @@ from histories import failover_run
 from labkit.errors import BadInput, RunError, UnknownParameter
 from labkit.run_folders import list_runs
 from labkit.runs import (
+    NOTEBOOK_FILE,
     find_notebook,
     notebooks,
     parse_parameters,
@@ -69,6 +70,19 @@ def test_a_cell_that_breaks_down_is_named_and_its_notebook_kept(tmp_path):
     (run,) = list_runs()
     assert run.verdict is None
     assert (run.folder / "notebook.ipynb").exists()
+
+
+def test_a_run_leaves_what_stands_for_a_widget_and_not_the_widget(tmp_path):
+    shown = (
+        "from IPython.display import display\n"
+        "import ipywidgets\n"
+        "display(ipywidgets.IntSlider(description='of no use now'))"
+    )
+    run = run_notebook(str(write_notebook(tmp_path, shown)), {})
+    executed = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
+    assert "widgets" not in executed.metadata
+    (output,) = [output for cell in executed.cells for output in cell.get("outputs", ())]
+    assert list(output.data) == ["text/plain"]
 
 
 def test_a_kernel_that_dies_is_one_clear_line(tmp_path):

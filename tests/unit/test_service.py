@@ -13,13 +13,8 @@ from labkit.figures.tables import failure_table, latency_table, service_table
 from labkit.history import FaultWindow, History, OpKind, Outcome
 from labkit.measurement import histograms
 from labkit.measurement.recovery import recovery
-from labkit.measurement.service import (
-    CLASSES,
-    NO_ANSWER,
-    NO_CONNECTION,
-    failures,
-    service,
-)
+from labkit.measurement.service import failures, service
+from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION
 from labkit.trading.attempts import REFUSALS
 
 KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import plotly.graph_objects as go
+import plotly.io as pio
 import pytest
 from histories import failover_run
 
 from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.figures.chart import chart
+from labkit.figures.map import cluster_map
 from labkit.figures.page import figures, report_html
+from labkit.figures.saved import PICTURE
 from labkit.figures.static import static_svg
 from labkit.figures.timeline import timeline
+from labkit.testing import FakeCluster
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -121,3 +127,34 @@ def test_a_report_has_a_picture_beside_every_interactive_figure():
     page = report_html(failover_run())
     assert page.count('class="lk-live"') == page.count('class="lk-static"') >= 1
     assert page.count('viewBox="0 0 1000 ') == page.count('class="lk-static"')
+
+
+def test_a_map_has_its_nodes_and_links_in_words_and_keeps_its_shape():
+    cluster = FakeCluster()
+    cluster.start()
+    picture = drawn(cluster_map(cluster.status(), cluster.topology))
+    said = words(picture)
+    for text in ("us-west-2", "1 primary", "3 sync", "66 ms", "fake: 9 of 9 nodes running"):
+        assert text in said
+    boxes = list(picture.iter(f"{SVG}rect"))
+    shapes = {round(float(box.get("width")) / float(box.get("height")), 2) for box in boxes}
+    assert shapes == {round(3.2 / 1.9, 2)}
+    assert len(list(picture.iter(f"{SVG}path"))) == 3  # the links
+    assert not list(picture.iter(f"{SVG}line"))  # and no grid
+
+
+def test_numbers_in_plotlys_coded_form_are_drawn_like_others():
+    figure = plot().add_scatter(x=np.arange(3.0), y=np.array([1.0, 5.0, 2.0]), mode="lines")
+    coded = go.Figure(json.loads(figure.to_json()))
+    assert "bdata" in figure.to_json()
+    assert static_svg(coded) == static_svg(figure)
+
+
+def test_a_figure_leaves_a_picture_in_a_notebook_and_others_are_left_alone():
+    ours = timeline(failover_run())
+    renderer = pio.renderers["labkit"]
+    assert renderer.to_mimebundle(ours.to_dict())[PICTURE] == static_svg(ours)
+    theirs = go.Figure().add_scatter(x=[0, 1], y=[0, 1])
+    assert renderer.to_mimebundle(theirs.to_dict()) == {}
+    too_new = plot().add_pie(values=[1, 2])
+    assert renderer.to_mimebundle(too_new.to_dict()) == {}

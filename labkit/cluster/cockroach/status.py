@@ -126,6 +126,7 @@ def _node(seen: Seen, node: Node, pid: int | None, leaders: Mapping[Node, int]) 
         healthy=said.ready and state is State.RUNNING,
         pid=pid,
         detail=said.detail,
+        leases=None if role is Role.UNKNOWN else leaders.get(node, 0),
     )
 
 

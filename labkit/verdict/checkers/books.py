@@ -8,9 +8,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from labkit.history import History, OpKind
+from labkit.history import OpKind
 from labkit.measurement.windows import is_ok
-from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers.finding import (
     OFFENDERS_SHOWN,
     Finding,
@@ -18,7 +17,7 @@ from labkit.verdict.checkers.finding import (
     counted,
     no_final_read,
 )
-from labkit.verdict.evidence import Evidence
+from labkit.verdict.evidence import Evidence, Part
 from labkit.verdict.numbers import NO_ORDER
 
 _STOCK = ("initial_price_cents", "current_price_cents", "moves", "buys", "sells")
@@ -110,17 +109,21 @@ class PriceExact:
             return no_final_read(self.name)
         if evidence.final.instruments.empty:
             return Finding(self.name, Verdict.UNKNOWN, "the final read has no price to look at")
-        chain = _Chain(evidence.final, self.step_cents)
-        untrue, untold = _Reads(evidence.history, chain), _Told(evidence)
-        offenders = [*chain.offenders(), *untrue.offenders(), *untold.offenders()]
-        count = chain.count + untrue.count + untold.count
+        offenders: list[str] = []
+        count = read = 0
+        for part in evidence.by_symbol():
+            chain = _Chain(evidence, part, self.step_cents)
+            untrue, untold = _Reads(evidence, part, chain), _Told(evidence, part)
+            read += untrue.seen
+            count += chain.count + untrue.count + untold.count
+            offenders += [*chain.offenders(), *untrue.offenders(), *untold.offenders()]
         prices = counted(len(evidence.final.instruments), "price")
         if not count:
             return Finding(
                 self.name,
                 Verdict.PASS,
                 f"{prices} exact to the cent, {counted(len(evidence.final.orders), 'order')} and "
-                f"{counted(untrue.seen, 'read')} in an unbroken chain",
+                f"{counted(read, 'read')} in an unbroken chain",
             )
         return Finding(
             self.name,
@@ -137,7 +140,8 @@ class _Links:
 
     A link is a moment: a place `lo` with the price `before`, a place `hi` with the price `after`.
     The initial price is the link 0 to 0, the order of place k is the link k-1 to k, the final
-    price is the link from all moves to all moves. `row` is the order's, -1 for the two others.
+    price is the link from all moves to all moves. `row` is the order's, -1 for the two others;
+    `symbol` counts from the first of the part.
     """
 
     symbol: np.ndarray
@@ -162,40 +166,48 @@ class _Links:
 class _Chain:
     """The prices of each symbol by place, and where they break."""
 
-    def __init__(self, final: FinalRead, step_cents: int) -> None:
-        self._stocks, self._orders, self._step_cents = final.instruments, final.orders, step_cents
+    def __init__(self, evidence: Evidence, part: Part, step_cents: int) -> None:
+        assert evidence.final is not None
+        self._evidence, self._orders = evidence, evidence.final.orders
+        self._stocks = evidence.final.instruments.iloc[part.symbols.start : part.symbols.stop]
+        self._step_cents = step_cents
         initial, current, moves, buys, sells = (
-            final.instruments[name].to_numpy(np.int64) for name in _STOCK
+            self._stocks[name].to_numpy(np.int64) for name in _STOCK
         )
         self._due = initial + step_cents * (buys - sells)
         self._wrong = (current != self._due) | (moves != buys + sells)
-        symbol = self.symbols(final.orders["symbol"])
-        self._stray = np.flatnonzero(symbol < 0)
-        self._links = self._linked(initial, current, moves, symbol)
+        symbol = evidence.order_symbol[part.orders].astype(np.int64) - part.symbols.start
+        known = symbol < len(self._stocks)
+        self._stray = part.orders[~known]
+        self._links = self._linked(initial, current, moves, symbol[known], part.orders[known])
         after, before = self._links.chosen(_FROM_SECOND), self._links.chosen(_TO_LAST_BUT_ONE)
         last = after.row < 0
-        broken = (after.symbol == before.symbol) & ~self.possible(
+        broken = (after.symbol == before.symbol) & ~self._possible(
             after.lo - before.hi, after.before - before.after
         )
         # a final price that the count of orders already calls wrong is named once
         broken &= ~(last & self._wrong[after.symbol])
         self._broken = np.flatnonzero(broken) + 1
         ends = np.append(after.symbol != before.symbol, True)
-        self.sound = self._links.chosen(~(ends & self._wrong[self._links.symbol]))
-        """What reads are held against: all but final prices that are wrong."""
+        # what reads are held against: all but final prices that are wrong
+        self._sound = self._links.chosen(~(ends & self._wrong[self._links.symbol]))
 
     def _linked(
-        self, initial: np.ndarray, current: np.ndarray, moves: np.ndarray, symbol: np.ndarray
+        self,
+        initial: np.ndarray,
+        current: np.ndarray,
+        moves: np.ndarray,
+        symbol: np.ndarray,
+        rows: np.ndarray,
     ) -> _Links:
-        known = np.flatnonzero(symbol >= 0)
-        place = self._orders["move_nbr"].to_numpy(np.int64)[known]
-        price = self._orders["unit_price_cents"].to_numpy(np.int64)[known]
-        up = np.asarray(self._orders["side"] == "buy")[known]
+        place = self._orders["move_nbr"].to_numpy(np.int64)[rows]
+        price = self._orders["unit_price_cents"].to_numpy(np.int64)[rows]
+        up = np.asarray(self._orders["side"].iloc[rows] == "buy")
         every = np.arange(len(initial), dtype=np.int64)
         nowhere, zero = np.full(len(every), -1), np.zeros(len(every), dtype=np.int64)
         links = _Links(
-            symbol=np.concatenate([every, symbol[known], every]),
-            row=np.concatenate([nowhere, known, nowhere]),
+            symbol=np.concatenate([every, symbol, every]),
+            row=np.concatenate([nowhere, rows, nowhere]),
             lo=np.concatenate([zero, place - 1, moves]),
             hi=np.concatenate([zero, place, moves]),
             before=np.concatenate([initial, price, current]),
@@ -205,7 +217,7 @@ class _Chain:
         )
         # the initial price first and the final one last, whatever the places say
         rank = np.concatenate([zero, np.clip(place, 1, LARGEST_PLACE - 2), zero - 1])
-        key = np.concatenate([every, symbol[known], every + 1]) * LARGEST_PLACE + rank
+        key = np.concatenate([every, symbol, every + 1]) * LARGEST_PLACE + rank
         return links.chosen(np.argsort(key, kind="stable"))
 
     @property
@@ -213,13 +225,7 @@ class _Chain:
         """How many prices and orders are not as they should be."""
         return int(self._wrong.sum()) + len(self._broken) + len(self._stray)
 
-    def symbols(self, names: pd.Series) -> np.ndarray:
-        """The place of each name among the instruments, -1 for none of them."""
-        categories = pd.Categorical(names)
-        places = pd.Index(self._stocks["symbol"]).get_indexer(categories.categories)
-        return np.append(places, -1)[np.asarray(categories.codes)].astype(np.int64)
-
-    def possible(self, places: np.ndarray, cents: np.ndarray) -> np.ndarray:
+    def _possible(self, places: np.ndarray, cents: np.ndarray) -> np.ndarray:
         """Whether as many orders, buys or sells, can move a price by as much."""
         reach = places * self._step_cents
         return np.asarray(
@@ -227,6 +233,25 @@ class _Chain:
             & (np.abs(cents) <= reach)
             & ((cents - reach) % (2 * self._step_cents) == 0)
         )
+
+    def fits(self, symbol: np.ndarray, place: np.ndarray, price: np.ndarray) -> np.ndarray:
+        """Whether each price may have been that of the symbol at that place."""
+        fits = np.zeros(len(symbol), dtype=bool)
+        known = symbol < len(self._stocks)
+        symbol, place, price = symbol[known], place[known], price[known]
+        # the last link that ends at the place or before it: the initial price at the earliest
+        links = self._sound
+        keys = links.symbol * LARGEST_PLACE + np.clip(links.hi, 0, LARGEST_PLACE - 1)
+        keys = np.maximum.accumulate(keys)  # a broken chain may step back
+        at = symbol * LARGEST_PLACE + np.clip(place, 0, LARGEST_PLACE - 1)
+        i = np.maximum(np.searchsorted(keys, at, side="right") - 1, 0)
+        after = np.minimum(i + 1, len(keys) - 1)
+        # a place beyond the last move is a matter of time, not of prices: checkers/realtime.py
+        follows = (links.symbol[after] == symbol) & (links.lo[after] >= place)
+        fits[known] = self._possible(place - links.hi[i], price - links.after[i]) & (
+            ~follows | self._possible(links.lo[after] - place, links.before[after] - price)
+        )
+        return fits
 
     def offenders(self) -> list[str]:
         """The first of them."""
@@ -238,10 +263,7 @@ class _Chain:
             f"{_money(self._due[i])}"
             for i in np.flatnonzero(self._wrong)[:OFFENDERS_SHOWN]
         ]
-        found += [
-            f"{self._orders['order_id'].iloc[row]}: of no known symbol"
-            for row in self._stray[:OFFENDERS_SHOWN]
-        ]
+        found += [f"{self._name(row)}: of no known symbol" for row in self._stray[:OFFENDERS_SHOWN]]
         return found + [self._break(i) for i in self._broken[:OFFENDERS_SHOWN]]
 
     def _break(self, i: int) -> str:
@@ -255,35 +277,26 @@ class _Chain:
         )
 
     def _owner(self, link: _Links, symbol: str) -> str:
-        row = link.row[0]
-        return symbol if row < 0 else str(self._orders["order_id"].iloc[row])
+        return symbol if link.row[0] < 0 else self._name(link.row[0])
+
+    def _name(self, row: int) -> str:
+        return self._evidence.ids.name(self._evidence.in_final[row])
 
 
 class _Reads:
     """The prices that clients read, held against the chain."""
 
-    def __init__(self, history: History, chain: _Chain) -> None:
-        ops = history.ops
+    def __init__(self, evidence: Evidence, part: Part, chain: _Chain) -> None:
+        ops = evidence.history.ops.iloc[part.ops]
         told = is_ok(ops) & np.asarray(ops["kind"] != str(OpKind.ORDER))
         told &= np.asarray(ops["move_nbr"].notna() & ops["price_cents"].notna())
-        rows = np.flatnonzero(told)
-        symbol = chain.symbols(ops["symbol"])[rows]
-        place = ops["move_nbr"].to_numpy(np.int64, na_value=0)[rows]
-        price = ops["price_cents"].to_numpy(np.int64, na_value=0)[rows]
-        # the last link that ends at the place or before it: the initial price at the earliest
-        links = chain.sound
-        keys = links.symbol * LARGEST_PLACE + np.clip(links.hi, 0, LARGEST_PLACE - 1)
-        keys = np.maximum.accumulate(keys)  # a broken chain may step back
-        at = symbol * LARGEST_PLACE + np.clip(place, 0, LARGEST_PLACE - 1)
-        i = np.maximum(np.searchsorted(keys, at, side="right") - 1, 0)
-        fits = chain.possible(place - links.hi[i], price - links.after[i])
-        after = np.minimum(i + 1, len(keys) - 1)
-        # a place beyond the last move is a matter of time, not of prices: checkers/realtime.py
-        follows = (links.symbol[after] == symbol) & (links.lo[after] >= place)
-        fits &= ~follows | chain.possible(links.lo[after] - place, links.before[after] - price)
+        rows = part.ops[told]
+        symbol = evidence.op_symbol[rows].astype(np.int64) - part.symbols.start
+        place = ops["move_nbr"].to_numpy(np.int64, na_value=0)[told]
+        price = ops["price_cents"].to_numpy(np.int64, na_value=0)[told]
         self.seen = len(rows)
-        self._wrong = rows[~fits | (symbol < 0)]
-        self._ops = ops
+        self._wrong = rows[~chain.fits(symbol, place, price)]
+        self._ops = evidence.history.ops
 
     @property
     def count(self) -> int:
@@ -303,17 +316,18 @@ class _Reads:
 class _Told:
     """What the clients of acknowledged orders were told, held against the database."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, part: Part) -> None:
         assert evidence.final is not None
+        self._evidence = evidence
         self._ops, self._orders = evidence.history.ops, evidence.final.orders
-        told = is_ok(self._ops) & np.asarray(self._ops["move_nbr"].notna())
-        told &= evidence.in_history != NO_ORDER
-        rows = np.flatnonzero(told)
-        found = evidence.final_row[evidence.in_history[rows]]
-        rows, found = rows[found >= 0], found[found >= 0]
+        ops, number = self._ops.iloc[part.ops], evidence.in_history[part.ops]
+        told = is_ok(ops) & np.asarray(ops["move_nbr"].notna()) & (number != NO_ORDER)
+        found = evidence.final_row[number]
+        told &= found >= 0
+        rows, found = part.ops[told], found[told]
         differs = np.zeros(len(rows), dtype=bool)
         for here, there in (("move_nbr", "move_nbr"), ("price_cents", "unit_price_cents")):
-            heard = self._ops[here].to_numpy(np.int64, na_value=-1)[rows]
+            heard = ops[here].to_numpy(np.int64, na_value=-1)[told]
             differs |= heard != self._orders[there].to_numpy(np.int64)[found]
         self._pairs = np.stack([rows[differs], found[differs]], axis=1)
 
@@ -325,7 +339,7 @@ class _Told:
     def offenders(self) -> list[str]:
         """The first of them."""
         return [
-            f"{self._orders['order_id'].iloc[there]}: its client was told place "
+            f"{self._evidence.ids.name(self._evidence.in_final[there])}: its client was told place "
             f"{self._ops['move_nbr'].iloc[here]} at {_money(self._ops['price_cents'].iloc[here])}, "
             f"the database has {self._orders['move_nbr'].iloc[there]} at "
             f"{_money(self._orders['unit_price_cents'].iloc[there])}"

@@ -138,10 +138,8 @@ class NoPhantoms:
         if evidence.final is None:
             return no_final_read(self.name)
         there = evidence.rows > 0
-        received = np.zeros(evidence.count, dtype=np.int64)
-        np.maximum.at(
-            received, evidence.in_final, evidence.final.orders["received"].to_numpy(np.int64)
-        )
+        received = np.zeros(evidence.count, dtype=np.int32)
+        np.maximum.at(received, evidence.in_final, evidence.final.orders["received"].to_numpy())
         wrongs = {
             "nobody ordered it": there & ~evidence.attempted,
             "it was refused": there & evidence.refused & ~evidence.ledgered,
@@ -186,12 +184,13 @@ class Executions:
         forward = np.array([_forward(statuses) for statuses in lives.categories], dtype=bool)
         done = np.array([_processed(statuses) for statuses in lives.categories], dtype=bool)
         processed = done[life] if len(orders) else np.empty(0, dtype=bool)
-        due = processed.astype(np.int64)
+        due = processed.astype(np.int32)
         wrong = np.flatnonzero(
             ~(forward[life] if len(orders) else processed)
             | (orders["executions"].to_numpy() != due)
             | (orders["trades"].to_numpy() != due)
         )
+        shown = wrong[:OFFENDERS_SHOWN]
         there = counted(len(orders), "order")
         if not wrong.size:
             return Finding(
@@ -204,9 +203,13 @@ class Executions:
             Verdict.FAIL,
             f"{wrong.size:,} of {there} not executed as its status says",
             tuple(
-                f"{row['order_id']}: {row['statuses'] or 'no activity'}; "
+                f"{name}: {row['statuses'] or 'no activity'}; "
                 f"{counted(row['executions'], 'execution')}, {counted(row['trades'], 'trade')}"
-                for _, row in orders.iloc[wrong[:OFFENDERS_SHOWN]].iterrows()
+                for name, (_, row) in zip(
+                    evidence.names(evidence.in_final[shown]),
+                    orders.iloc[shown].iterrows(),
+                    strict=True,
+                )
             ),
             int(wrong.size),
         )

@@ -15,10 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from labkit.history import History, OpKind
+from labkit.history import OpKind
 from labkit.measurement.windows import is_ok
-from labkit.verdict.evidence import Evidence
+from labkit.verdict.evidence import Evidence, Part
 from labkit.verdict.numbers import NO_ORDER
 
 NEVER_US = 1 << 62
@@ -70,48 +71,56 @@ class Events:
         return Events(self.row, self.group, -self.end_us, -self.begin_us, -self.hi, -self.lo)
 
 
-def orders_of(evidence: Evidence) -> Events:
+def orders_of(evidence: Evidence, part: Part) -> Events:
     """The orders that were executed and have a place, grouped by symbol.
 
     The place is the one the client was told, else the one in the final read. What was not
     acknowledged may be executed at any time after it was sent.
     """
-    ops = evidence.history.ops
-    place = ops["move_nbr"].to_numpy(np.int64, na_value=-1)
-    sent = np.asarray(ops["kind"] == str(OpKind.ORDER)) & (evidence.in_history != NO_ORDER)
+    ops, number = evidence.history.ops.iloc[part.ops], evidence.in_history[part.ops]
+    place = ops["move_nbr"].to_numpy(np.int64, na_value=-1, copy=True)
+    sent = np.asarray(ops["kind"] == str(OpKind.ORDER)) & (number != NO_ORDER)
     sent &= np.asarray(ops["sent_s"].notna())
-    ok = is_ok(ops)
     if evidence.final is not None:
-        rows = np.flatnonzero(sent & (place < 0))
-        found = evidence.final_row[evidence.in_history[rows]]
-        place = place.copy()
-        place[rows[found >= 0]] = evidence.final.orders["move_nbr"].to_numpy(np.int64)[
-            found[found >= 0]
-        ]
-        place[rows[evidence.refused[evidence.in_history[rows]]]] = -1  # a phantom, not an order
-    return _events(evidence.history, np.flatnonzero(sent & (place > 0)), place, ok, step=1)
+        untold = np.flatnonzero(sent & (place < 0))
+        found = evidence.final_row[number[untold]]
+        executed, found = untold[found >= 0], found[found >= 0]
+        place[executed] = evidence.final.orders["move_nbr"].to_numpy()[found]
+        place[untold[evidence.refused[number[untold]]]] = -1  # a phantom, not an order
+    return _events(evidence, part, ops, place, sent & (place > 0), step=1)
 
 
-def reads_of(history: History, kind: OpKind) -> Events:
+def reads_of(evidence: Evidence, part: Part, kind: OpKind) -> Events:
     """The reads of a kind that were answered, grouped by symbol."""
-    ops = history.ops
-    ok = is_ok(ops) & np.asarray(ops["kind"] == str(kind)) & np.asarray(ops["move_nbr"].notna())
+    ops = evidence.history.ops.iloc[part.ops]
     place = ops["move_nbr"].to_numpy(np.int64, na_value=-1)
-    return _events(history, np.flatnonzero(ok), place, ok, step=0)
+    answered = is_ok(ops) & np.asarray(ops["kind"] == str(kind)) & (place >= 0)
+    return _events(evidence, part, ops, place, answered, step=0)
 
 
 def _events(
-    history: History, rows: np.ndarray, place: np.ndarray, ended: np.ndarray, *, step: int
+    evidence: Evidence,
+    part: Part,
+    ops: pd.DataFrame,
+    place: np.ndarray,
+    chosen: np.ndarray,
+    *,
+    step: int,
 ) -> Events:
-    ops = history.ops
-    origin_s = float(ops["scheduled_s"].iloc[0]) if len(ops) else 0.0
-    end_us = np.ceil((ops["finished_s"].to_numpy()[rows] - origin_s) * 1e6).astype(np.int64)
-    end_us[~ended[rows]] = NEVER_US
-    hi = place[rows]
+    row = part.ops[chosen]
+    every = evidence.history.ops
+    origin_s = float(every["scheduled_s"].iloc[0]) if len(every) else 0.0
+
+    def microseconds(moments_s: pd.Series) -> np.ndarray:
+        return np.asarray((moments_s.to_numpy()[chosen] - origin_s) * 1e6)
+
+    end_us = np.ceil(microseconds(ops["finished_s"])).astype(np.int64)
+    end_us[~is_ok(ops)[chosen]] = NEVER_US
+    hi = place[chosen]
     return Events(
-        row=rows,
-        group=ops["symbol"].cat.codes.to_numpy()[rows].astype(np.int64),
-        begin_us=np.floor((ops["sent_s"].to_numpy()[rows] - origin_s) * 1e6).astype(np.int64),
+        row=row,
+        group=evidence.op_symbol[row].astype(np.int64),
+        begin_us=np.floor(microseconds(ops["sent_s"])).astype(np.int64),
         end_us=end_us,
         lo=hi - step,
         hi=hi,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -25,6 +27,7 @@ from labkit.verdict.checkers.precedence import (
     too_low,
 )
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.numbers import NO_ORDER
 
 
 @dataclass(frozen=True)
@@ -49,31 +52,26 @@ class RealTime:
         """Judge. A function of the evidence alone."""
         if evidence.final is None:
             return no_final_read(self.name)
-        orders, reads = orders_of(evidence), reads_of(evidence.history, OpKind.FRESH_READ)
-        if not len(orders) and not len(reads):
-            return Finding(self.name, Verdict.UNKNOWN, "no order and no fresh read was answered")
-        future = _beyond(evidence, reads) | _too_new(reads, orders)
-        # what is proven to be from the future is no measure for others
-        told = reads.chosen(~future)
-        behind = reads.chosen(~future & too_low(reads, orders + told))
-        late = orders.chosen(too_low(orders, orders))
-        count = int(future.sum()) + len(behind) + len(late)
-        seen = f"{counted(len(orders), 'order')} and {counted(len(reads), 'fresh read')}"
-        if not count:
-            return Finding(self.name, Verdict.PASS, f"{seen} in the order of time")
         describe = _Describe(evidence)
-        offenders = [
-            *(describe.future(event, orders) for event in _first(reads.chosen(future))),
-            *(describe.behind(event, orders + told) for event in _first(behind)),
-            *(describe.behind(event, orders) for event in _first(late)),
-        ]
-        return Finding(
-            self.name,
-            Verdict.FAIL,
-            f"{count:,} of {seen} not in the order of time",
-            tuple(offenders[:OFFENDERS_SHOWN]),
-            count,
-        )
+        ordered = read = 0
+        found = _Offenders()
+        for part in evidence.by_symbol():
+            orders, reads = orders_of(evidence, part), reads_of(evidence, part, OpKind.FRESH_READ)
+            ordered, read = ordered + len(orders), read + len(reads)
+            future = _beyond(evidence, reads) | _too_new(reads, orders)
+            # what is proven to be from the future is no measure for others
+            told = orders + reads.chosen(~future)
+            behind = ~future & too_low(reads, told)
+            found.add(reads.chosen(future), partial(describe.future, orders=orders))
+            found.add(reads.chosen(behind), partial(describe.behind, earlier=told))
+            late = orders.chosen(too_low(orders, orders))
+            found.add(late, partial(describe.behind, earlier=orders))
+        if not ordered and not read:
+            return Finding(self.name, Verdict.UNKNOWN, "no order and no fresh read was answered")
+        seen = f"{counted(ordered, 'order')} and {counted(read, 'fresh read')}"
+        if not found.count:
+            return Finding(self.name, Verdict.PASS, f"{seen} in the order of time")
+        return found.failed(self.name, f"{seen} not in the order of time")
 
 
 @dataclass(frozen=True)
@@ -97,26 +95,22 @@ class Sessions:
             return None
         if evidence.final is None:
             return no_final_read(self.name)
-        reads = _by_session(evidence.history, reads_of(evidence.history, OpKind.FRESH_READ))
-        if not len(reads):
-            return Finding(self.name, Verdict.UNKNOWN, "no fresh read was answered")
-        earlier = _by_session(evidence.history, orders_of(evidence)) + reads
-        back = reads.chosen(too_low(reads, earlier))
-        sessions = counted(evidence.history.ops["session"].nunique(), "session")
-        if not len(back):
-            return Finding(
-                self.name,
-                Verdict.PASS,
-                f"{counted(len(reads), 'fresh read')} of {sessions} never went back",
-            )
         describe = _Describe(evidence)
-        return Finding(
-            self.name,
-            Verdict.FAIL,
-            f"{len(back):,} of {counted(len(reads), 'fresh read')} of {sessions} went back",
-            tuple(describe.behind(event, earlier) for event in _first(back)),
-            len(back),
-        )
+        sessions = np.sort(pd.unique(evidence.history.ops["session"].to_numpy()))
+        read = 0
+        found = _Offenders()
+        for part in evidence.by_symbol():
+            reads = _by_session(evidence, sessions, reads_of(evidence, part, OpKind.FRESH_READ))
+            read += len(reads)
+            earlier = _by_session(evidence, sessions, orders_of(evidence, part)) + reads
+            back = reads.chosen(too_low(reads, earlier))
+            found.add(back, partial(describe.behind, earlier=earlier))
+        if not read:
+            return Finding(self.name, Verdict.UNKNOWN, "no fresh read was answered")
+        seen = f"{counted(read, 'fresh read')} of {counted(len(sessions), 'session')}"
+        if not found.count:
+            return Finding(self.name, Verdict.PASS, f"{seen} never went back")
+        return found.failed(self.name, f"{seen} went back")
 
 
 @dataclass(frozen=True)
@@ -142,21 +136,21 @@ class Replicas:
             return None
         if evidence.final is None:
             return no_final_read(self.name)
-        orders, reads = orders_of(evidence), reads_of(history, OpKind.REPLICA_READ)
-        if not len(reads):
+        describe = _Describe(evidence)
+        sessions = np.sort(pd.unique(history.ops["session"].to_numpy()))
+        read = back = 0
+        found = _Offenders()
+        for part in evidence.by_symbol():
+            orders, reads = orders_of(evidence, part), reads_of(evidence, part, OpKind.REPLICA_READ)
+            read += len(reads)
+            future = reads.chosen(_beyond(evidence, reads) | _too_new(reads, orders))
+            found.add(future, partial(describe.future, orders=orders))
+            mine = _by_session(evidence, sessions, reads)
+            back += int(too_low(mine, mine).sum())
+        if not read:
             return Finding(self.name, Verdict.UNKNOWN, "no replica read was answered")
-        future = reads.chosen(_beyond(evidence, reads) | _too_new(reads, orders))
-        if len(future):
-            describe = _Describe(evidence)
-            return Finding(
-                self.name,
-                Verdict.FAIL,
-                f"{len(future):,} of {counted(len(reads), 'replica read')} from the future",
-                tuple(describe.future(event, orders) for event in _first(future)),
-                len(future),
-            )
-        mine = _by_session(history, reads)
-        back = int(too_low(mine, mine).sum())
+        if found.count:
+            return found.failed(self.name, f"{counted(read, 'replica read')} from the future")
         most = max(staleness(history), key=lambda row: row.max_s)
         behind = (
             f"at most {most.max_s:.2f} s behind ({most.region})"
@@ -166,9 +160,28 @@ class Replicas:
         return Finding(
             self.name,
             Verdict.PASS,
-            f"{counted(len(reads), 'replica read')} {behind}, "
+            f"{counted(read, 'replica read')} {behind}, "
             f"{back:,} behind an earlier one of the same session",
         )
+
+
+class _Offenders:
+    """What breaks a claim: all of it counted, the first of it in words."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._words: list[str] = []
+
+    def add(self, events: Events, describe: Callable[[Events], str]) -> None:
+        """Some more."""
+        self.count += len(events)
+        for i in range(min(len(events), OFFENDERS_SHOWN - len(self._words))):
+            self._words.append(describe(events.chosen(np.array([i]))))
+
+    def failed(self, checker: str, what: str) -> Finding:
+        """So many of what was looked at."""
+        summary = f"{self.count:,} of {what}"
+        return Finding(checker, Verdict.FAIL, summary, tuple(self._words), self.count)
 
 
 class _Describe:
@@ -199,8 +212,8 @@ class _Describe:
         return f"{said}, more than there ever were"
 
     def _name(self, row: int) -> str:
-        op = self._ops.iloc[row]
-        return str(op["order_id"]) or f"read {row}"
+        number = self._evidence.in_history[row]
+        return f"read {row}" if number == NO_ORDER else self._evidence.ids.name(number)
 
     def _who(self, row: int) -> str:
         op = self._ops.iloc[row]
@@ -211,10 +224,6 @@ def _made(history: History, kind: OpKind) -> bool:
     return bool((history.ops["kind"] == str(kind)).any())
 
 
-def _first(events: Events) -> list[Events]:
-    return [events.chosen(np.array([i])) for i in range(min(len(events), OFFENDERS_SHOWN))]
-
-
 def _too_new(reads: Events, orders: Events) -> np.ndarray:
     """Which reads show an order that was sent after they were answered."""
     return too_low(reads.mirrored(), orders.mirrored())
@@ -223,17 +232,14 @@ def _too_new(reads: Events, orders: Events) -> np.ndarray:
 def _beyond(evidence: Evidence, reads: Events) -> np.ndarray:
     """Which reads show more moves of their symbol than there are at the end."""
     assert evidence.final is not None
-    stocks = evidence.final.instruments
-    symbols = evidence.history.ops["symbol"].cat.categories
-    place = pd.Index(stocks["symbol"]).get_indexer(symbols)
-    moves = np.append(stocks["moves"].to_numpy(np.int64), 0)[place]  # -1, unknown: none
+    moves = np.zeros(len(evidence.symbols), np.int64)  # of what is no instrument: none
+    known = evidence.final.instruments["moves"].to_numpy(np.int64)
+    moves[: len(known)] = known
     return np.asarray(reads.hi > moves[reads.group])
 
 
-def _by_session(history: History, events: Events) -> Events:
+def _by_session(evidence: Evidence, sessions: np.ndarray, events: Events) -> Events:
     """The same, grouped by session and symbol."""
-    session = history.ops["session"].to_numpy()
-    symbols = len(history.ops["symbol"].cat.categories)
-    every = np.sort(pd.unique(session))
-    place = np.searchsorted(every, session[events.row])
-    return replace(events, group=place * symbols + events.group)
+    session = evidence.history.ops["session"].to_numpy()[events.row]
+    place = np.searchsorted(sessions, session)
+    return replace(events, group=place * len(evidence.symbols) + events.group)
