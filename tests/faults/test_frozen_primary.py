@@ -16,7 +16,6 @@ from time import monotonic
 import psutil
 import psycopg
 import pytest
-from labkit.cluster.embedded.processes import send
 from psycopg.conninfo import make_conninfo
 
 from labkit.clock import wait_until
@@ -24,6 +23,7 @@ from labkit.cluster.embedded import patroni
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.layout import member_name
 from labkit.cluster.embedded.services import Services
+from labkit.cluster.processes import send
 from labkit.history import History, Op, OpKind, Outcome
 from labkit.lab import bring_up
 from labkit.topology import Node, SurvivalGoal
