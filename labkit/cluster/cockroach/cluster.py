@@ -189,7 +189,8 @@ class CockroachCluster(LocalLab[S, L]):
             yield
         except BaseException:
             with uninterrupted():
-                on_stage("stopping what was started")
+                if self._was_started():
+                    on_stage("stopping what was started")
                 self._take_back(starter, before)
             raise
         finally:

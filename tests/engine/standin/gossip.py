@@ -132,9 +132,15 @@ class Line:
     async def _connect(self) -> None:
         host, _, port = self.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(HELLO)
-        if self.tls is not None:
-            await writer.start_tls(self.tls, server_hostname=host)
+        try:
+            writer.write(HELLO)
+            if self.tls is not None:
+                # a handshake that comes together with HELLO would be read as if it were a frame
+                await reader.readexactly(1)
+                await writer.start_tls(self.tls, server_hostname=host)
+        except BaseException:
+            writer.close()
+            raise
         self._writer = writer
         self._task = asyncio.create_task(self._listen(reader))
 

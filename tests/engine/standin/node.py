@@ -159,6 +159,8 @@ class Node:
             length, code = struct.unpack("!ii", head)
             if code == gossip.HELLO_CODE:
                 if self.tls is not None:
+                    writer.write(b"S")
+                    await writer.drain()
                     await writer.start_tls(self.tls)
                 await self._answer_nodes(reader, writer)
             elif code == wire.CANCEL_REQUEST:
