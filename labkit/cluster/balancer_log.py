@@ -5,6 +5,11 @@ clock in microseconds. That is finer than what its statistics keep (`lastchg`: w
 
     2025-11-25T19:41:49.004501+00:00 Server read_write/us-west-2-1 is DOWN, reason: Layer4 ...
 
+A server that is dialled by its name goes when the name does, too:
+
+    ... Server us-west-2/crdb1-us-west-2 is going DOWN for maintenance (DNS NX status). ...
+    ... Server us-west-2/crdb1-us-west-2 ('crdb1-us-west-2') is UP/READY (resolves again).
+
 A server is taken out after as many failed checks as `fall` says, so what is stamped is the
 balancer's decision and not the moment at which the server failed.
 """
@@ -24,8 +29,9 @@ logged, not the sessions of clients (HAProxy configuration manual, "log")."""
 
 SOURCE = "HAProxy"
 _LINE = re.compile(
-    r"^(?P<at>\d{4}-\d\d-\d\dT\S+) Server (?P<proxy>[^/\s]+)/(?P<server>\S+) "
-    r"is (?P<state>UP|DOWN)\b[^.]*?(?:, reason: (?P<reason>[^,.]+))?(?:[,.].*)?$"
+    r"^(?P<at>\d{4}-\d\d-\d\dT\S+) Server (?P<proxy>[^/\s]+)/(?P<server>\S+) (?:\('[^']*'\) )?"
+    r"is (?:going )?(?P<state>UP|DOWN)\b(?:/READY| for maintenance)?"
+    r"(?: \((?P<name>[^)]*)\))?[^.]*?(?:, reason: (?P<reason>[^,.]+))?(?:[,.].*)?$"
 )
 
 
@@ -55,5 +61,5 @@ def transitions(
             continue  # a line that was written over by another
         if at_s >= since_s:
             sign = Sign.SERVER_UP if found["state"] == "UP" else Sign.SERVER_DOWN
-            reason = (found["reason"] or "").strip()
+            reason = (found["reason"] or found["name"] or "").strip()
             yield Event(at_s, sign, SOURCE, region, node, within_s=drift_s, detail=reason)

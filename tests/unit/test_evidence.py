@@ -71,6 +71,25 @@ def test_the_balancer_s_log_says_when_it_let_a_server_go_and_took_it_back():
     assert up.at_s - down.at_s == pytest.approx(5.245499, abs=1e-5)
 
 
+def test_a_server_goes_and_comes_with_its_name():
+    gone = (
+        "going DOWN for maintenance (DNS NX status). "
+        "2 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue."
+    )
+    back = line("2026-11-25T19:42:10.000000+00:00", "UP/READY (resolves again).")
+    back = back.replace("us-west-2-1 is", "us-west-2-1 ('us-west-2-1') is")
+    others = (
+        "2026-11-25T19:42:11.000000+00:00 read_write/us-west-2-1 changed its IP from (none) to"
+        " 10.201.3.6 by names/docker.\n"
+        + line("2026-11-25T19:42:11.000000+00:00", "x").replace(
+            "is x", "administratively READY thanks to valid DNS answer."
+        )
+    )
+    down, up = read(line("2026-11-25T19:41:49.004501+00:00", gone) + back + others)
+    assert (down.sign, down.detail) == (Sign.SERVER_DOWN, "DNS NX status")
+    assert (up.sign, up.detail) == (Sign.SERVER_UP, "resolves again")
+
+
 def test_what_the_balancer_logged_before_or_about_others_is_passed_over():
     text = (
         line("2026-11-25T19:41:49.004501+00:00", DOWN)

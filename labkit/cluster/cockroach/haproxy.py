@@ -89,7 +89,8 @@ resolvers names
   timeout resolve 1s
   timeout retry 1s
   hold valid 1s
-  hold nx 2s
+  # a dead container has no name: longer than the checks take, which decide
+  hold nx 10s
 """
 
 _STATISTICS = """\
