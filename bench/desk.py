@@ -27,8 +27,8 @@ from labkit.demo import temporary_lab
 
 LOADS = 20
 REST_S = 10.0
-"""Between two loads. A page that is opened right after another finds no kernel that waits for it, and
-has to wait for one to start: about 6 s where this takes 2.2 s."""
+"""Between two loads. A page that is opened right after another finds no kernel that waits for it,
+and has to wait for one to start: about 6 s where this takes 2.2 s."""
 OPEN_S = 30.0
 DRAWN = """() => {
   const path = document.querySelector(".lk-price-chart .js-line");
