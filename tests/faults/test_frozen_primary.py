@@ -10,7 +10,6 @@ chance.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
 from time import monotonic
 
 import psutil
@@ -23,7 +22,7 @@ from labkit.cluster.embedded import patroni
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.layout import member_name
 from labkit.cluster.embedded.services import Services
-from labkit.cluster.processes import send
+from labkit.cluster.processes import freeze, send
 from labkit.history import History, Op, OpKind, Outcome
 from labkit.lab import bring_up
 from labkit.topology import Node, SurvivalGoal
@@ -40,13 +39,9 @@ ACCOUNT, SYMBOL = GENERATED_ACCOUNTS[0], "NFLX"
 def processes_of(lab: EmbeddedCluster, node: Node, what: str) -> list[int]:
     """The pids of a node's PostgreSQL that say they are this, such as "startup"."""
     pids = Services(lab.layout, lab.table).pids(member_name(node))
-    return [pid for pid in pids if f" {what}" in " ".join(psutil.Process(pid).cmdline())]
-
-
-def freeze(pids: Iterable[int]) -> None:
-    pids = list(pids)
-    assert pids
-    send(pids, signal.SIGSTOP)
+    found = [pid for pid in pids if f" {what}" in " ".join(psutil.Process(pid).cmdline())]
+    assert found, f"{node} has no {what}"
+    return found
 
 
 def another_leads(lab: EmbeddedCluster, old: Node) -> Node:
