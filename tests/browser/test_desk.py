@@ -84,9 +84,12 @@ def sql(lab: EmbeddedCluster, statement: str, *arguments: object) -> list[tuple[
 
 
 def outcome(page: Page, state: str) -> Locator:
-    found = page.locator(f".lk-outcome[data-state={state}]")
-    found.wait_for()
-    return found
+    """What became of the order; another end than `state` fails with what the page says of it."""
+    states = ", ".join(f"[data-state={end}]" for end in ("acked", "refused", "unknown"))
+    ended = page.locator(f".lk-outcome:is({states})")
+    ended.wait_for()
+    assert ended.get_attribute("data-state") == state, ended.inner_text()
+    return ended
 
 
 def fill(page: Page, *, side: str = "Buy", shares: object = 10, symbol: str = "AAPL") -> None:
