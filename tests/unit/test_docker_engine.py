@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from docker.context.config import get_meta_file
 from docker.errors import APIError, DockerException
 from docker_fakes import container
 
@@ -50,11 +51,12 @@ def test_a_socket_that_is_not_there_and_one_that_nobody_listens_on(
 ) -> None:
     path = tmp_path / "docker.sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    with pytest.raises(NoEngine, match="no Docker engine here: install Docker"):
+    where = rf"at unix://{path} \(DOCKER_HOST\)"
+    with pytest.raises(NoEngine, match=f"no Docker engine {where}: install Docker"):
         Engine.connect()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
-    with pytest.raises(NoEngine, match="the Docker engine is stopped: start it"):
+    with pytest.raises(NoEngine, match=f"the Docker engine {where} is stopped: start"):
         Engine.connect()
 
 
@@ -76,6 +78,43 @@ def test_an_engine_on_another_machine_is_refused(
         Engine.connect()
         return
     with pytest.raises(NoEngine, match=rf"another machine \({host}\).*--backend embedded"):
+        Engine.connect()
+
+
+def test_an_engine_behind_ssh_is_refused_and_no_package_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://somebody@build-server")
+    with pytest.raises(NoEngine, match=r"another machine \(ssh\).*unset DOCKER_HOST"):
+        Engine.connect()
+
+
+@pytest.mark.parametrize("chosen", ["environment", "configuration"])
+def test_a_context_that_is_not_there_is_named_and_no_other_engine_taken(
+    chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    if chosen == "environment":
+        monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+    else:
+        monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+        (tmp_path / "config.json").write_text('{"currentContext": "gone"}')
+    with pytest.raises(NoEngine, match=r"no Docker context 'gone'.*docker context ls"):
+        Engine.connect()
+
+
+def test_a_context_that_is_damaged_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONTEXT", "torn")
+    (tmp_path / "config.json").write_text("{}")
+    file = Path(get_meta_file("torn"))
+    file.parent.mkdir(parents=True)
+    file.write_text('{"Name": ')
+    with pytest.raises(NoEngine, match=r"context 'torn' cannot be read .*docker context create"):
         Engine.connect()
 
 

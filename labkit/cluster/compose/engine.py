@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from urllib.parse import urlsplit
 
 import docker
 import requests
+from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
 from docker.errors import APIError, DockerException, NotFound
 
 from labkit.cluster.compose.layout import LAB_LABEL
@@ -86,14 +89,11 @@ class Engine:
                 machine.
         """
         try:
+            _require_context()
             client = docker.from_env(timeout=TIMEOUT_S, max_pool_size=32)
             host = urlsplit(client.api.base_url).hostname
             if host not in HERE:
-                raise NoEngine(
-                    f"the Docker engine is on another machine ({host}): labkit mounts files of "
-                    "this one and dials its 127.0.0.1. Choose one here with `docker context use`, "
-                    f"unset DOCKER_HOST, {EMBEDDED}"
-                )
+                raise NoEngine(_elsewhere(str(host)))
             client.ping()
         except (DockerException, requests.RequestException, OSError) as error:
             raise NoEngine(_why_no_engine(error)) from error
@@ -298,18 +298,49 @@ def _clear_errors(what: str) -> Iterator[None]:
         ) from error
 
 
+def _require_context() -> None:
+    """Refuse a context that is not there; the SDK would take the default engine instead of it."""
+    if os.environ.get("DOCKER_HOST"):
+        return
+    named = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    try:
+        context = ContextAPI.get_context(named)
+    except Exception as error:  # the SDK raises no narrower one for a file that is damaged
+        raise NoEngine(
+            f"the Docker context {named!r} cannot be read ({' '.join(str(error).split())}): make "
+            f"it anew with `docker context rm` and `docker context create`, {EMBEDDED}"
+        ) from error
+    if context is None:
+        raise NoEngine(
+            f"there is no Docker context {named!r}: `docker context ls` lists those there are, "
+            f"`docker context use` or DOCKER_CONTEXT chooses one, {EMBEDDED}"
+        )
+
+
+def _elsewhere(host: str) -> str:
+    return (
+        f"the Docker engine is on another machine ({host}): labkit mounts files of this one and "
+        "dials its 127.0.0.1. Choose one here with `docker context use`, unset DOCKER_HOST, "
+        f"{EMBEDDED}"
+    )
+
+
 def _why_no_engine(error: BaseException) -> str:
     """Why the engine cannot be used, and the next step."""
     causes = list(_causes(error))
+    if "ssh://" in str(error):  # the SDK asks for a package that would not help
+        return _elsewhere("ssh")
+    asked = os.environ.get("DOCKER_HOST")
+    here = f"at {asked} (DOCKER_HOST)" if asked else "here"
     if any(isinstance(cause, PermissionError) for cause in causes):
         return (
             "this user may not use Docker's socket: `sudo usermod -aG docker $USER`, then log in "
             f"again; {EMBEDDED}"
         )
     if any(isinstance(cause, FileNotFoundError) for cause in causes):
-        return f"no Docker engine here: install Docker, or {START}, {EMBEDDED}"
+        return f"no Docker engine {here}: install Docker, or {START}, {EMBEDDED}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return f"the Docker engine is stopped: {START}, {EMBEDDED}"
+        return f"the Docker engine {here} is stopped: {START}, {EMBEDDED}"
     text = " ".join(str(error).split())
     return f"the Docker engine cannot be reached ({text}): check `docker info`, {EMBEDDED}"
 
