@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +59,21 @@ def test_a_project_of_somebody_else_is_left_alone(home: Path) -> None:
         other = Container("1", "web", "running", "Up", whose)
         with pytest.raises(LabMismatch, match=r"down --volumes.*LABKIT_HOME"):
             starter(lab, containers=lambda project, other=other: {"web": other}).check(False)
+
+
+@pytest.mark.parametrize("end", [ComposeCluster.stop, ComposeCluster.purge])
+def test_a_lab_whose_project_somebody_else_took_over_is_not_taken_down(
+    home: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[ComposeCluster], None]
+) -> None:
+    """Such as by `docker compose -f compose/cockroachdb.yml up`, after `labkit down`."""
+    lab = ComposeCluster.create(home)
+    other = Container("1", "crdb1-us-west-2", "exited", "Exited", "standalone")
+    starter(lab, containers=lambda project: {other.service: other}).render()
+    compose_says(monkeypatch, 1, "", "docker compose was run")
+    lab.__dict__["_compose"] = lab.machine.compose
+    with pytest.raises(LabMismatch, match=r"project 'labkit-\w+' of another lab.*LABKIT_HOME"):
+        end(lab)
+    assert (home / "lab.json").exists()
 
 
 def test_a_port_of_somebody_else_is_named_before_anything_is_started(home: Path) -> None:

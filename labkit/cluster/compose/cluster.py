@@ -85,11 +85,16 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
     # life
 
     def stop(self, on_stage: OnStage = quiet) -> None:
-        """Remove its containers and networks; data stays in its volumes. Idempotent."""
+        """Remove its containers and networks; data stays in its volumes. Idempotent.
+
+        Raises:
+            LabMismatch: something in its project belongs to somebody else; all of it stays.
+        """
         watchdogs.end(self.home)  # they would start it again
         if not self._was_started():
             return
         with folder.locked(self.home), uninterrupted():
+            self.machine.require_own(self.settings.lab_id)
             containers = self.machine.all()
             if containers:
                 on_stage(f"{len(containers)} containers")
@@ -102,15 +107,17 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
 
         Raises:
             LabBusy: it runs.
+            LabMismatch: something in its project belongs to somebody else; all of it stays.
         """
         if self._was_started():
+            self.machine.require_own(self.settings.lab_id)
             if any(state is not State.DOWN for state in self.machine.states().values()):
                 raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
             self._compose.down(timeout_s=DOWN_S, volumes=True)
         folder.remove(self.home)
 
     def _take_back(self, starter: Starter, before: set[str]) -> None:
-        if not self._was_started() or self._foreign():
+        if not self._was_started() or self.machine.others(self.settings.lab_id):
             return
         starter.save_logs()
         if before:
@@ -119,12 +126,6 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
         else:
             # what never was in service holds nothing worth keeping
             self._compose.down(timeout_s=DOWN_S, volumes=not self._served.exists())
-
-    def _foreign(self) -> bool:
-        """Whether the project has containers or volumes that are not this lab's."""
-        labs = {container.lab for container in self.machine.all().values()}
-        labs |= set(self.engine.volumes(self.settings.project).values())
-        return bool(labs - {self.settings.lab_id})
 
     # questions
 

@@ -11,6 +11,7 @@ from labkit.cluster.compose.engine import Container, Engine
 from labkit.cluster.compose.project import Compose
 from labkit.cluster.compose.render import COCKROACH
 from labkit.cluster.status import State
+from labkit.errors import LabMismatch
 from labkit.topology import Node
 
 
@@ -24,6 +25,30 @@ class Containers:
     def all(self) -> dict[str, Container]:
         """By service."""
         return self.engine.containers(self.compose.name)
+
+    def others(self, lab_id: str) -> set[str]:
+        """Whose the project's containers and volumes are that are not this lab's.
+
+        Their labs; an empty text stands for what labkit did not make.
+        """
+        labs = {container.lab for container in self.all().values()}
+        return (labs | set(self.engine.volumes(self.compose.name).values())) - {lab_id}
+
+    def require_own(self, lab_id: str) -> None:
+        """Refuse a project that is not, or not only, a lab's.
+
+        Raises:
+            LabMismatch: something in it belongs to somebody else.
+        """
+        others = self.others(lab_id)
+        if others:
+            name = self.compose.name
+            whose = "another lab" if others - {""} else "something that labkit did not make"
+            raise LabMismatch(
+                f"there is a Compose project {name!r} of {whose}: remove it with `docker compose "
+                f"-p {name} down --volumes` (its data goes with it), or set LABKIT_HOME to another "
+                "folder and give --port-base"
+            )
 
     def _those(self, services: Sequence[str]) -> list[Container]:
         there = self.all()

@@ -19,7 +19,7 @@ from labkit.cluster.compose.settings import Settings
 from labkit.cluster.folder import write_whole
 from labkit.cluster.ports import require_free
 from labkit.cluster.status import State
-from labkit.errors import ClusterError, LabError, LabMismatch
+from labkit.errors import ClusterError, LabError
 from labkit.topology import MAX_NODES, Node
 
 MIB = 1 << 20
@@ -60,11 +60,9 @@ class ComposeStarter(Starter):
             PortInUse: a port is taken.
             ClusterError: too little memory, or a part of the data is gone.
         """
-        containers = self.machine.all()
-        volumes = self._engine.volumes(self.settings.project)
-        self._check_owner({c.lab for c in containers.values()} | set(volumes.values()))
-        self._check_data(served, set(volumes))
-        if any(container.state is not State.DOWN for container in containers.values()):
+        self.machine.require_own(self.settings.lab_id)
+        self._check_data(served, set(self._engine.volumes(self.settings.project)))
+        if self.running():
             return  # ports are its own; a part that is missing is found out by Docker
         memory, nodes = self._engine.facts().memory_bytes // MIB, len(self.layout.topology.nodes)
         if memory < nodes * NODE_MIB:
@@ -74,17 +72,6 @@ class ComposeStarter(Starter):
                 "`labkit up --backend embedded`"
             )
         require_free(self.layout.ports())
-
-    def _check_owner(self, labs: set[str]) -> None:
-        others = labs - {self.settings.lab_id}
-        if others:
-            name = self.settings.project
-            whose = "another lab" if others - {""} else "something that labkit did not make"
-            raise LabMismatch(
-                f"there is a Compose project {name!r} of {whose}: remove it with `docker compose "
-                f"-p {name} down --volumes` (its data goes with it), or set LABKIT_HOME to another "
-                "folder and give --port-base"
-            )
 
     def _check_data(self, served: bool, volumes: set[str]) -> None:
         wanted = {node_service(node) for node in self.layout.topology.nodes}
