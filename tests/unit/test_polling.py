@@ -36,8 +36,10 @@ def test_an_error_of_the_driver_is_told_and_asking_goes_on() -> None:
         raise psycopg.OperationalError("connection refused")
 
     poller = Poller(ask, told.put, every_s=0.01, name="test")
-    assert [told.get(timeout=10).problem for _ in range(2)] == ["connection refused"] * 2
+    first, second = told.get(timeout=10), told.get(timeout=10)
     poller.end()
+    assert first.problem == second.problem == "connection refused"
+    assert first.to_page() != second.to_page()  # so that the page hears of it
 
 
 def test_a_question_that_hangs_keeps_nobody_waiting_and_its_answer_is_not_told_after_the_end() -> (
@@ -60,6 +62,12 @@ def test_a_question_that_hangs_keeps_nobody_waiting_and_its_answer_is_not_told_a
     assert told == []
 
 
-@pytest.mark.parametrize("seen", [Seen(1, 1_700_000_000.25, 0.1), Seen(problem="no")])
+@pytest.mark.parametrize(
+    "seen", [Seen(1, 1_700_000_000.25, 0.1), Seen(problem="no", asked_s=1_700_000_000.5)]
+)
 def test_a_page_gets_milliseconds_and_the_problem(seen: Seen[int]) -> None:
-    assert seen.to_page() == {"seen_ms": round(seen.at_s * 1000), "problem": seen.problem}
+    assert seen.to_page() == {
+        "seen_ms": round(seen.at_s * 1000),
+        "asked_ms": round(seen.asked_s * 1000),
+        "problem": seen.problem,
+    }
