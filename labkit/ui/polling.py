@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Event, Thread
@@ -99,5 +100,14 @@ class Poller(Generic[T]):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, short enough for a page."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    """What an error says, short enough for a page.
+
+    Of the driver's words for a connection that failed, only why: which one it was is known.
+    """
+    line = str(error).strip().split("\n")[0]
+    if refused := _NO_CONNECTION.fullmatch(line):
+        return f"no connection: {refused[1][:1].lower()}{refused[1][1:]}"
+    return line or type(error).__name__
+
+
+_NO_CONNECTION = re.compile(r"connection failed: connection to server at .* failed: (.+)")

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from labkit.errors import NotReady
-from labkit.ui.polling import Poller, Seen
+from labkit.ui.polling import Poller, Seen, first_line
 
 
 def test_what_was_seen_stays_when_the_next_question_has_no_answer() -> None:
@@ -71,3 +71,19 @@ def test_a_page_gets_milliseconds_and_the_problem(seen: Seen[int]) -> None:
         "asked_ms": round(seen.asked_s * 1000),
         "problem": seen.problem,
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("the lab is stopped\n  and more", "the lab is stopped"),
+        (
+            'connection failed: connection to server at "127.0.0.1", port 1 failed: Connection'
+            " refused\n\tIs the server running on that host?",
+            "no connection: connection refused",
+        ),
+        ("", "OperationalError"),
+    ],
+)
+def test_a_page_is_told_why_in_one_short_line(said: str, told: str) -> None:
+    assert first_line(psycopg.OperationalError(said)) == told
