@@ -356,7 +356,6 @@ class FakeCluster:
         self.calls.append(Call(action, target))
 
     def _set(self, state: State, parts: Iterable[str]) -> None:
-        self._settle()  # an election that was due before this has ended
         self._states.update(dict.fromkeys(list(parts), state))
         self._settle()
 
