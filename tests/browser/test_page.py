@@ -31,6 +31,9 @@ MAP = (
     "cluster = FakeCluster()\ncluster.start()\nClusterMap(cluster)"
 )
 
+FITS = """() => [...document.querySelectorAll(".lk-where-regions label")]
+    .every((card) => card.scrollWidth <= card.clientWidth)"""
+
 DESK = (
     "from labkit.testing import FakeCluster\nfrom labkit.ui.trading_desk import TradingDesk\n"
     "cluster = FakeCluster()\ncluster.start()\nTradingDesk(cluster)"
@@ -171,6 +174,8 @@ def test_a_database_that_refuses_everybody_is_told_and_leaves_the_page_usable(
         page.wait_for_timeout(8000)
         expect(page.locator(".lk-pane")).to_have_count(7)
         expect(page.locator(".lk-silent")).to_have_count(0)
+        expect(page.locator(".lk-where-quotes")).to_contain_text("does not answer")
+        assert page.evaluate(FITS)
         page.get_by_label("Shares").fill("7")
         page.locator(".lk-where-name", has_text="eu-west-1").click()
         expect(page.locator(".lk-here")).to_contain_text("eu-west-1")
