@@ -20,6 +20,9 @@ from labkit.cluster.base import (
     HasWan,
     HasWaysElsewhere,
 )
+from labkit.cluster.cockroach import monitoring
+from labkit.cluster.cockroach.cluster import CockroachCluster
+from labkit.cluster.cockroach.layout import node_service
 from labkit.cluster.rolling import rolling_restart
 from labkit.cluster.status import Role, State
 from labkit.errors import BadInput, NotReady, NotRunning, TopologyError, UnknownTarget
@@ -349,6 +352,25 @@ def test_a_rolling_restart_leaves_every_node_in_service_and_restarts_the_leader_
         assert (pids[0] != pids[1]) == (node in region and pids[0] is not None)
 
 
+def assert_behind_every_balancer(cluster: Cluster, node: Node, there: bool) -> None:
+    """Whether the balancers use a node, as they say themselves.
+
+    Those of the embedded engine: tests/contract/test_scaling.py.
+    """
+    if not isinstance(cluster, CockroachCluster):
+        return
+    service = node_service(node)
+    known = {node_service(one) for one in cluster.topology.nodes_of(node.region)}
+    assert (service in known, service in cluster.machine.states()) == (there, there)
+    for region in cluster.topology.region_names:
+        statistics = cluster.layout.statistics(region)
+        servers, up = monitoring.servers(statistics), monitoring.servers_up(statistics)
+        assert servers is not None
+        assert up is not None
+        assert servers[node.region] == known
+        assert (service in up[node.region]) is there
+
+
 def test_a_node_is_added_serves_behind_its_balancer_and_is_removed_again(cluster: Cluster) -> None:
     if not isinstance(cluster, CanScale):
         pytest.skip("its nodes are what they are")
@@ -359,7 +381,9 @@ def test_a_node_is_added_serves_behind_its_balancer_and_is_removed_again(cluster
     status = cluster.status()
     assert status.healthy
     assert status.node(node.name).healthy
+    assert_behind_every_balancer(cluster, node, True)
     cluster.remove_node(node)
+    assert_behind_every_balancer(cluster, node, False)
     assert cluster.topology == before
     assert cluster.status().healthy
     assert node.name not in [part.name for part in cluster.status().nodes]
