@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,6 @@ from typing import Any
 
 import pytest
 import requests
-from docker.context.config import get_meta_file
 from docker.errors import APIError, DockerException
 from docker_fakes import container
 
@@ -104,16 +105,38 @@ def test_a_context_that_is_not_there_is_named_and_no_other_engine_taken(
         Engine.connect()
 
 
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_context_that_the_environment_names_is_used_with_and_without_a_configuration(
+    configured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONTEXT", "podman")
+    if configured:
+        (tmp_path / "config.json").write_text("{}")
+    path = tmp_path / "podman.sock"
+    context_file(tmp_path, "podman", {"docker": {"Host": f"unix://{path}"}})
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        with pytest.raises(NoEngine, match="stopped"):  # it was dialled: the default is not there
+            Engine.connect()
+
+
+def context_file(folder: Path, name: str, endpoints: object) -> Path:
+    """As `docker context create` writes it."""
+    file = folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"Name": name, "Metadata": {}, "Endpoints": endpoints}))
+    return file
+
+
 def test_a_context_that_is_damaged_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("DOCKER_CONTEXT", "torn")
-    (tmp_path / "config.json").write_text("{}")
-    file = Path(get_meta_file("torn"))
-    file.parent.mkdir(parents=True)
-    file.write_text('{"Name": ')
+    context_file(tmp_path, "torn", {}).write_text('{"Name": ')
     with pytest.raises(NoEngine, match=r"context 'torn' cannot be read .*docker context create"):
         Engine.connect()
 

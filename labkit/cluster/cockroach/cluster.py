@@ -189,7 +189,7 @@ class CockroachCluster(LocalLab[S, L]):
             yield
         except BaseException:
             with uninterrupted():
-                if self._was_started():
+                if self._was_started() and starter.running() - before:
                     on_stage("stopping what was started")
                 self._take_back(starter, before)
             raise

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Timer
 from time import sleep
 from typing import Any, Self
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 import docker
 import requests
 from docker.context import ContextAPI
-from docker.context.config import get_current_context_name
+from docker.context.config import METAFILE, get_context_id, get_current_context_name
 from docker.errors import APIError, DockerException, NotFound
 
 from labkit.cluster.compose.layout import LAB_LABEL
@@ -89,8 +91,9 @@ class Engine:
                 machine.
         """
         try:
-            _require_context()
-            client = docker.from_env(timeout=TIMEOUT_S, max_pool_size=32)
+            client = docker.from_env(
+                timeout=TIMEOUT_S, max_pool_size=32, environment=_environment()
+            )
             host = urlsplit(client.api.base_url).hostname
             if host not in HERE:
                 raise NoEngine(_elsewhere(str(host)))
@@ -298,23 +301,35 @@ def _clear_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def _require_context() -> None:
-    """Refuse a context that is not there; the SDK would take the default engine instead of it."""
-    if os.environ.get("DOCKER_HOST"):
-        return
+def _environment() -> Mapping[str, str]:
+    """What the SDK is to follow so that it finds the engine that the `docker` program would use.
+
+    By itself it takes the default engine for a context that is not there, and finds none at all
+    where there is no config.json, as when DOCKER_CONTEXT alone chooses.
+
+    Raises:
+        NoEngine: the context is not there, or damaged.
+    """
     named = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    if os.environ.get("DOCKER_HOST") or named == "default":
+        return os.environ
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    file = folder / "contexts" / "meta" / get_context_id(named) / METAFILE
     try:
-        context = ContextAPI.get_context(named)
+        host = json.loads(file.read_text())["Endpoints"]["docker"]["Host"]
+        if ContextAPI.get_context(named) is not None:
+            return os.environ  # with its certificates
+    except FileNotFoundError as error:
+        raise NoEngine(
+            f"there is no Docker context {named!r}: `docker context ls` lists those there are, "
+            f"`docker context use` or DOCKER_CONTEXT chooses one, {EMBEDDED}"
+        ) from error
     except Exception as error:  # the SDK raises no narrower one for a file that is damaged
         raise NoEngine(
             f"the Docker context {named!r} cannot be read ({' '.join(str(error).split())}): make "
             f"it anew with `docker context rm` and `docker context create`, {EMBEDDED}"
         ) from error
-    if context is None:
-        raise NoEngine(
-            f"there is no Docker context {named!r}: `docker context ls` lists those there are, "
-            f"`docker context use` or DOCKER_CONTEXT chooses one, {EMBEDDED}"
-        )
+    return {**os.environ, "DOCKER_HOST": host}
 
 
 def _elsewhere(host: str) -> str:
