@@ -31,9 +31,7 @@ check: env
 
 # a lab is one worker's, and waits more than it works
 test: check
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/browser -n 2 --dist loadgroup
-# by itself: playwright leaves an event loop running in its thread
-	$(BIN)/pytest tests/browser
+	$(BIN)/pytest tests --ignore=tests/unit -n 3 --dist loadgroup --no-loadscope-reorder
 
 # the contract suite, the audit, the notebooks and the commands on real images, on the Docker Engine
 # that answers, and on the cockroach program that is on PATH; ends with a summary for an issue

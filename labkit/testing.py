@@ -352,6 +352,7 @@ class FakeCluster:
         return parts
 
     def _record(self, action: str, target: str = "") -> None:
+        self._settle()  # what was due before this command has happened, whether or not one looked
         self.calls.append(Call(action, target))
 
     def _set(self, state: State, parts: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -40,21 +40,36 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
+XDIST = "PYTEST_XDIST_WORKER" in os.environ
+
+RUNNING: dict[str, RealLab] = {}
+"""This session's labs."""
+RESTING: set[str] = set()
+"""Those of them that were stopped because the tests that come do not need them."""
+
+LONGEST_FIRST = ("notebooks", "lab", "containers", "browser", "processes")
+"""Groups that are begun first, so that no worker is alone with one of them in the end."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup` one worker has all of a group."""
+    if not XDIST:
+        return
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    order = {group: place for place, group in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(group_of(item), len(order)))
 
 
 def group_of(item: pytest.Item) -> str:
     """A lab, so that only one worker starts it; or a module, of tests that need none.
 
-    The notebooks take as long as all else on the embedded lab, so they have another such lab.
+    The embedded lab is wanted most: the notebooks and the browser each have another one.
     """
-    lab, module = lab_of(item), item.path.stem
-    apart = lab is None or (lab, module) == (LABS["embedded"], "test_notebooks")
-    return module if apart else str(lab)
+    folder, lab = item.path.parent.name, lab_of(item)
+    apart = folder == "browser" or (folder == "notebooks" and lab in (None, LABS["embedded"]))
+    return folder if apart else lab or item.path.stem
 
 
 def lab_of(item: pytest.Item) -> str | None:
@@ -72,7 +87,7 @@ def lab_of(item: pytest.Item) -> str | None:
 def lab() -> Iterator[EmbeddedCluster]:
     """Nine nodes of the embedded engine with the WAN on."""
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
-    with for_this_session(EmbeddedCluster.create(home, port_base=PORT_BASE)) as cluster:
+    with for_this_session("lab", EmbeddedCluster.create(home, port_base=PORT_BASE)) as cluster:
         yield cluster
 
 
@@ -83,7 +98,7 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
     cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
     if docker_engine.standin:
         write_override(cluster)
-    with for_this_session(cluster) as running:
+    with for_this_session("containers", cluster) as running:
         yield running
 
 
@@ -93,12 +108,12 @@ def processes() -> Iterator[BinaryCluster]:
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
     with cockroach_on_path():
         cluster = BinaryCluster.create(home, port_base=PORT_BASE + 1400)
-        with for_this_session(cluster) as running:
+        with for_this_session("processes", cluster) as running:
             yield running
 
 
 @contextmanager
-def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
+def for_this_session(name: str, cluster: AnyLab) -> Iterator[AnyLab]:
     """Started, and in the end removed, also when the session is terminated."""
 
     def terminated(*_: object) -> None:
@@ -108,6 +123,7 @@ def for_this_session(cluster: AnyLab) -> Iterator[AnyLab]:
     with taken_down_after_us(cluster.home):
         try:
             cluster.start()
+            RUNNING[name] = cluster
             yield cluster
         finally:
             cluster.stop()
@@ -157,12 +173,29 @@ def _results_are_as_documented(request: pytest.FixtureRequest) -> Iterator[None]
 
 
 @pytest.fixture(autouse=True)
-def _heal_the_labs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test meets what another one broke."""
+def _labs_are_whole(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test meets what another one broke, or a lab that rests."""
+    wanted = lab_of(request.node)
+    if wanted in RESTING:
+        RUNNING[wanted].start()
+        RESTING.remove(wanted)
     yield
     for name in LABS.values():
         if name in request.fixturenames:
             heal(request.getfixturevalue(name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """A lab rests when its group is done: nine nodes that nobody asks take time from the others."""
+    yield
+    if XDIST and nextitem and group_of(item) != group_of(nextitem):
+        for name, cluster in RUNNING.items():
+            if name != lab_of(nextitem) and name not in RESTING:
+                cluster.stop()
+                RESTING.add(name)
 
 
 def heal(cluster: RealLab) -> None:

@@ -9,7 +9,7 @@ from itertools import cycle
 
 HOST = "127.0.0.1"
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "20000")) + 2800 * WORKER
+PORT_BASE = int(os.environ.get("LABKIT_TEST_PORT_BASE", "11000")) + 2800 * WORKER
 """The embedded lab has the 1000 ports from here, the one in containers the 400 after them, the one
 of `cockroach` processes the 1000 after those, and labs that tests make for themselves 400 more;
 then come those of the next worker."""

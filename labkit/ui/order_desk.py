@@ -128,7 +128,8 @@ class OrderDesk:
         """Send the ticket of that id, or ask again for one whose outcome is unknown.
 
         Returns:
-            False when there is nothing to do: it is not the ticket that waits, or it is under way.
+            False when nothing is sent: it is not the ticket that waits, it is under way, or the
+            click came too late.
 
         Raises:
             BadInput: no such side, or a quantity out of range.
@@ -145,11 +146,13 @@ class OrderDesk:
                 )
                 ticket = replace(ticket, order=wanted)
             late_s = time() - clicked_s
-            if late_s > TOO_LATE_S:
-                self._end(ticket, "refused", f"the click came {late_s:.0f} s late: not sent")
-                return False
+            if late_s > TOO_LATE_S and ticket.attempts:
+                return False  # its outcome stays unknown
             self.ticket = replace(ticket, state="sending", clicked_s=clicked_s, took_s=None)
             self.last = None
+        if late_s > TOO_LATE_S:
+            self._end("refused", f"the click came {late_s:.0f} s late: not sent")
+            return False
         self._on_change()
         Thread(target=self._send, name="labkit-order", daemon=True).start()
         return True
@@ -167,8 +170,17 @@ class OrderDesk:
         return Ticket(order, region)
 
     def _send(self) -> None:
-        begun_s = monotonic()
         fate = Fate("info" if self.ticket.attempts else "fail")
+        try:
+            self._insist(fate)
+        except Exception as error:  # a bug: a thread has nobody else to tell
+            if self.ticket.state == "sending":
+                state = "unknown" if self.ticket.attempts else "refused"
+                self._end(state, first_line(error), _name(error))
+            raise
+
+    def _insist(self, fate: Fate) -> None:
+        begun_s = monotonic()
         with self._wire:
             while True:
                 try:
@@ -188,38 +200,32 @@ class OrderDesk:
                         refused = fate.failed(error) is Reply.REFUSED
                         pause_s = fate.backoff_s
                     else:
-                        return self._finish("acked", receipt=receipt)
+                        return self._end("acked", receipt=receipt)
                 # refused after an attempt without an answer: that one may be applied all the same
                 if refused or monotonic() - begun_s > GIVE_UP_S:
                     state = "unknown" if fate.outcome == "info" else "refused"
-                    return self._finish(state, reason, name)
+                    return self._end(state, reason, name)
                 sleep(pause_s)
 
-    def _finish(
+    def _end(
         self, state: str, reason: str = "", error: str = "", receipt: Receipt | None = None
     ) -> None:
         with self._lock:
-            self._end(self.ticket, state, reason, error, receipt)
-        self._on_change()
-
-    def _end(
-        self,
-        ticket: Ticket,
-        state: str,
-        reason: str = "",
-        error: str = "",
-        receipt: Receipt | None = None,
-    ) -> None:
-        took_s = time() - ticket.clicked_s if ticket.clicked_s else None
-        ended = replace(
-            ticket, state=state, reason=reason, error=error, receipt=receipt, took_s=took_s
-        )
-        self.done.append(ended)
+            ended = replace(
+                self.ticket,
+                state=state,
+                reason=reason,
+                error=error,
+                receipt=receipt,
+                took_s=time() - self.ticket.clicked_s,
+            )
+            self.done.append(ended)
+            if state == "unknown":
+                self.ticket, self.last = ended, None
+            else:
+                self.last, self.ticket = ended, self._blank(self._region)
         self._on_done(ended)
-        if state == "unknown":
-            self.ticket, self.last = ended, None
-        else:
-            self.last, self.ticket = ended, self._blank(self._region)
+        self._on_change()
 
     def _warm_up(self) -> None:
         """Connect ahead, so that the first order does not pay for it."""

@@ -94,8 +94,25 @@ class Teller:
         return True
 
     def _send(self, deposit: Deposit, region: str, fate: Fate) -> None:
-        begun_s, reason = monotonic(), ""
+        reason = "labkit broke down"
         line = Line(self._cluster.dsn(region))
+        try:
+            reason = self._insist(line, deposit, fate)
+        except Exception:  # a bug; an attempt may have come through all the same
+            fate.outcome = "info" if fate.attempts else "fail"
+            raise
+        finally:  # a slip must not stay "sending" for good
+            line.close()
+            state = {"ok": "acked", "fail": "refused", "info": "unknown"}[fate.outcome]
+            told = "added" if state == "acked" else f"not added: {reason}"
+            if state == "unknown":
+                told = f"not known whether it was added ({reason}): add it again to ask"
+            self.slip = replace(self.slip, state=state, text=f"{deposit.amount:,.2f} {told}")
+            self._on_change(self.slip)
+
+    def _insist(self, line: Line, deposit: Deposit, fate: Fate) -> str:
+        """Attempt it until its fate is known or time is up; the reason is the last error's."""
+        begun_s, reason = monotonic(), ""
         while fate.refusal is None and monotonic() - begun_s < GIVE_UP_S:
             try:
                 line.connect()
@@ -114,10 +131,4 @@ class Teller:
                     fate.succeeded()
                     break
             sleep(pause_s)
-        line.close()
-        state = {"ok": "acked", "fail": "refused", "info": "unknown"}[fate.outcome]
-        told = "added" if state == "acked" else f"not added: {reason}"
-        if state == "unknown":
-            told = f"not known whether it was added ({reason}): add it again to ask"
-        self.slip = replace(self.slip, state=state, text=f"{deposit.amount:,.2f} {told}")
-        self._on_change(self.slip)
+        return reason

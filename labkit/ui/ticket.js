@@ -112,13 +112,15 @@ export default {
     const side = () => slip.querySelector("input[type=radio]:checked").value;
     const quantity = () => (/^\d+$/.test(shares.value.trim()) ? Number(shares.value) : NaN);
     const valid = () => known() && quantity() >= 1 && quantity() <= most;
-    let sent = null; // the id of the ticket that this page has sent: a second click finds it
+    let sent = null; // what this page has sent and the kernel has not taken yet: a second click finds it
+    const key = (ticket) => `${ticket.id} ${ticket.clicked_ms}`; // anew with every click taken
+    const underWay = (ticket) => ticket.state === "sending" || sent === key(ticket);
     let sentAt = 0;
 
     const send = () => {
       const { ticket } = model.get("view");
-      if (ticket.state === "new" && (!valid() || sent === ticket.id)) return;
-      sent = ticket.id;
+      if (underWay(ticket) || (ticket.state === "new" && !valid())) return;
+      sent = key(ticket);
       sentAt = Date.now();
       model.send({
         do: "submit",
@@ -138,7 +140,7 @@ export default {
     const of = (t) => `${t.side === "buy" ? "Buy" : "Sell"} ${t.quantity.toLocaleString("en")} ${t.symbol}`;
     const drawOutcome = ({ ticket, last, balance, deposit: slipped }) => {
       const t = ticket.state === "new" ? last : ticket;
-      const sending = ticket.state === "sending" || (ticket.state === "new" && sent === ticket.id);
+      const sending = underWay(ticket);
       const state = sending ? "sending" : (t?.state ?? "none");
       outcome.dataset.state = state;
       unsure.hidden = state !== "unknown";
@@ -176,7 +178,7 @@ export default {
       const view = model.get("view");
       if (!view.ticket) return;
       // the kernel did not take it; it would not obey so late a click any more
-      if (view.ticket.state === "new" && Date.now() - sentAt > 15000) sent = null;
+      if (Date.now() - sentAt > 15000) sent = null;
       tellAge(made.age, view);
       keyed(
         options,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -171,6 +172,29 @@ def test_a_click_that_waited_for_the_connection_is_not_obeyed(
     assert not click(desk, late_s=order_desk.TOO_LATE_S + 5)
     assert "15 s late" in ended(desk, "refused").reason
     assert server.attempts == []
+
+
+def test_a_late_click_does_not_make_an_unknown_outcome_known(
+    desk: OrderDesk, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.0)
+    server.answers.put(psycopg.OperationalError("server closed the connection"))
+    click(desk)
+    unknown = ended(desk, "unknown")
+    assert not click(desk, late_s=order_desk.TOO_LATE_S + 5)
+    assert desk.ticket == unknown
+
+
+def test_a_bug_is_told_and_leaves_no_ticket_that_is_sent_for_ever(
+    desk: OrderDesk, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    server.answers.put(ZeroDivisionError("of ours"))
+    click(desk)
+    assert ended(desk, "unknown").reason == "of ours"
+    wait_until(lambda: told, what="the traceback", timeout_s=10)
+    assert told[0].exc_type is ZeroDivisionError
 
 
 def test_another_region_makes_another_id_that_names_it(desk: OrderDesk) -> None:

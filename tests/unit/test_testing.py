@@ -93,6 +93,17 @@ def test_a_primary_that_is_back_before_the_election_ends_stays_primary() -> None
     assert cluster.leader() == old
 
 
+def test_a_primary_that_is_back_after_the_election_ended_finds_another_though_nobody_looked() -> (
+    None
+):
+    now_s = 0.0
+    cluster = started(election_s=5.0, clock=lambda: now_s)
+    cluster.kill(cluster.leader())
+    now_s = 6.0
+    cluster.heal()
+    assert cluster.leader() == Node(region="us-west-2", index=2)
+
+
 def test_a_primary_that_is_stopped_in_order_hands_over_without_an_election() -> None:
     cluster = started(election_s=1e9)
     cluster.shut_down(cluster.leader())
