@@ -1,4 +1,5 @@
-"""How long the trading desk takes to open, whether its chart is drawn, and what an open one costs.
+"""How long the trading desk takes to open, whether its chart is drawn, what an open one costs, and
+how soon it shows what others did.
 
     python -m bench.desk
 
@@ -14,22 +15,28 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from time import monotonic, sleep
 
 import psutil
+import psycopg
 from playwright.sync_api import Browser, Error, sync_playwright
 from rich.console import Console
 
 from bench.lab import Number, table
+from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.demo import temporary_lab
+from labkit.trading.orders import Order, Side, place_order
 
 LOADS = 20
 REST_S = 10.0
 """Between two loads. A page that is opened right after another finds no kernel that waits for it,
 and has to wait for one to start: about 6 s where this takes 2.2 s."""
 OPEN_S = 30.0
+PRICES = 4
+"""Moves of a price, looked at from each region."""
 DRAWN = """() => {
   const path = document.querySelector(".lk-price-chart .js-line");
   return Boolean(path?.getAttribute("d")) || document.querySelectorAll(
@@ -86,6 +93,39 @@ def cost(browser: Browser, url: str, server: int) -> Iterator[Number]:
     page.close()
 
 
+def shown_after(browser: Browser, url: str, lab: EmbeddedCluster) -> Iterator[Number]:
+    """How soon a page shows what it did not do: a price that another client moved, looked at from
+    each region, and a node that died."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(url, wait_until="commit")
+    page.locator(".lk-submit:enabled").wait_for(timeout=60_000)
+    price_s = []
+    for index, region in enumerate(lab.topology.region_names):
+        page.locator(".lk-where-name", has_text=region).click()
+        page.locator(".lk-here", has_text=region).wait_for()
+        row = page.locator(".lk-watch button", has_text="NFLX")
+        with psycopg.connect(lab.dsn(region), autocommit=True) as conn:
+            for _ in range(PRICES):
+                sleep(1)
+                order = Order.new("0001000001", "NFLX", Side.BUY, 1, region_index=index)
+                moved = place_order(conn, order).unit_price + Decimal("0.10")
+                begun_s = monotonic()
+                row.get_by_text(f"{moved:,}", exact=True).wait_for()
+                price_s.append(monotonic() - begun_s)
+    yield Number(f"another client's price is shown, worst of {len(price_s)}", "s", max(price_s), 1)
+    map_s = []
+    for node in lab.topology.nodes_of(lab.topology.region_names[1])[:2]:
+        part = page.locator(f'.lk-map [data-name="{node.name}"]')
+        begun_s = monotonic()
+        lab.kill(node)
+        part.and_(page.locator("[data-word=down]")).wait_for()
+        map_s.append(monotonic() - begun_s)
+        lab.restart(node)
+        part.and_(page.locator("[data-healthy=true]")).wait_for()
+    yield Number(f"a killed node on the map, worst of {len(map_s)}", "s", max(map_s), 2)
+    page.close()
+
+
 def cpu_s(server: int) -> float:
     return sum(sum(kernel.cpu_times()[:2]) for kernel in kernels(server))
 
@@ -103,13 +143,14 @@ def main() -> None:
 
     def numbers() -> Iterator[Number]:
         flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with temporary_lab(), sync_playwright() as playwright:
+        with temporary_lab() as lab, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=flags)
             with desk() as (url, _):
                 sleep(REST_S)
                 yield from loads(browser, url)
             with desk() as (url, server):
                 yield from cost(browser, url, server)
+                yield from shown_after(browser, url, lab)
             browser.close()
 
     Console().print(table(numbers(), "The trading desk"))

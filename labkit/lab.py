@@ -24,7 +24,9 @@ def bring_up(cluster: Cluster, on_stage: OnStage = quiet) -> None:
     """
     cluster.start(on_stage)
     on_stage("trading schema")
-    schema.load(cluster.dsn(cluster.leader().region), cluster.topology.region_names)
+    dsn = cluster.dsn(cluster.leader().region)
+    if not schema.loaded(dsn):  # loading locks tables that clients of before may be at work on
+        schema.load(dsn, cluster.topology.region_names)
 
 
 def connect(

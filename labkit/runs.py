@@ -34,16 +34,23 @@ from labkit.errors import BadInput, NotRunning, RunError, UnknownParameter
 from labkit.experiment import RUN_FOLDER, runs_folder
 from labkit.run_folders import Run, make_whole
 from labkit.trials import parse_trial_heading
+from labkit.ui.saving import drop_widgets
 from labkit.verdict.result import RESULT_FILE
 from labkit.watchdog import heal_lab
 
-SHORT: dict[str, float] = {"hold_s": 10, "steady_s": 3, "samples": 3, "trials": 1}
-"""Parameters that notebooks share, and what they are in a short run. Ten seconds outlast a failover
-(the embedded engine's takes about seven)."""
+SHORT: dict[str, float | str] = {
+    "hold_s": 10,
+    "steady_s": 3,
+    "samples": 3,
+    "trials": 1,
+    "every_s": 4,
+    "beside_victims": "primary",
+}
+"""Parameters, and what they are in a short run. Ten seconds outlast a failover (the embedded
+engine's takes about seven)."""
 
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +123,16 @@ def parse_parameters(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]
 
 
 def short_parameters(notebook: Path) -> dict[str, Any]:
-    """What makes a notebook short: those of its parameters that are larger than in `SHORT`."""
+    """What makes a notebook short: numbers no larger than in `SHORT`, and the words that it has."""
     import papermill
 
     known = papermill.inspect_notebook(notebook)
     defaults = {name: yaml.safe_load(str(about["default"])) for name, about in known.items()}
     return {
-        name: most for name, most in SHORT.items() if name in defaults and defaults[name] > most
+        name: short
+        for name, short in SHORT.items()
+        if name in defaults
+        and (defaults[name] != short if isinstance(short, str) else defaults[name] > short)
     }
 
 
@@ -171,7 +181,7 @@ def run_notebook(
                 parameters=values,
                 kernel_name="python3",  # that of this environment, whatever the notebook names
                 language="python",
-                engine_name=_engine(on_progress, folder / KERNEL_LOG),
+                engine_name=_engine(on_progress, folder / KERNEL_LOG, Path(sockets)),
                 progress_bar=False,
                 stdout_file=None,
                 cwd=notebook.parent,
@@ -208,9 +218,7 @@ def leave_no_widgets(notebook: Path) -> None:
         return
     executed = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     executed.metadata.pop("widgets", None)
-    for cell in executed.cells:
-        for output in cell.get("outputs", ()):
-            output.get("data", {}).pop(WIDGET, None)
+    drop_widgets(executed, all_of_them=True)
     nbformat.write(executed, notebook)  # type: ignore[no-untyped-call]
 
 
@@ -236,8 +244,12 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
-    """Register a papermill engine that reports which cell runs and what it prints."""
+def _engine(on_progress: Callable[[Progress], None], log: Path, sockets: Path) -> str:
+    """Register a papermill engine that reports which cell runs and what it prints.
+
+    Args:
+        sockets: a folder for those of the kernel; where the notebook is, nobody may write.
+    """
     from jupyter_client.manager import AsyncKernelManager
     from papermill.engines import NBClientEngine, papermill_engines
 
@@ -245,7 +257,7 @@ def _engine(on_progress: Callable[[Progress], None], log: Path) -> str:
         """Talks to the kernel through sockets in a folder of this user's, not through ports."""
 
         def __init__(self, **kwargs: Any) -> None:
-            super().__init__(**{**kwargs, "transport": "ipc"})
+            super().__init__(**{**kwargs, "transport": "ipc", "ip": str(sockets / "kernel")})
 
         async def start_kernel(self, **kwargs: Any) -> None:  # type: ignore[override]
             with log.open("ab") as stderr:

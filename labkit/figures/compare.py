@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from labkit.figures import theme
 from labkit.figures.chart import chart
+from labkit.history import OpKind
 from labkit.measurement.histograms import ALL_REGIONS
 from labkit.measurement.windows import Phase
 from labkit.verdict import words
@@ -121,5 +122,8 @@ def _p99_ms(summary: Summary) -> dict[str, float]:
     return {
         row.region: row.p99_ms
         for row in summary.latency
-        if row.phase in quiet and row.region != ALL_REGIONS and row.p99_ms is not None
+        if row.kind == OpKind.ORDER
+        and row.phase in quiet
+        and row.region != ALL_REGIONS
+        and row.p99_ms is not None
     }

@@ -119,7 +119,7 @@ def cluster_map(status: ClusterStatus, topology: Topology) -> go.Figure:
             "xaxis": {"visible": False, "range": [left, right]},
             "yaxis": {"visible": False, "scaleanchor": "x", "range": [bottom, top]},
             "shapes": [_region_shape(names, name, box) for name, box in boxes.items()],
-            "annotations": [_region_name(names, name, box) for name, box in boxes.items()],
+            "annotations": [_region_name(names, name, box, roomy) for name, box in boxes.items()],
         },
     )
 
@@ -156,13 +156,15 @@ def _region_shape(names: Sequence[str], name: str, box: Box) -> dict[str, Any]:
     }
 
 
-def _region_name(names: Sequence[str], name: str, box: Box) -> dict[str, Any]:
+def _region_name(names: Sequence[str], name: str, box: Box, roomy: bool) -> dict[str, Any]:
+    """In its box, where no link runs through it; above a box that is too small."""
+    inset = 0.1 if roomy else 0
     return {
         "text": f"<b>{name}</b>",
-        "x": box.x - box.width / 2,
-        "y": box.y + box.height / 2,
+        "x": box.x - box.width / 2 + inset,
+        "y": box.y + box.height / 2 - inset,
         "xanchor": "left",
-        "yanchor": "bottom",
+        "yanchor": "top" if roomy else "bottom",
         "showarrow": False,
         "font": {"color": region_color(names, name), "size": SIZE_PX["text"]},
     }

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
 from labkit.cluster.base import Cluster
 from labkit.cluster.status import ClusterStatus
+from labkit.errors import LabError
+from labkit.figures.map import cluster_map
+from labkit.figures.saved import picture
 from labkit.history import FaultWindow
 from labkit.ui import map_view
 from labkit.ui.fault_runner import EVERYTHING, KINDS, FaultRunner, reasons
 from labkit.ui.pane import Pane, script, style
 from labkit.ui.polling import Poller, Seen
+from labkit.ui.saving import NOT_SAVED
 
 EVERY_S = 0.8
 """Between two looks; one takes up to a second while parts are down."""
@@ -59,6 +65,25 @@ class ClusterMap(Pane):
         """Look no more. Idempotent."""
         self._poller.end()
         super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        shown = super()._repr_mimebundle_(**kwargs)
+        return shown and (shown[0] | self.stand_in("The map"), shown[1])
+
+    def stand_in(self, name: str) -> dict[str, str]:
+        """The cluster as it is now, for those who have the notebook and no kernel.
+
+        Empty where nobody can save it, and while the cluster does not tell how it is.
+        """
+        if os.environ.get(NOT_SAVED):
+            return {}
+        try:
+            figure = cluster_map(self._cluster.status(), self._cluster.topology)
+        except LabError:
+            return {}
+        when = f"{name} on {datetime.now(UTC):%d %B %Y, %H:%M} UTC; run its cell to have it live"
+        figure.update_layout(title_text=when)
+        return {**picture(figure), "text/plain": f"{when}."}
 
     def do_inject(self, content: Mapping[str, Any]) -> None:
         """A fault button was pressed."""

@@ -117,12 +117,13 @@ function makePane(model, el, { name, title, id }) {
     if (["dead", "autorestarting", "restarting"].includes(status)) died = true;
   };
   kernel?.statusChanged?.connect(onStatus);
+  let silent = false;
   const hear = () => {
     heard = Date.now();
-    check();
+    if (silent) check();
   };
   const check = () => {
-    const silent = died || Date.now() - heard > SILENT_MS;
+    silent = died || Date.now() - heard > SILENT_MS;
     pane.classList.toggle("lk-silent", silent);
     body.inert = silent;
     silence.hidden = !silent;
@@ -137,6 +138,8 @@ function makePane(model, el, { name, title, id }) {
       write(words, `The kernel has not been heard of for ${ago(heard).replace(" ago", "")}. ${since}`);
     }
   };
+  // whatever it sends shows that it lives: a pane has nothing to tell while no answer comes
+  kernel?.iopubMessage?.connect(hear);
   model.on("change:view", hear);
   const stop = every(1000, check);
   return {
@@ -147,6 +150,7 @@ function makePane(model, el, { name, title, id }) {
     close: () => {
       stop();
       model.off("change:view", hear);
+      kernel?.iopubMessage?.disconnect(hear);
       kernel?.statusChanged?.disconnect(onStatus);
     },
   };

@@ -109,7 +109,7 @@ def _skeleton() -> go.Figure:
             "height": 230,
             "margin": {"l": 60, "r": 8, "t": 8, "b": 32},
             "showlegend": False,
-            "xaxis": {**axis, "type": "date", "nticks": 6},
+            "xaxis": {**axis, "type": "date", "nticks": 5, "tickangle": 0},
             "yaxis": {**axis, "rangemode": "normal", "tickformat": ",.2f", "nticks": 6},
         },
     )

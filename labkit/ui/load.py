@@ -6,6 +6,7 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Mapping
+from math import ceil
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -25,6 +26,14 @@ from labkit.workload.trading import TradingWorkload
 RATES: Final = (1.0, 300.0)
 """The least and the most orders a second that the switch takes."""
 EVERY_S: Final = 0.25
+
+
+def connections_for(rate_per_s: float) -> int:
+    """How many connections one region's clients need: for orders that take 0.4 s, and six at least.
+
+    A server takes a hundred, and every page may have its load.
+    """
+    return min(20, max(6, ceil(0.4 * rate_per_s)))
 
 
 class LoadSwitch(Pane):
@@ -97,9 +106,13 @@ class LoadSwitch(Pane):
         atexit.register(self.end)  # before the interpreter takes the workers' pipes away
         try:
             self._set("starting")
-            with TradingWorkload(rate_per_s=self._rate_per_s).start(
-                self._cluster, folder
-            ) as running:
+            workload = TradingWorkload(
+                rate_per_s=self._rate_per_s,
+                connections=connections_for(
+                    self._rate_per_s / len(self._cluster.topology.region_names)
+                ),
+            )
+            with workload.start(self._cluster, folder) as running:
                 self._set("on")
                 self.board.begin(
                     self._cluster.topology.region_names, f"{self._rate_per_s:g} orders a second"

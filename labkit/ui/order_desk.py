@@ -69,7 +69,7 @@ class Ticket:
             "state": self.state,
             "attempts": self.attempts,
             "clicked_ms": round(self.clicked_s * 1000),
-            "took_ms": None if self.took_s is None else round(self.took_s * 1000, 1),
+            "took_ms": None if self.took_s is None else self.took_s * 1000,
             "number": str(receipt.order_nbr) if receipt else None,
             "price": str(receipt.unit_price) if receipt else None,
             "amount": str(receipt.amount) if receipt else None,

@@ -18,6 +18,7 @@ from traitlets.config import Config
 from voila.app import Voila
 
 from labkit.errors import PortInUse
+from labkit.ui.saving import NOT_SAVED
 
 TEMPLATES = Path(__file__).parent / "jupyter"
 """A folder as those of JUPYTER_PATH are; it holds the page's template."""
@@ -118,6 +119,7 @@ def serve_page(
     there = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (str(TEMPLATES), there)))
     os.environ["JUPYTER_NO_CONFIG"] = "1"  # a user's settings for voila are for the user's pages
+    os.environ[NOT_SAVED] = "1"
     token = secrets.token_urlsafe(32)
     config = Config()
     config.Voila.ip = "127.0.0.1"

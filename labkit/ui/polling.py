@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Event, Thread
@@ -24,16 +25,26 @@ class Seen(Generic[T]):
         at_s: when it was asked for, seconds since the epoch: not younger than it says.
         took_s: from the question to the answer.
         problem: why the last question had no answer; empty when it had one.
+        asked_s: when the last question was asked, answered or not; seconds since the epoch.
     """
 
     value: T | None = None
     at_s: float = 0.0
     took_s: float = 0.0
     problem: str = ""
+    asked_s: float = 0.0
 
     def to_page(self) -> dict[str, object]:
-        """How old it is, for a page: milliseconds since the epoch, as JavaScript counts."""
-        return {"seen_ms": round(self.at_s * 1000), "problem": self.problem}
+        """How old it is, for a page: milliseconds since the epoch, as JavaScript counts.
+
+        Every question makes a difference, so that a page hears of each: of what does not change,
+        nothing is sent.
+        """
+        return {
+            "seen_ms": round(self.at_s * 1000),
+            "asked_ms": round(self.asked_s * 1000),
+            "problem": self.problem,
+        }
 
 
 class Poller(Generic[T]):
@@ -80,14 +91,23 @@ class Poller(Generic[T]):
             self._due.clear()
             at_s, begun_s = time(), monotonic()
             try:
-                self.seen = Seen(self._ask(), at_s, monotonic() - begun_s)
+                self.seen = Seen(self._ask(), at_s, monotonic() - begun_s, asked_s=at_s)
             except (LabError, psycopg.Error) as error:
-                self.seen = replace(self.seen, problem=first_line(error))
+                self.seen = replace(self.seen, problem=first_line(error), asked_s=at_s)
             if not self._ended:
                 self._tell(self.seen)
             self._due.wait(self.every_s)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, short enough for a page."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    """What an error says, short enough for a page.
+
+    Of the driver's words for a connection that failed, only why: which one it was is known.
+    """
+    line = str(error).strip().split("\n")[0]
+    if refused := _NO_CONNECTION.fullmatch(line):
+        return f"no connection: {refused[1][:1].lower()}{refused[1][1:]}"
+    return line or type(error).__name__
+
+
+_NO_CONNECTION = re.compile(r"connection failed: connection to server at .* failed: (.+)")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ipywidgets import Box, Widget
 
 from labkit.cluster.base import Cluster
-from labkit.experiment import RUN_FOLDER
-from labkit.figures.map import cluster_map
-from labkit.figures.saved import picture
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.ui.account import AccountView
 from labkit.ui.cluster_map import ClusterMap
@@ -76,13 +72,7 @@ class TradingDesk(Box):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        if os.environ.get(RUN_FOLDER):  # headless: nobody can press anything, then or later
-            status = self.session.cluster.status()
-            bundle |= {
-                **picture(cluster_map(status, self.session.cluster.topology)),
-                "text/plain": "The trading desk; `labkit desk` opens it.",
-            }
-        return bundle
+        return bundle | self.cluster_map.stand_in("The trading desk")
 
     def close(self) -> None:
         """End everything that the desk began; faults stay as they are. Idempotent."""

@@ -57,8 +57,9 @@ export default {
     made.body.append(h("div", { class: "lk-where-all" }, choice, quotes));
 
     const read = (element, { ms, problem, seen_ms: seen }) => {
-      write(element, ms != null ? milliseconds(ms) : problem && seen ? `none since ${clockTime(seen)}` : problem ? "no answer" : "—");
-      mark(element, { title: problem || null });
+      const age = seen ? ago(seen) : "";
+      write(element, ms != null ? milliseconds(ms) : problem ? `✕ ${age.replace(" ago", "")}` : "—");
+      mark(element, { title: problem ? `the last answer came ${age || "never"}: ${problem}` : null });
       element.classList.toggle("lk-bad", Boolean(problem));
     };
     const draw = () => {
@@ -78,11 +79,12 @@ export default {
       const [fresh, nearby] = ways.map((label) => label.firstChild);
       if (view.fresh === true && !fresh.checked) fresh.checked = true;
       if (view.fresh === false && !nearby.checked) nearby.checked = true;
+      const mute = (view.regions ?? []).some((region) => region.name === view.region && region.nearby.problem);
       write(
         stale,
-        view.behind ? `the copy nearby is ${seconds(view.stale_s)} old: ${view.behind} orders behind` : "the copy nearby is up to date",
+        mute ? "the copy nearby does not answer" : view.behind ? `the copy nearby is ${seconds(view.stale_s)} old: ${view.behind} orders behind` : "the copy nearby is up to date",
       );
-      stale.classList.toggle("lk-warn", view.behind > 0);
+      stale.classList.toggle("lk-warn", mute || view.behind > 0);
     };
     model.on("change:view", draw);
     draw();

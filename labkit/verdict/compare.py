@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkit.errors import BadInput
+from labkit.history import OpKind
 from labkit.measurement.histograms import ALL_REGIONS
 from labkit.verdict import words
 from labkit.verdict.checkers import Verdict
@@ -155,7 +156,7 @@ def _shared_region(region: str, runs: Sequence[Summary]) -> bool:
 
 def _latency_ms(run: Summary, region: str, phase: str, percentile: str) -> float | None:
     for row in run.latency:
-        if (row.region, row.phase) == (region, phase):
+        if (row.kind, row.region, row.phase) == (OpKind.ORDER, region, phase):
             value: float | None = getattr(row, f"{percentile}_ms")
             return value
     return None

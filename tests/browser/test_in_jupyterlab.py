@@ -22,7 +22,8 @@ from labkit.clock import wait_until
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.lab import bring_up
-from labkit.runs import WIDGET, notebooks
+from labkit.runs import notebooks
+from labkit.ui.saving import WIDGET
 
 pytestmark = pytest.mark.cluster
 
@@ -122,13 +123,23 @@ def test_a_node_loss_reaches_its_verdict_and_what_is_saved_of_it_outlives_the_ke
     assert watched.errors == []
     assert watched.left_the_machine() == []
 
-    page.get_by_role("menuitem", name="File", exact=True).click()
-    page.get_by_role("menuitem", name=re.compile("^Save Notebook(?! As)")).first.click()
-    wait_until(lambda: len(outputs(notebook)) > 5, what="the saved notebook", timeout_s=TIMEOUT_S)
-    saved = folder.path / "saved.ipynb"
-    saved.write_bytes(notebook.read_bytes())
+    saved = save_by_hand(page, notebook, outputs_at_least=6)
     url = lab_url(jupyterlab, saved.name, jupyter_env)
     assert_figures_and_tables_are_there_without_a_kernel(watched, saved, url)
+
+
+def save_by_hand(page: Page, notebook: Path, *, outputs_at_least: int) -> Path:
+    """Save the notebook that the page shows; returns a copy, which no kernel belongs to."""
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Save Notebook(?! As)")).first.click()
+    wait_until(
+        lambda: len(outputs(notebook)) >= outputs_at_least,
+        what="the saved notebook",
+        timeout_s=TIMEOUT_S,
+    )
+    saved = notebook.with_name("saved.ipynb")
+    saved.write_bytes(notebook.read_bytes())
+    return saved
 
 
 def idle(page: Page) -> bool:
@@ -170,6 +181,14 @@ def test_the_desk_trades_in_jupyterlab(
     page.locator(".lk-desk").screenshot(path=PICTURES / "jupyterlab-desk.png")
     assert watched.left_the_machine() == []
     assert watched.errors == []
+
+    saved = save_by_hand(page, notebook, outputs_at_least=1)
+    page.goto(f"{lab_url(jupyterlab, saved.name, jupyter_env)}&reset")
+    picture = page.locator(".jp-OutputArea .jp-RenderedSVG img")
+    picture.wait_for()
+    assert (picture.bounding_box() or {})["width"] > 300
+    expect(page.locator(".jupyter-widgets, .lk-desk")).to_have_count(0)
+    assert not [data for data in outputs(saved) if WIDGET in data]
 
 
 def test_the_desk_shows_leaseholders_and_offers_only_what_cockroachdb_can(

@@ -31,6 +31,15 @@ MAP = (
     "cluster = FakeCluster()\ncluster.start()\nClusterMap(cluster)"
 )
 
+FITS = """() => [...document.querySelectorAll(".lk-where-regions label")]
+    .every((card) => card.scrollWidth <= card.clientWidth)"""
+
+DESK = (
+    "from labkit.testing import FakeCluster\nfrom labkit.ui.trading_desk import TradingDesk\n"
+    "cluster = FakeCluster()\ncluster.start()\nTradingDesk(cluster)"
+)
+"""On a cluster whose every connection is refused."""
+
 CUT = """
 window.sockets = [];
 window.cut = false;
@@ -152,6 +161,24 @@ def test_a_lost_connection_is_told_and_the_page_goes_on_when_it_is_back(
     page.locator('[data-name="us-east-1/2"]').click()
     page.locator("[data-action=kill]").click()
     expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "down")
+
+
+def test_a_database_that_refuses_everybody_is_told_and_leaves_the_page_usable(
+    page: Page, tmp_path: Path
+) -> None:
+    with serving(tmp_path, closed_s=60) as server:
+        Folder(tmp_path).write(server.notebook.name, DESK)
+        page.goto(server.url, wait_until="commit")
+        expect(page.locator(".lk-ticket .lk-age")).to_contain_text("refused")
+        # longer than a kernel may be silent: it has nothing new to tell, and lives all the same
+        page.wait_for_timeout(8000)
+        expect(page.locator(".lk-pane")).to_have_count(7)
+        expect(page.locator(".lk-silent")).to_have_count(0)
+        expect(page.locator(".lk-where-quotes")).to_contain_text("does not answer")
+        assert page.evaluate(FITS)
+        page.get_by_label("Shares").fill("7")
+        page.locator(".lk-where-name", has_text="eu-west-1").click()
+        expect(page.locator(".lk-here")).to_contain_text("eu-west-1")
 
 
 def test_what_the_backend_cannot_do_cannot_be_pressed_and_the_page_says_why(

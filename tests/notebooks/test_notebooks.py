@@ -251,6 +251,8 @@ def in_the_middle_of_a_fault(environment: dict[str, str]) -> Iterator[subprocess
     ) as running:
         assert running.stderr
         assert any("holding the fault" in line for line in running.stderr)
+        # a kernel's sockets are no business of a folder that may be read-only
+        assert not [path for path in asset("notebooks").iterdir() if path.is_socket()]
         yield running
 
 

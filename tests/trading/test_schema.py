@@ -10,6 +10,8 @@ from psycopg.sql import SQL, Identifier
 
 from labkit.assets import asset
 from labkit.errors import ClusterError, LabMismatch, UnknownSymbol
+from labkit.lab import bring_up
+from labkit.testing import FakeCluster
 from labkit.trading import catalogue, quotes, schema
 from labkit.trading.attempts import REFUSALS
 from labkit.trading.ids import RunId
@@ -61,6 +63,20 @@ def test_load_leaves_nothing_behind_when_a_statement_is_refused(dsn: str) -> Non
         schema.load(dsn)
     with psycopg.connect(dsn) as conn:
         assert conn.execute("SELECT to_regclass('order_processing')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_a_lab_that_has_the_schema_comes_up_while_orders_are_under_way(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = FakeCluster()
+    monkeypatch.setattr(cluster, "dsn", lambda region: dsn)
+    monkeypatch.setenv("PGOPTIONS", "-c lock_timeout=1s")
+    with psycopg.connect(dsn) as order:
+        order.execute("UPDATE accounts SET balance = balance")
+        order.execute("LOCK TABLE orders IN ROW EXCLUSIVE MODE")
+        bring_up(cluster)
+        order.rollback()
 
 
 @pytest.mark.parametrize(

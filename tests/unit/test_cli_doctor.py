@@ -12,20 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from commands import labkit
 
 from labkit import doctor
-from labkit.cli.app import app
 from labkit.cluster.compose.engine import NoEngine
 from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Settings
 from labkit.doctor import Check, Diagnosis, Feature, Level
 from labkit.errors import MissingBinary
-
-
-def labkit(*arguments: str) -> Any:
-    return CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,22 @@ def test_latency_is_compared_by_region_and_phase():
     found = both()
     assert cells(found, "p99 before, us-west-2") == ["50 ms", "50 ms"]
     assert cells(found, "p50 after, eu-west-1") == ["150 ms", "150 ms"]
+
+
+def test_reads_are_not_taken_for_orders():
+    once = failover_run().summary
+    reads = tuple(
+        replace(row, kind="replica_read", p50_ms=1.0, p99_ms=2.0)
+        for row in once.latency
+        if row.kind == "order"
+    )
+    runs = {
+        "reads last": once.model_copy(update={"latency": (*once.latency, *reads)}),
+        "reads first": once.model_copy(update={"latency": (*reads, *once.latency)}),
+    }
+    assert cells(compare(runs), "p99 before, us-west-2") == ["50 ms", "50 ms"]
+    bars = [bar for bar in compare_figure(runs).data if "us-west-2" in (bar.x or ())]
+    assert [bar.y[bar.x.index("us-west-2")] for bar in bars] == pytest.approx([50, 50], rel=0.01)
 
 
 def trials(rtos_s: tuple[float | None, ...]) -> Summary:

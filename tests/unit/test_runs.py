@@ -123,10 +123,11 @@ def test_a_number_that_is_none_is_refused(text):
         parse_parameters(notebooks()["03_node_loss"], {"hold_s": text})
 
 
-def test_a_short_run_lowers_what_is_larger_and_nothing_else(tmp_path):
+def test_a_short_run_lowers_what_is_larger_leaves_out_victims_and_nothing_else(tmp_path):
     path = tmp_path / "mine.ipynb"
     source = "hold_s = 60  # long\nsteady_s = 1\nsymbol = 'AAPL'\ntrials = 5"
+    source += "\nbeside_victims = 'replica primary'"
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
     kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), path)
-    assert short_parameters(path) == {"hold_s": 10, "trials": 1}
+    assert short_parameters(path) == {"hold_s": 10, "trials": 1, "beside_victims": "primary"}

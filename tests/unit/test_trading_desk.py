@@ -14,6 +14,7 @@ from labkit.testing import FakeCluster
 from labkit.trading.portfolio import Account, PastOrder, Position
 from labkit.trading.quotes import Instrument
 from labkit.ui import order_desk
+from labkit.ui.load import connections_for
 from labkit.ui.notices import Notices
 from labkit.ui.polling import Seen
 from labkit.ui.session import ELSEWHERE_S, HERE_S, Book, Reading
@@ -119,6 +120,15 @@ def test_a_rate_out_of_range_starts_nothing(desk: TradingDesk, rate: float) -> N
     with pytest.raises(ValueError, match="rate"):
         desk.load.start(rate)
     assert desk.load.view["state"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "connections"), [(0.3, 6), (10, 6), (100 / 3, 14), (100, 20)]
+)
+def test_a_load_opens_the_connections_that_its_rate_needs(
+    rate_per_s: float, connections: int
+) -> None:
+    assert connections_for(rate_per_s) == connections
 
 
 def test_a_closed_desk_asks_no_more() -> None:

@@ -1,0 +1,104 @@
+"""How every command ends: without a lab, by a signal, by a bug, on a full disk."""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from commands import labkit
+
+from labkit.testing import FakeCluster
+
+
+@pytest.mark.usefixtures("nothing")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["heal"],
+        ["dsn", "us-west-2"],
+        ["sql", "us-west-2"],
+        ["fault", "kill", "primary"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_lab_there_is_one_line_that_says_how_to_get_one(arguments: list[str]) -> None:
+    done = labkit(*arguments)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr == "labkit: no lab here: `labkit up` makes one\n"
+
+
+def test_a_bug_keeps_its_traceback(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "status", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        labkit("status")
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", labkit("--version").stdout)
+
+
+BLOCKING = """
+import signal, sys, time
+import labkit.cluster, labkit.lab
+from labkit.cli import main
+from labkit.testing import FakeCluster
+
+def bring_up(cluster, on_stage):
+    try:
+        on_stage("waiting")
+        time.sleep(60)
+    finally:
+        print("stopped what was started", flush=True)
+
+labkit.cluster.create = lambda *args, **kwargs: FakeCluster()
+labkit.lab.bring_up = bring_up
+sys.argv = ["labkit", "up"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "labkit: interrupted\n"),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGHUP, 129, ""),
+    ],
+)
+def test_a_signal_cleans_up_and_leaves_no_traceback(
+    number: signal.Signals, code: int, said: str
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", BLOCKING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "waiting\n"
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout, stderr) == (code, "stopped what was started\n", said)
+
+
+def test_light_commands_do_not_import_heavy_packages() -> None:
+    heavy = {"pandas", "plotly", "papermill", "IPython", "jupyterlab", "pyarrow", "numpy"}
+    imports = "import sys, labkit.cli.app, labkit.cluster.embedded.cluster"
+    script = f"{imports}; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_a_full_disk_is_one_line(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/samples.parquet")
+
+    monkeypatch.setattr(cluster, "heal", fail)
+    done = labkit("heal")
+    assert done.exit_code == 3
+    assert done.stderr.startswith("labkit: the disk is full")
+    assert "/somewhere/samples.parquet" in done.stderr
