@@ -80,9 +80,12 @@ def sqlstate_of(error: psycopg.Error | LabError) -> str:
     return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
 
 
+# CockroachDB's own: common-errors.md, v25.4, "result is ambiguous"; cockroachdb/cockroach
+# pkg/sql/conn_executor_exec.go, which puts a cancellation in place of any other outcome, and
+# pkg/sql/pgwire/pgcode/codes.go
 _PROVES_NOTHING = (
     "08",  # connection exception: a gateway lost the node that did the work
-    "40003",  # CockroachDB: result is ambiguous (common-errors.md, v25.4)
+    "40003",  # CockroachDB: result is ambiguous
     "57014",  # cancelled; CockroachDB says it in place of what became of a commit under way
     "57P01",  # shutting down
     "57P02",  # crashed

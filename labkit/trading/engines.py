@@ -1,7 +1,8 @@
 """What differs between the databases an application connection can lead to.
 
 Nobody is told which engine it is: the connection knows. CockroachDB reports its version as the
-parameter `crdb_version` when a session begins; PostgreSQL has no such parameter.
+parameter `crdb_version` when a session begins (cockroachdb/cockroach pkg/sql/pgwire/conn.go,
+statusReportParams); PostgreSQL has no such parameter.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ COCKROACHDB: Final = Dialect(
     place_order=_only_statement("cockroachdb/place_order.sql"),
     create_account=_only_statement("cockroachdb/create_account.sql"),
     deposit=_only_statement("cockroachdb/deposit.sql"),
-    # what is read at a leaseholder has a majority behind it
+    # what is read at a leaseholder has a majority behind it (place_order.sql, "A retry only reads")
     fresh_quote="SELECT symbol, current_price, moves FROM prices WHERE symbol = %(symbol)s",
     claim_orders=_only_statement("cockroachdb/claim_orders.sql"),
     complete_orders=_only_statement("cockroachdb/complete_orders.sql"),

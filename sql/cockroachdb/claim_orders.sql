@@ -1,9 +1,11 @@
 -- claim_orders: up to `batch` open orders of one region for one processor, the oldest first. What it
 -- means is said in sql/postgresql/functions.sql; pages named are CockroachDB's, v25.4.
 --
--- One region: every read and write has it as a constant, so no other region is asked.
+-- One region: every read and write has it as a constant, and every index begins with it
+-- (table-localities.md "Indexes on REGIONAL BY ROW tables"), so no other region is asked.
 --
--- SKIP LOCKED passes over what another processor is just taking (select-for-update.md). A row that is
+-- SKIP LOCKED passes over what another processor is just taking (select-for-update.md); it wants a table
+-- of one column family, as ours are (select-for-update.md "Known limitations"). A row that is
 -- locked in the primary index alone may still be returned by a covering secondary one (select_for_update,
 -- a logic test); claimed_ts is not in orders_open, so the rows are read from the primary index. Should
 -- two processors take a row at once all the same, one of the two UPDATEs is begun again under

@@ -2,7 +2,9 @@
 -- sql/postgresql/functions.sql, how refusals are returned in place_order.sql.
 --
 -- An account is in one region and unique in all, so this asks all of them. That is what a number costs
--- that a client chose (alter-table.md, v25.4); orders and deposits do not pay it.
+-- that a client chose (alter-table.md "Using implicit vs. explicit index partitioning", v25.4); orders
+-- and deposits do not pay it. The region is named: a row may be put into any of the database's (the same
+-- page, "crdb_region").
 WITH
 by_number AS (
     SELECT account_id, user_id, opening_balance, may_short

@@ -12,20 +12,21 @@
 --
 -- It stands on these rules. A WITH that writes must be at the top level
 -- (common-table-expressions.md "Data-modifying statements"), every part of it that writes runs to
--- its end whether its rows are used or not, and no table is written twice (subqueries.md "Known
--- limitations"). Parts do not see each other's writes, only each other's RETURNING; foreign keys
--- are checked after all of them, so an activity may be inserted beside its order (cockroach#129812,
--- cockroach#70731).
+-- its end whether its rows are used or not (subqueries.md "Data writes in subqueries"), and no table is
+-- written twice (subqueries.md "Known limitations", cockroach#70731). Parts do not see each other's
+-- writes, only each other's RETURNING (cockroach#42621); foreign keys are checked after them, so an
+-- activity may be inserted beside its order (cockroach#129812 shows such a plan).
 --
 -- A position lives where its account does, so its region comes from the account's row and it is looked
 -- up by its whole key. It needs no lock of its own: only the account's orders write it.
 --
 -- Locks. FOR UPDATE, so that orders of one account or at one price queue instead of restarting each
 -- other (select-for-update.md). The UPDATEs below would not lock what they read: with FROM they do
--- not have the form for which CockroachDB locks by itself (cockroach#45159). MATERIALIZED: parts are
--- then evaluated in the order written (common-table-expressions.md), so locks are taken in one order
--- everywhere: account, price, order. The account is in the client's region, which costs no long
--- round trip; the price is in the primary region, whoever asks (schema.sql).
+-- not have the form for which CockroachDB locks by itself (cockroach#45159). MATERIALIZED: the result
+-- of a part is then stored (common-table-expressions.md), by a subquery ahead of the rest
+-- (cockroach#172932). That these run in the order written, so that locks are taken in one order
+-- everywhere (account, price, order), is inferred; no page says it. The account is in the client's
+-- region, which costs no long round trip; the price is in the primary region, whoever asks (schema.sql).
 --
 -- Locks only save time. They can be lost under SERIALIZABLE (select-for-update.md "Lock behavior
 -- under SERIALIZABLE isolation"), isolation cannot: that no money is spent twice and no price is

@@ -2,11 +2,13 @@
 -- again, it changes nothing. The names in $... are filled in by labkit/trading/schema.py.
 --
 -- The tables and their columns mean what those of sql/postgresql/schema.sql mean. What differs
--- is where a row lives. Pages named are those of CockroachDB's documentation, v25.4.
+-- is where a row lives. Pages named are those of CockroachDB's documentation, v25.4; logic tests and
+-- files of pkg/ are of cockroachdb/cockroach.
 --
 -- Every statement ends with a semicolon at the end of its line: they are sent one by one.
 
--- First: whatever a load leaves behind says which version it is of (labkit/trading/schema.py).
+-- First: whatever a load leaves behind says which version it is of (labkit/trading/schema.py). One row,
+-- which is read seldom: one home is enough (table-localities.md "Regional tables").
 CREATE TABLE IF NOT EXISTS trading_schema (
     version BIGINT PRIMARY KEY
 ) LOCALITY REGIONAL BY TABLE IN PRIMARY REGION;
@@ -16,9 +18,9 @@ INSERT INTO trading_schema (version) VALUES (4) ON CONFLICT DO NOTHING;
 -- Reference data, written once: read in every region without leaving it, by the foreign key of every
 -- order too, which is what GLOBAL tables are for (table-localities.md "When to use regional vs.
 -- global tables", global-tables.md). A write to one gets a timestamp in the future, and its commit
--- waits until that time has come everywhere (architecture/transaction-layer.md "Non-blocking
--- transactions"); how long depends on --max-offset (table-localities.md), with 250 ms of it half a
--- second is expected. So nothing that an order writes is here.
+-- waits until that time has come (architecture/transaction-layer.md "Non-blocking transactions"); how
+-- long depends on --max-offset (table-localities.md): 0.55 s with 250 ms of it, as
+-- pkg/kv/kvserver/closedts/policy.go adds it up. So nothing that an order writes is here.
 CREATE TABLE IF NOT EXISTS instruments (
     symbol        TEXT PRIMARY KEY,
     name          TEXT NOT NULL,
@@ -40,11 +42,12 @@ CREATE TABLE IF NOT EXISTS prices (
 
 -- Users and accounts live in the region that accounts.sql, or who opens the account, gives them. The region is part of every
 -- index and hidden in front of the primary key, which stays unique over all regions
--- (table-localities.md, alter-table.md "crdb_region"). So an account is found by its number
--- alone: the local region is searched first, the others only if it is not there
--- (cost-based-optimizer.md "Locality optimized search"). Uniqueness over all regions costs a look
--- into every region, but only when a row is inserted, which happens once: to open an account costs the
--- longest round trip.
+-- (table-localities.md, alter-table.md "Using implicit vs. explicit index partitioning"). So an account
+-- is found by its number alone: the local region is searched first, the others only if it is not there
+-- (cost-based-optimizer.md "Locality optimized search in multi-region clusters"). Uniqueness over all
+-- regions costs a look into every region, but only when a row is inserted, which happens once: to open
+-- an account costs the longest round trip. The DEFAULT is what a hidden region column has: the
+-- gateway's region, if it is one of the database's (regional_by_row, a logic test).
 CREATE TABLE IF NOT EXISTS users (
     user_id     UUID PRIMARY KEY,
     name        TEXT NOT NULL,
@@ -79,7 +82,7 @@ CREATE TABLE IF NOT EXISTS deposits (
 
 -- A position lives with its account; the order that writes it takes the region from there. The region
 -- is in the key, or the first order of an account for an instrument would ask every region whether
--- the position is new, and most orders of a load are the first of that kind.
+-- the position is new (alter-table.md, as above), and most orders of a load are the first of that kind.
 CREATE TABLE IF NOT EXISTS positions (
     account_nbr TEXT NOT NULL REFERENCES accounts (account_nbr),
     symbol      TEXT NOT NULL REFERENCES instruments (symbol),
@@ -95,8 +98,10 @@ CREATE TABLE IF NOT EXISTS positions (
 -- no search: a retry finds the order wherever it is sent from, and two orders under one id cannot
 -- be in two regions, which nothing else would prevent. `WHERE order_id = ..` then reads one region
 -- (regional_by_row_query_behavior, a logic test), and a primary key that begins with the region is
--- checked in that region alone (alter-table.md "crdb_region"). foreign-key.md and
--- computed-columns.md allow a stored computed column in a foreign key. The alternative, PRIMARY KEY
+-- checked in that region alone (alter-table.md, as above). A region may be computed if it is stored
+-- and not null (alter-table.md "crdb_region") from what is immutable (computed-columns.md), as a UUID's
+-- text is (pkg/sql/sem/cast/cast_map.go). foreign-key.md and computed-columns.md
+-- allow a stored computed column in a foreign key. The alternative, PRIMARY KEY
 -- (order_id) and gateway_region(), would ask every region about each new id: each order would pay
 -- the longest round trip, and with ZONE survival one lost region would stop the orders of all.
 --
@@ -109,8 +114,9 @@ CREATE TABLE IF NOT EXISTS positions (
 -- all. That no number is given twice follows from `prices`, where it is counted in the same
 -- transaction. The index gives the price history of a symbol, by the region and then merged.
 --
--- orders_open is the queue of the order processors, a part of it in each region. A processor takes
--- from its own region's, so none asks another region (claim_orders.sql).
+-- orders_open is the queue of the order processors, a part of it in each region (table-localities.md
+-- "Indexes on REGIONAL BY ROW tables"). A processor takes from its own region's, so none asks another
+-- region (claim_orders.sql).
 --
 -- No `retries` column: a retry has nothing to write here (place_order.sql says why).
 CREATE TABLE IF NOT EXISTS orders (
@@ -136,8 +142,8 @@ CREATE TABLE IF NOT EXISTS orders (
     INDEX orders_open (order_nbr) WHERE order_status <> 'processed'
 ) LOCALITY REGIONAL BY ROW AS crdb_region;
 
--- What belongs to an order lives with it: the same computed region. A foreign key that names the
--- region is checked there alone (foreign-key.md: it must reference all columns of a key).
+-- What belongs to an order lives with it: the same computed region. A foreign key must reference all
+-- columns of a key (foreign-key.md), so it names the region, and need be looked up in no other.
 CREATE TABLE IF NOT EXISTS order_activity (
     activity_id  BIGINT NOT NULL DEFAULT unique_rowid(),
     order_id     UUID NOT NULL,

@@ -101,7 +101,7 @@ def parse_leases(rows: Sequence[Mapping[str, object]], topology: Topology) -> Le
 def obeys(found: Leases, goal: SurvivalGoal, topology: Topology) -> bool:
     """Whether replicas have been moved to where the goal wants them.
 
-    ZONE: 3 voters in a range's home region. REGION: 5, spread 2+2+1
+    ZONE: 3 voters in a range's home region. REGION: 5, of which 2 there, so 2+2+1 in three regions
     (multiregion-survival-goals.md, v25.4; logic test multi_region, num_voters).
     """
     if goal is SurvivalGoal.REGION:

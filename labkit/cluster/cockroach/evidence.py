@@ -6,7 +6,7 @@
 | CockroachDB | a node's leases have moved to others | asked every `PACE_S`, so no finer; each event says how long it may have gone unnoticed |
 
 CockroachDB gives no time at which a lease moved, and asking who holds them (SHOW RANGES WITH
-DETAILS) is not for free: every few seconds at most (show-ranges.md).
+DETAILS) fetches data across nodes, "a large computational overhead" (show-ranges.md, v25.4).
 """  # noqa: E501 - a table
 
 from __future__ import annotations

@@ -61,6 +61,9 @@ def configuration(
     return "\n".join([heading, *(block for block in blocks if block)])
 
 
+# maxconn, httpchk, roundrobin and clitcpka are those of `cockroach gen haproxy`; times are ours.
+# Its minute of silence would end a session that only waits, and its checks, three 2 s apart, find a
+# dead node later (node-shutdown.md, v25.4, server.shutdown.initial_wait).
 _GLOBAL = """\
 global
   maxconn 4096
@@ -138,7 +141,8 @@ def _backend(region: str, nodes: Sequence[Server], options: str) -> str:
         [
             f"backend {region}",
             "  balance roundrobin",
-            # 503 while a node drains, is decommissioned or sees no majority (health-endpoints.md)
+            # 503 while a node begins to drain, is decommissioned or reaches no majority
+            # (monitoring-and-alerting.md, v25.4, "/health?ready=1")
             "  option httpchk GET /health?ready=1",
             f"  default-server {options}",
             *servers,

@@ -140,7 +140,9 @@ class Layout(ABC):
     def join(self, region: str) -> list[str]:
         """Whom a node of a region dials first: two of its region, one of each other region.
 
-        The first node of all is on every list, so `init` may go to it (cockroach-init.md).
+        The first node of all is on every list, so `init` may go to it (cockroach-init.md). Advised
+        are more than one address a region and the same list for all nodes (cockroach-start.md,
+        v25.4, --join). Here lists differ, as each region dials the others by the WAN's own ports.
         """
         near = self.topology.nodes_of(region)[:2]
         far = [self.topology.nodes_of(name)[0] for name in self.topology.region_names]

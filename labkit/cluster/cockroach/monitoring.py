@@ -1,7 +1,9 @@
 """What a node and a balancer say over HTTP.
 
-`/health?ready=1`, `/_status/vars`: monitoring-and-alerting.md and metrics.md, v25.4. Both answer
-without a login, in secure clusters too.
+`/health?ready=1`: monitoring-and-alerting.md, v25.4; `/_status/vars`: prometheus-endpoint.md. Both
+are taken to answer without a login in secure clusters too, as the vendor's StatefulSet asks the one
+(cloud/kubernetes/cockroachdb-statefulset-secure.yaml, v22.1, readinessProbe) and its Prometheus the
+other (monitor-cockroachdb-with-prometheus.md, step 2).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Command lines of the `cockroach` program. Pure functions.
 
-The flags are those of cockroach-start.md, cockroach-init.md and cockroach-cert.md, v25.4.
+The flags are those of cockroach-start.md, cockroach-init.md, cockroach-node.md and
+cockroach-cert.md; all pages named here are of CockroachDB's documentation, v25.4.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ SQL_PORT = 26257
 HTTP_PORT = 8080
 """DB Console, health and metrics (cockroach-start.md, --http-addr)."""
 CACHE = "64MiB"
+"""A quarter of the default, as nine nodes share a machine (cockroach-start.md, --cache)."""
 SQL_MEMORY = "128MiB"
+"""The page's own example for a local cluster (cockroach-start.md, --max-sql-memory)."""
 MAX_OFFSET = "250ms"
-"""Advised for multi-region SQL, because a write to a GLOBAL table waits about that long
-(global-tables.md, misc/multiregion-max-offset.md). All nodes must have the same."""
+"""Advised for multi-region SQL: it shortens the wait of a write to a GLOBAL table
+(global-tables.md, misc/multiregion-max-offset.md). The same on all nodes, except while it is being
+changed (cockroach-start.md, --max-offset)."""
 
 
 def locality(node: Node) -> str:
-    """`region=us-west-2,zone=us-west-2a`. The same keys in the same order on every node."""
+    """`region=us-west-2,zone=us-west-2a`.
+
+    Multi-region SQL needs the key `region`; the keys and their order are the same on every node
+    (cockroach-start.md, "Locality").
+    """
     return f"region={node.region},zone={node.zone}"
 
 
@@ -47,10 +55,10 @@ def start(
         store: its data directory.
         certs: the folder with certificates, None for --insecure.
         listen, http: host:port for SQL and for HTTP where they are not the usual ports of every
-            interface.
+            interface, which are the program's defaults (cockroach-start.md, "Networking").
     """
     # the first entry whose tier the dialling node has gives the address, --advertise-addr is for
-    # all others (multi-region: NodeDescriptor.AddressForLocality)
+    # all others (cockroachdb/cockroach pkg/roachpb/metadata.go, AddressForLocality)
     by_region = ",".join(f"region={region}@{address}" for region, address in elsewhere.items())
     return [
         "start",
@@ -65,17 +73,22 @@ def start(
         f"--cache={CACHE}",
         f"--max-sql-memory={SQL_MEMORY}",
         f"--max-offset={MAX_OFFSET}",
-        "--logtostderr=WARNING",  # so that the last words of a node can be read
+        # so that the last words of a node can be read (cockroach-start.md, "Logging")
+        "--logtostderr=WARNING",
     ]
 
 
 def init(host: str, certs: str | None) -> list[str]:
-    """The arguments that make the nodes one cluster; `host` must be on their --join list."""
+    """The arguments that make the nodes one cluster.
+
+    `host` must be on their --join list (cockroach-init.md).
+    """
     return ["init", *_security(certs), f"--host={host}"]
 
 
 ALREADY = "cluster has already been initialized"
-"""What `init` says, and fails with, when it is repeated: for us a success."""
+"""What `init` says, and fails with, when it is repeated: for us a success (cockroachdb/cockroach
+pkg/server/init.go, ErrClusterInitialized)."""
 
 
 def node_status(host: str, certs: str | None) -> list[str]:
@@ -86,7 +99,8 @@ def node_status(host: str, certs: str | None) -> list[str]:
 def node_id(said: str, locality: str) -> int | None:
     """The id of the node of a locality, out of what `node_status` prints; None when there is none.
 
-    Columns are found by name. A node that was removed and came again has a new, higher id.
+    Columns are found by name (cockroach-node.md, "Response"). A node that was removed comes again
+    as a new one (node-shutdown.md, "Recommission nodes"), with a higher id.
     """
     rows = csv.DictReader(said.strip().splitlines(), delimiter="\t")
     return max((int(row["id"]) for row in rows if row["locality"] == locality), default=None)
@@ -95,9 +109,9 @@ def node_id(said: str, locality: str) -> int | None:
 def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = True) -> list[str]:
     """The arguments that move a node's data elsewhere and take it out, asked of another node.
 
-    Checks first whether the others can take its replicas, drains it, and returns when it holds
-    none, or without `wait` at once (cockroach-node.md, --checks, --wait; node-shutdown.md,
-    "Decommission the node").
+    Checks first whether the others can take its replicas, and returns when it holds none, or
+    without `wait` at once (cockroach-node.md, --checks, --wait). A drain follows by itself
+    (node-shutdown.md, "Draining").
     """
     until = "--wait=all" if wait else "--wait=none"
     given = [*_security(certs), f"--host={host}", "--checks=enabled", until]
@@ -105,7 +119,7 @@ def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = Tru
 
 
 def recommission(node_id: int, host: str, certs: str | None) -> list[str]:
-    """The arguments that undo a decommission that has not ended (cockroach-node.md)."""
+    """The arguments that undo a decommission that has not ended (node-shutdown.md)."""
     return ["node", "recommission", str(node_id), *_security(certs), f"--host={host}"]
 
 
@@ -131,8 +145,9 @@ echo "$said"
 def certificates_script(program: str, certs: str, authority: str, names: Sequence[str]) -> str:
     """A shell script that makes the certificates once: authority, nodes, the user root.
 
-    One node certificate serves all nodes: it names every address that anybody dials
-    (cockroach-cert.md; a certificate may hold any number of names).
+    `create-node` takes every address at which a node is reached (cockroach-cert.md). The page makes
+    a certificate for each node; here one that names the addresses of all serves all. A start that
+    was cut short is repeated with --allow-ca-key-reuse and --overwrite.
 
     Args:
         certs: the folder for what nodes and clients need.

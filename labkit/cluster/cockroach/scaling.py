@@ -15,10 +15,12 @@ from labkit.errors import LabError, NotReady
 from labkit.topology import Node
 
 DECOMMISSION_S = 600.0
-"""How long moving a node's data may take; a few minutes for a lab's (node-shutdown.md)."""
+"""How long moving a node's data may take: about two minutes in the log that node-shutdown.md,
+v25.4, shows ("OPS")."""
 ASK_S = 30.0
 STOP_S = 60
-"""How long a node may drain when it is shut down (node-shutdown.md)."""
+"""How long a node may drain when it is shut down: more than the 25 s that its settings add up to by
+default (node-shutdown.md, "Termination grace period")."""
 
 
 def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
@@ -96,7 +98,7 @@ def _recommission(starter: Starter, rest: Starter, node: Node) -> None:
     other, number = _told_by(rest, node)
     host = address(rest.layout.sql_from(other.region, other))
     starter.machine.cockroach(other, program.recommission(number, host, rest.certs), ASK_S)
-    # it was drained; only a new start ends that (node-shutdown.md)
+    # it may have been drained, and may then need a new start (node-shutdown.md)
     starter.machine.stop([node_service(node)], timeout_s=STOP_S)
     starter.machine.start([node_service(node)])
 

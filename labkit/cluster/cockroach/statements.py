@@ -2,6 +2,8 @@
 
 The trading application's own are in sql/cockroachdb and labkit/trading. `examples` gives each
 with sample names, so that a test can hold all of them against CockroachDB's documented grammar.
+Pages named are those of its documentation, v25.4; a logic test is one of cockroachdb/cockroach
+pkg/ccl/logictestccl/testdata/logic_test.
 """
 
 from __future__ import annotations
@@ -17,17 +19,21 @@ SUPERUSER = "root"
 PING = "SELECT 1"
 VERSION = "SELECT version()"
 CLUSTER_REGIONS = "SHOW REGIONS FROM CLUSTER"
+"""Two columns: region, and an array of zones (show-regions.md)."""
 DATABASES = "SHOW DATABASES"
+"""The first column is the name (show-databases.md)."""
 CREATE_USER = f"CREATE USER IF NOT EXISTS {USER}"
 OWN_DATABASE = f"ALTER DATABASE {DATABASE} OWNER TO {USER}"
+"""An owner has every privilege on it (security-reference/authorization.md, "Object ownership")."""
 SURVIVAL_GOAL = f"SHOW SURVIVAL GOAL FROM DATABASE {DATABASE}"
-"""Two columns: the database's name, and `zone` or `region`."""
+"""Two columns: the database's name, and `zone` or `region` (multi_region, a logic test)."""
 RANGES = f"SHOW RANGES FROM DATABASE {DATABASE} WITH DETAILS"
-"""Among others `lease_holder_locality` and `voting_replicas` of each range. Not for free: every
-few seconds at most (show-ranges.md)."""
+"""Among others `lease_holder_locality` and `voting_replicas` of each range. DETAILS fetches data
+across nodes, which costs (show-ranges.md), so who asks does it every few seconds at most."""
 
 GOALS = {SurvivalGoal.ZONE: "ZONE", SurvivalGoal.REGION: "REGION"}
-"""There is no weaker goal: a commit always waits for a majority (multiregion-survival-goals.md)."""
+"""These two there are (multiregion-survival-goals.md). None is weaker: a write commits when a
+majority of its replicas has it (architecture/transaction-layer.md, "Parallel Commits")."""
 
 NO_WEAKER_GOAL = (
     "survive: 'none' does not exist in CockroachDB, where a commit always waits for a majority: "
@@ -38,7 +44,9 @@ NO_WEAKER_GOAL = (
 def create_database(regions: Sequence[str], goal: SurvivalGoal) -> str:
     """The database with its regions and survival goal at once; the first region is the primary.
 
-    In this order of clauses; SURVIVE before there are regions is an error (create-database.md).
+    The clauses stand in the order of the grammar (create-database.md). SURVIVE needs a primary
+    region, REGION three regions, each of them that of a node which is up (multi_region, a logic
+    test; show-regions.md): therefore after the stage `join`.
     """
     first, *others = (identifier(region) for region in regions)
     more = f" REGIONS {', '.join(others)}" if others else ""
@@ -49,17 +57,17 @@ def create_database(regions: Sequence[str], goal: SurvivalGoal) -> str:
 
 
 def survive(goal: SurvivalGoal) -> str:
-    """Change what a commit waits for."""
+    """Change what a commit waits for, either way (alter-database.md, "SURVIVE")."""
     return f"ALTER DATABASE {DATABASE} SURVIVE {GOALS[goal]} FAILURE"
 
 
 def set_password(password: str) -> str:
-    """The application's password, in a secure cluster."""
+    """The application's password, in a secure cluster: others take none (create-user.md)."""
     return f"ALTER USER {USER} WITH PASSWORD {literal(password)}"
 
 
 def set_licence(organization: str, key: str) -> tuple[str, str]:
-    """A licence key (licensing-faqs.md). A trial or free key needs telemetry to stay on."""
+    """A licence key (licensing-faqs.md, "Set a license"). A trial or free one needs telemetry."""
     return (
         f"SET CLUSTER SETTING cluster.organization = {literal(organization)}",
         f"SET CLUSTER SETTING enterprise.license = {literal(key)}",

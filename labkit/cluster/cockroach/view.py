@@ -14,7 +14,8 @@ from labkit.errors import LabError
 from labkit.topology import Node, SurvivalGoal
 
 PACE_S = 5.0
-"""Between two questions while nothing changes: the answer costs the cluster a scan."""
+"""Between two questions while nothing changes: for the answer, data is fetched across nodes
+(show-ranges.md, v25.4, DETAILS)."""
 PATIENCE_S = 0.9
 """How long a status waits for an answer when there is an older one."""
 FIRST_PATIENCE_S = 4.0

@@ -27,7 +27,8 @@ from labkit.topology import MAX_NODES, Node
 from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan
 
 DEFAULT_VERSION = "v25.4.17"
-"""Long-term support until May 2027 (releases/index.md)."""
+"""A regular release, with long-term support since v25.4.10: supported until May 2027 at the least
+(releases/release-support-policy.md)."""
 DEFAULT_IMAGES = {
     "COCKROACH_IMAGE": "cockroachdb/cockroach",
     "HAPROXY_IMAGE": "haproxy:3.2",  # long-term support until 2030 (haproxy.org)
@@ -37,9 +38,12 @@ COMPOSE_FILE = "cockroachdb.yml"
 WAN_FILE = "wan.json"
 
 MEMORY_LIMIT = "1g"
-"""Of a node: 64 MiB cache, 128 MiB for SQL, the rest is Go's and Pebble's."""
+"""Of a node, so that nine fit a laptop. Cache, SQL and the 64 MiB of the time series are a quarter
+of it, where cockroach-start.md (v25.4, --cache) allows three; the rest is Go's and Pebble's."""
 COCKROACH = "/cockroach/cockroach"
+"""In the image (build/deploy/Dockerfile)."""
 STORE = "/cockroach/cockroach-data"
+"""Where the program puts it by default in the image (build/deploy/Dockerfile, cockroach.sh)."""
 CERTS = "/certs"
 PROGRAM = ("__init__.py", "errors.py", "wan")
 """What of the `labkit` package the WAN's container runs."""
@@ -129,6 +133,7 @@ def _node(project: Project, node: Node) -> Service:
     return {
         **_cockroach(project),
         "hostname": node_service(node),
+        # the image's entrypoint puts the program before it (build/deploy/cockroach.sh)
         "command": arguments,
         "networks": [layout.network(node.region)],
         "ports": [
@@ -141,7 +146,9 @@ def _node(project: Project, node: Node) -> Service:
             **({CERTIFICATES: _once("completed_successfully")} if layout.secure else {}),
         },
         "mem_limit": MEMORY_LIMIT,
-        # ubi-minimal, which the image is built on, has curl (build/deploy/Dockerfile)
+        # The image is built on ubi-minimal (build/deploy/Dockerfile), which is taken to have curl.
+        # Ready, and how often: as the vendor's StatefulSet asks, without a login over HTTPS too
+        # (cloud/kubernetes/cockroachdb-statefulset-secure.yaml, v22.1, readinessProbe)
         "healthcheck": {
             "test": ["CMD", "curl", "-fsS", "-o", "/dev/null", *trust, health],
             "interval": "5s",
@@ -149,7 +156,8 @@ def _node(project: Project, node: Node) -> Service:
             "retries": 3,
             "start_period": "120s",
         },
-        # a drain takes the sum of the server.shutdown settings and longer (node-shutdown.md)
+        # The sum of the server.shutdown settings is advised, 25 s by default (node-shutdown.md,
+        # v25.4, "Termination grace period"); the StatefulSet named above gives 60
         "stop_grace_period": "60s",
     }
 
@@ -206,7 +214,8 @@ def _balancer(project: Project, region: str) -> Service:
         ],
         "volumes": [f"./{name}.cfg:/usr/local/etc/haproxy/haproxy.cfg:{READ}"],
         "depends_on": {INIT: _once("completed_successfully")},
-        "stop_signal": "SIGTERM",  # the image's own lets it wait for clients to leave
+        # the image's own, SIGUSR1, lets it wait for clients to leave (docker-library/haproxy)
+        "stop_signal": "SIGTERM",
         "stop_grace_period": "5s",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
