@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any, Final
 
-from labkit.cluster.base import Cluster
-from labkit.errors import LabError
+from labkit.cluster.base import Cluster, HasStateFolder
+from labkit.errors import LabBusy, LabError
 from labkit.history import FaultWindow
 from labkit.measurement.live import LiveTail
 from labkit.ui.live_board import LiveBoard
@@ -31,9 +33,27 @@ EVERY_S: Final = 0.25
 def connections_for(rate_per_s: float) -> int:
     """How many connections one region's clients need: for orders that take 0.4 s, and six at least.
 
-    A server takes a hundred, and every page may have its load.
+    A server takes a hundred, from pages and other clients too.
     """
     return min(20, max(6, ceil(0.4 * rate_per_s)))
+
+
+@contextmanager
+def the_only_load(cluster: Cluster) -> Iterator[None]:
+    """One load at a time, of all pages on a lab: two can be more connections than a server takes.
+
+    Raises:
+        LabBusy: another page has one.
+    """
+    if not isinstance(cluster, HasStateFolder):
+        yield
+        return
+    with (cluster.home / "load.lock").open("w") as file:  # let go of when the kernel dies, too
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabBusy("another page has a load on this lab: stop it there") from None
+        yield
 
 
 class LoadSwitch(Pane):
@@ -112,7 +132,10 @@ class LoadSwitch(Pane):
                     self._rate_per_s / len(self._cluster.topology.region_names)
                 ),
             )
-            with workload.start(self._cluster, folder) as running:
+            with (
+                the_only_load(self._cluster),
+                workload.start(self._cluster, folder) as running,
+            ):
                 self._set("on")
                 self.board.begin(
                     self._cluster.topology.region_names, f"{self._rate_per_s:g} orders a second"

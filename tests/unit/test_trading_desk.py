@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from threading import enumerate as threads
 from time import time
 from uuid import uuid4
@@ -10,11 +11,12 @@ from uuid import uuid4
 import pytest
 
 from labkit.clock import wait_until
+from labkit.errors import LabBusy
 from labkit.testing import FakeCluster
 from labkit.trading.portfolio import Account, PastOrder, Position
 from labkit.trading.quotes import Instrument
 from labkit.ui import order_desk
-from labkit.ui.load import connections_for
+from labkit.ui.load import connections_for, the_only_load
 from labkit.ui.notices import Notices
 from labkit.ui.polling import Seen
 from labkit.ui.session import ELSEWHERE_S, HERE_S, Book, Reading
@@ -129,6 +131,25 @@ def test_a_load_opens_the_connections_that_its_rate_needs(
     rate_per_s: float, connections: int
 ) -> None:
     assert connections_for(rate_per_s) == connections
+
+
+class Lab(FakeCluster):
+    """One that several processes may find."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__()
+        self.home = home
+
+
+def test_of_two_pages_one_has_the_load_and_the_other_is_told(tmp_path: Path) -> None:
+    with (
+        the_only_load(Lab(tmp_path)),
+        pytest.raises(LabBusy, match="another page"),
+        the_only_load(Lab(tmp_path)),
+    ):
+        pass
+    with the_only_load(Lab(tmp_path)):
+        pass
 
 
 def test_a_closed_desk_asks_no_more() -> None:
