@@ -4,6 +4,7 @@
 
 All three place the same order through the same balancer of the same lab, over as many connections.
 pgbench is the ceiling: it is written in C, and neither schedules nor records nor repeats anything.
+How near Python comes to it when it does nothing else either is measured too (bench/least.py).
 
 Then the primary is killed once, under all three at the same time. What each would have told of the
 outage stands beside the longest time without an order that labkit's ledger has.
@@ -83,12 +84,21 @@ def pgbench(cluster: Cluster, region: str, folder: Path) -> Iterator[psutil.Proc
         yield process
 
 
+@contextmanager
+def least(cluster: Cluster, region: str, folder: Path) -> Iterator[psutil.Process]:
+    program = Path(__file__).with_name("least.py")
+    argv = [sys.executable, str(program), cluster.dsn(region), str(CONNECTIONS)]
+    with ended(argv, folder) as process:
+        yield process
+
+
 Driver = Callable[[Cluster, str, Path], AbstractContextManager[psutil.Process]]
 DRIVERS: dict[str, Driver] = {
     "labkit": labkit,
     "dbworkload": dbworkload,
     "pgbench": pgbench,
 }
+MEASURED = {**DRIVERS, "libpq in a loop": least}
 
 
 def dbworkload_argv(dsn: str, seconds: int) -> list[str]:
@@ -177,12 +187,12 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 def costs(cluster: EmbeddedCluster) -> Table:
-    """Rounds of all three in turn; the median of each."""
+    """Rounds of all in turn; the median of each."""
     cluster.set_survival_goal(SurvivalGoal.ZONE)
     region = cluster.leader().region
-    rounds: dict[str, list[Cost]] = {name: [] for name in DRIVERS}
+    rounds: dict[str, list[Cost]] = {name: [] for name in MEASURED}
     for _ in range(ROUNDS):
-        for name, driver in DRIVERS.items():
+        for name, driver in MEASURED.items():
             rounds[name].append(measure(driver, cluster, region))
     cluster.set_survival_goal(SurvivalGoal.REGION)
     cost = {

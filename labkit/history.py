@@ -8,7 +8,8 @@ for the wall clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
@@ -18,7 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from labkit.errors import BadInput
-from labkit.events import Event, load_events, save_events
+from labkit.events import EVENTS_FILE, Event, load_events, save_events
 
 SAMPLES_FILE = "samples.parquet"
 FAULTS_FILE = "faults.jsonl"
@@ -228,11 +229,12 @@ class History:
             columns: those that are wanted.
 
         Raises:
-            BadInput: another version of labkit wrote it.
+            BadInput: another version of labkit wrote it, or it is damaged.
             OSError: it is not there.
         """
         path = folder / SAMPLES_FILE
-        about = json.loads((pq.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+        with reading(path):
+            about = json.loads((pq.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
         found = about.get("format", 1)
         if found != FORMAT:
             raise BadInput(
@@ -245,7 +247,12 @@ class History:
             anchor_s=float(about["anchor_s"]),
             regions=about["regions"],
             columns=columns,
-        ).with_events(load_events(folder))
+        ).with_events(_events(folder))
+
+
+def _events(folder: Path) -> tuple[Event, ...]:
+    with reading(folder / EVENTS_FILE):
+        return load_events(folder)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -254,23 +261,46 @@ def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     One by one: the whole file as Arrow's beside the whole as pandas' is twice the memory.
 
     Raises:
+        BadInput: it is damaged.
         OSError: it is not there.
     """
-    read = {name: pd.read_parquet(path, columns=[name])[name] for name in columns}
+    with reading(path):
+        read = {name: pd.read_parquet(path, columns=[name])[name] for name in columns}
     return pd.DataFrame(read, copy=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Read a file that a run left. It may have been cut short, by a full disk or a lost machine.
+
+    Raises:
+        BadInput: what is in it is not what labkit writes.
+        OSError: it is not there, or not to be read.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BadInput(f"{path}: damaged, or not written to its end ({why})") from error
 
 
 def save_faults(faults: Iterable[FaultWindow], folder: Path) -> None:
     """Write `faults.jsonl` into a run folder."""
     lines = [json.dumps(asdict(fault)) for fault in faults]
-    (folder / FAULTS_FILE).write_text("".join(line + "\n" for line in lines))
+    draft = folder / f"{FAULTS_FILE}.new"
+    draft.write_text("".join(line + "\n" for line in lines))
+    draft.replace(folder / FAULTS_FILE)  # killed meanwhile, a run keeps what it had written before
 
 
 def load_faults(folder: Path) -> tuple[FaultWindow, ...]:
     """Read back what `save_faults` wrote.
 
     Raises:
+        BadInput: it is damaged.
         OSError: it is not there.
     """
-    lines = (folder / FAULTS_FILE).read_text().splitlines()
-    return tuple(FaultWindow(**json.loads(line)) for line in lines)
+    path = folder / FAULTS_FILE
+    with reading(path):
+        return tuple(FaultWindow(**json.loads(line)) for line in path.read_text().splitlines())

@@ -31,9 +31,9 @@ class Seen:
     """What readers in one region saw of orders from another, just after they were acknowledged.
 
     Attributes:
-        fresh_saw: the share of fresh reads that showed the order; anything below 1 breaks the
-            promise that what was acknowledged is there for everybody.
-        fresh_ms: median time of a fresh read.
+        fresh_saw: the share of fresh reads, on the primary, that showed the order; anything below
+            1 breaks the promise that what was acknowledged is there for everybody.
+        fresh_ms: median time of a fresh read; it waits for no standby (`quotes.quote`).
         local_saw: the share of first local reads that showed it.
         local_ms: median time of a local read.
         local_after_ms: median time from the acknowledgement until a local read showed it; NaN

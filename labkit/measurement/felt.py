@@ -26,7 +26,8 @@ class Felt:
     Attributes:
         connect_ms: opening a connection through the region's balancer.
         order_ms: placing an order: one round trip to the primary, and the commit's wait.
-        fresh_read_ms: a price from the primary.
+        fresh_read_ms: a price from the primary (`quotes.quote`): the way there and back. It does
+            not wait for standbys, as the fresh reads of a workload do (`quotes.fresh_quote`).
         local_read_ms: a price from a replica in the region, possibly a little old.
     """
 

@@ -31,7 +31,8 @@ def read_rates(
         for_s: seconds for each kind.
 
     Returns:
-        A row a region and kind ("fresh", "local"): `reads_per_s`, `p50_ms`.
+        A row a region and kind: `reads_per_s`, `p50_ms`. "fresh" is read on the primary and waits
+        for no standby (`quotes.quote`), "local" on a replica in the region.
 
     Raises:
         psycopg.Error: a region's balancer leads nowhere.

@@ -95,11 +95,12 @@ class FinalRead:
 
         Raises:
             FileNotFoundError: the folder holds no final read.
+            BadInput: a part of it is damaged.
         """
         return cls(
             orders=read_columns(cls.file(folder, "orders"), order_columns),
-            instruments=pd.read_parquet(cls.file(folder, "instruments")),
-            accounts=pd.read_parquet(cls.file(folder, "accounts")),
+            instruments=read_columns(cls.file(folder, "instruments"), tuple(INSTRUMENT_COLUMNS)),
+            accounts=read_columns(cls.file(folder, "accounts"), tuple(ACCOUNT_COLUMNS)),
         )
 
     @staticmethod

@@ -88,8 +88,9 @@ def quote(conn: psycopg.Connection[Any], symbol: str) -> Quote:
     """The price, fresh or a little old.
 
     Args:
-        conn: decides which. Through a balancer's read-write port the price is the one now; on
-            PostgreSQL it may show orders that no standby has yet (`fresh_quote` does not). Through
+        conn: decides which. Through a balancer's read-write port it is read where prices are
+            written, and shows all that was acknowledged; on PostgreSQL it may also show an order
+            that no standby has yet and a failover undoes (`fresh_quote` never does). Through
             its read-only port (`cluster.dsn(region, read_only=True)`) it is read in the own region
             and as old as that replica: on PostgreSQL by what the standby is behind, on CockroachDB
             by 4.2 s or more (follower-reads.md, v25.4).

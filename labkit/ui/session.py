@@ -77,6 +77,8 @@ class Session:
     Attributes:
         region: whose balancer orders and reads go through.
         fresh: whether prices are read from the node that takes the orders, or from one nearby.
+            A page shows what that node has, which on PostgreSQL may be an order that no standby
+            has yet (`quotes.quote`).
         symbol: the chosen instrument.
     """
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, Outcome
+from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, Outcome, reading
 from labkit.measurement import parts
 from labkit.measurement.windows import is_ok
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
@@ -79,7 +79,7 @@ class Evidence:
 
         Raises:
             OSError: something is not there.
-            BadInput: another version of labkit wrote it.
+            BadInput: another version of labkit wrote it, or it is damaged.
         """
         ids, (in_ledger, in_history, in_final) = numbered(
             _pieces(ledger_entries(folder)),
@@ -114,6 +114,18 @@ class Evidence:
     def acked(self) -> np.ndarray:
         """Which ones the ledger or the history has as acknowledged."""
         return np.asarray(self.ledgered | self.acked_in_history)
+
+    @cached_property
+    def untimed(self) -> np.ndarray:
+        """The rows of `history.ops` that cannot be: answered before they were sent, or never sent.
+
+        One monotonic clock timed them all, so the recording is defective.
+        """
+        ops = self.history.ops
+        sent_s, finished_s = ops["sent_s"].to_numpy(), ops["finished_s"].to_numpy()
+        timed = (sent_s <= finished_s) & np.isfinite(sent_s) & np.isfinite(finished_s)
+        never_sent = np.isnan(sent_s) & ~is_ok(ops)
+        return np.flatnonzero(~(timed | never_sent))
 
     @cached_property
     def refused(self) -> np.ndarray:
@@ -216,6 +228,6 @@ def _pieces(ids: Iterator[str]) -> Iterator[Any]:
 
 
 def _column(path: Path) -> Iterator[Any]:
-    with pq.ParquetFile(path) as file:
+    with reading(path), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(PIECE, columns=[ORDER_ID]):
             yield batch.column(0)

@@ -63,6 +63,7 @@ def judge(
         steady_before,
         fault_bit(history.faults),
         steady_after,
+        every_region_spoke(history),
         *(checker.check(evidence) for checker in checkers),
     ]
     summary = Summary(
@@ -90,6 +91,24 @@ def judge(
         machine=Machine.here(),
     )
     return Result(summary, history)
+
+
+def every_region_spoke(history: History) -> Finding | None:
+    """UNKNOWN when a region that was driven recorded nothing; None when all of them did.
+
+    Clients record what fails as well, so silence is no outage: nobody looked.
+    """
+    spoke = set(history.ops["region"].unique())
+    silent = [region for region in history.regions if region not in spoke]
+    if not silent:
+        return None
+    return Finding(
+        "recording",
+        Verdict.UNKNOWN,
+        f"void: the clients of {', '.join(silent)} recorded nothing",
+        tuple(silent),
+        len(silent),
+    )
 
 
 def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:

@@ -301,7 +301,7 @@ class Result:
         """Read back what `save` wrote.
 
         Raises:
-            BadInput: it is not there, or this version of labkit cannot read it.
+            BadInput: it is not there or damaged, or this version of labkit cannot read it.
         """
         summary = Summary.load(folder)
         try:

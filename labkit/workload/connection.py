@@ -13,11 +13,15 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult as Result
 
 from labkit.trading.asking import OrderTalk
 
 T = TypeVar("T")
+
+Answer = Result | psycopg.OperationalError
+"""The result of a statement, which may be an error of the server; or why there was none."""
 
 
 class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
@@ -25,7 +29,7 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
 
     _on_end: Callable[[Connection], None] | None = None
     _descriptor = -1
-    _answer: asyncio.Future[Result] | None = None
+    _on_answer: Callable[[Answer], None] | None = None
     _result: Result | None = None
     _is_full = False
     order_talk: OrderTalk | None = None
@@ -44,24 +48,40 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
         self.pgconn.finish()
 
     def ask(
-        self, statement: bytes, values: Sequence[bytes | None], types: Sequence[int]
-    ) -> asyncio.Future[Result]:
-        """Send one statement; await its result, which may be an error of the server.
+        self,
+        statement: bytes,
+        values: Sequence[bytes | None],
+        types: Sequence[int],
+        on_answer: Callable[[Answer], None],
+    ) -> None:
+        """Send one statement; `on_answer` is called once, with what came of it.
 
         Args:
             values: of the parameters $1, $2 ..., as text.
             types: their OIDs, 0 where the server shall find out.
 
         Raises:
-            psycopg.OperationalError: the link died before there was a result.
+            psycopg.OperationalError: the link is dead; nothing was sent, nothing will be called.
         """
         assert self._descriptor >= 0, "ask a connection that listens"
         self._result = None
         self.pgconn.send_query_params(statement, values, types)
         if self.pgconn.flush():
             self._flush()
-        self._answer = asyncio.get_running_loop().create_future()
-        return self._answer
+        self._on_answer = on_answer
+
+    async def answer(
+        self, statement: bytes, values: Sequence[bytes | None], types: Sequence[int]
+    ) -> Answer:
+        """`ask`, and wait for what comes of it."""
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def on_answer(answer: Answer) -> None:
+            if not waiting.cancelled():
+                waiting.set_result(answer)
+
+        self.ask(statement, values, types, on_answer)
+        return await waiting
 
     async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         """How psycopg waits: it registers the connection itself, and takes it out again."""
@@ -82,33 +102,35 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
         pgconn = self.pgconn
         try:
             pgconn.consume_input()  # idle: a changed setting, a notice, or the end
-            if self._answer is None:
+            if self._on_answer is None:
                 return
             while not pgconn.is_busy():
                 result = pgconn.get_result()
                 if result is None:  # the server is ready for the next statement
-                    self._answered()
-                    return
+                    break
                 self._result = result
+            else:
+                return
         except psycopg.OperationalError as error:
             self._ended(error)
-
-    def _answered(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
+        else:
             assert self._result is not None
-            answer.set_result(self._result)
+            self._answered(self._result)
+
+    def _answered(self, answer: Answer) -> None:
+        on_answer, self._on_answer = self._on_answer, None
+        if on_answer:
+            on_answer(answer)
 
     def _ended(self, error: psycopg.OperationalError) -> None:
         self.drop()
-        answer = self._answer
-        if answer is None:
-            if self._on_end:
-                self._on_end(self)
-        elif self._result is not None:  # the server's last word, such as that it is shutting down
-            self._answered()
-        elif not answer.done():
-            answer.set_exception(error)
+        if self._on_answer:
+            # the server's last word may say more, such as that it is shutting down; a success
+            # counts when the server is ready again: until then its commit is not over
+            said = self._result
+            self._answered(said if said and said.status == ExecStatus.FATAL_ERROR else error)
+        elif self._on_end:
+            self._on_end(self)
 
     def _deafen(self) -> None:
         # also when libpq has closed the socket: the number must be free before another one has it

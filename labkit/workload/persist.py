@@ -25,6 +25,7 @@ async def persist(
     *,
     deadline_s: float,
     attempt_timeout_s: float,
+    fate: Fate | None = None,
 ) -> tuple[Fate, Result | None]:
     """Attempt a write until it is acknowledged, refused, or its deadline has passed.
 
@@ -32,27 +33,38 @@ async def persist(
         write: one attempt, under the same id each time.
         deadline_s: by `time.monotonic`; no attempt is begun after it.
         attempt_timeout_s: seconds for the answer to one attempt, the last one too.
+        fate: of a write that was attempted before, to go on with it.
 
     Returns:
         How it ended, and the write's result if it was acknowledged.
     """
-    fate = Fate()
-    while conn := await pool.lease(deadline_s - monotonic()):
+    fate = fate or Fate()
+    while True:
+        if fate.attempts:
+            await asyncio.sleep(min(fate.backoff_s, deadline_s - monotonic()))
+        conn = await pool.lease(deadline_s - monotonic())
+        if conn is None:
+            return fate, None
         fate.attempt()
         try:
             with hanging_up_after_async(conn, attempt_timeout_s):
                 result = await write(conn)
         except (psycopg.Error, LabError) as error:
-            reply = fate.failed(error)
-            if conn.closed or fate.leaves_the_connection(reply):
-                pool.discard(conn)
-            else:
-                pool.give_back(conn)
-            if reply is Reply.REFUSED:
-                break
-            await asyncio.sleep(min(fate.backoff_s, deadline_s - monotonic()))
+            if attempt_failed(fate, error, pool, conn) is Reply.REFUSED:
+                return fate, None
         else:
             pool.give_back(conn)
             fate.succeeded()
             return fate, result
-    return fate, None
+
+
+def attempt_failed(
+    fate: Fate, error: psycopg.Error | LabError, pool: Pool, conn: Connection
+) -> Reply:
+    """Note an attempt's error, and end its lease; what the error proves."""
+    reply = fate.failed(error)
+    if conn.closed or fate.leaves_the_connection(reply):
+        pool.discard(conn)
+    else:
+        pool.give_back(conn)
+    return reply

@@ -63,15 +63,21 @@ class Pool:
         """Wait until all connections have been open and idle once."""
         await self._filled.wait()
 
-    async def lease(self, timeout_s: float) -> Connection | None:
-        """Take an idle connection, the one that was idle longest; None if none came in time."""
-        if timeout_s <= 0:
-            return None
+    def idle(self) -> Connection | None:
+        """Take the connection that was idle longest; None if there is none, or others wait."""
         if not self._waiting:  # nobody is overtaken
             while not self._ready.empty():
                 conn = self._ready.get_nowait()
                 if not conn.closed:
                     return conn
+        return None
+
+    async def lease(self, timeout_s: float) -> Connection | None:
+        """Take an idle connection, the one that was idle longest; None if none came in time."""
+        if timeout_s <= 0:
+            return None
+        if conn := self.idle():
+            return conn
         self._waiting += 1
         try:
             async with asyncio.timeout(timeout_s):

@@ -8,14 +8,16 @@ from time import monotonic
 from typing import Any
 
 from labkit.workload.shape import Shape
+from labkit.workload.tasks import Tasks
 
 LOOK_EVERY_S = 0.05
 """How often a closed loop whose level changes is looked at."""
 
+Done = Callable[[], None]
 
-Run = Callable[[float], Coroutine[Any, Any, None]]
-"""Does one thing; called with the monotonic time in seconds at which it is due. It returns when the
-outcome is known."""
+Run = Callable[[float, Done], None]
+"""Begins one thing; called with the monotonic time in seconds at which it is due, and with what to
+call when its outcome is known. That is never called before `Run` has returned."""
 
 Job = tuple[float, Run]
 """When it is due, in seconds after the start (not looked at in a closed loop), and what to run."""
@@ -27,51 +29,105 @@ async def send(jobs: Iterator[Job], concurrency: Shape | None, stop: asyncio.Eve
     Args:
         concurrency: how many at the same time, in a closed loop; None: by schedule.
     """
-    async with asyncio.TaskGroup() as under_way:
-        if concurrency is None:
-            sending = under_way.create_task(_by_schedule(jobs, under_way))
-        else:
-            sending = under_way.create_task(_in_a_loop(jobs, concurrency, stop, under_way))
-        stopped = asyncio.create_task(stop.wait())
+    under_way = _UnderWay()
+    if concurrency is None:
+        sending = asyncio.create_task(_by_schedule(jobs, under_way))
+    else:
+        sending = asyncio.create_task(_in_a_loop(jobs, concurrency, stop, under_way))
+    stopped = asyncio.create_task(stop.wait())
+    try:
         await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
+    finally:
         sending.cancel()
         stopped.cancel()
+    if not sending.cancelling():
+        sending.result()
+    await under_way.none()
 
 
-async def _by_schedule(jobs: Iterator[Job], under_way: asyncio.TaskGroup) -> None:
+def in_task(do: Callable[[float], Coroutine[Any, Any, None]]) -> Run:
+    """A coroutine function as something to run."""
+    tasks = Tasks()
+
+    async def to_its_end(due_s: float, done: Done) -> None:
+        await do(due_s)
+        done()
+
+    return lambda due_s, done: tasks.start(to_its_end(due_s, done))
+
+
+class _UnderWay:
+    """Counts what has begun and not ended."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begun(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def ended(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def none(self) -> None:
+        await self._none.wait()
+
+
+async def _by_schedule(jobs: Iterator[Job], under_way: _UnderWay) -> None:
     begun_s = monotonic()
     for at_s, run in jobs:
         due_s = begun_s + at_s
         await asyncio.sleep(max(0.0, due_s - monotonic()))
-        under_way.create_task(run(due_s))
+        under_way.begun()
+        run(due_s, under_way.ended)
 
 
 async def _in_a_loop(
-    jobs: Iterator[Job], concurrency: Shape, stop: asyncio.Event, under_way: asyncio.TaskGroup
+    jobs: Iterator[Job], concurrency: Shape, stop: asyncio.Event, under_way: _UnderWay
 ) -> None:
     begun_s = monotonic()
-    customers: dict[int, asyncio.Task[None]] = {}
+    customers: set[int] = set()
     more = True
     changes_for_s = sum(piece.for_s for piece in concurrency.pieces)
 
     def wanted() -> int:
         return max(1, round(concurrency.level(monotonic() - begun_s)))
 
-    async def customer(number: int) -> None:
-        nonlocal more
-        for _, run in jobs:
-            await run(monotonic())
+    def enter(number: int) -> None:
+        def next_one() -> None:
+            nonlocal more
+            job = next(jobs, None)
+            if job is None:
+                more = False
+                leave()
+            else:
+                job[1](monotonic(), through)
+
+        def through() -> None:
             if stop.is_set() or (changes_for_s and number >= wanted()):
-                return
-        more = False
+                leave()
+            else:
+                next_one()
+
+        def leave() -> None:
+            customers.remove(number)
+            under_way.ended()
+
+        customers.add(number)
+        under_way.begun()
+        next_one()
 
     def begin() -> None:
         for number in range(wanted()):
-            if number not in customers or customers[number].done():
-                customers[number] = under_way.create_task(customer(number))
+            if number not in customers:
+                enter(number)
 
     while more and monotonic() < begun_s + changes_for_s:
         begin()
         await asyncio.sleep(LOOK_EVERY_S)
     begin()
-    await asyncio.wait(customers.values())
+    await under_way.none()

@@ -12,6 +12,7 @@ The file of operations appears when the schedule begins: when all connections ar
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -36,7 +37,7 @@ from labkit.workload.pool import Pool
 from labkit.workload.processor import Processor
 from labkit.workload.reader import PriceReader
 from labkit.workload.schedule import Planned, due_times, plan
-from labkit.workload.sending import Job, send
+from labkit.workload.sending import Job, in_task, send
 from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
@@ -119,7 +120,9 @@ async def work(config: WorkerConfig) -> None:
     """Send until told to stop or done, then see what is under way to its end."""
     stop = asyncio.Event()
     _watch_lifeline(stop.set)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.set_exception_handler(_end_with)
     if config.class_file is None:
         with ConnectionLog(Path(config.folder), config.region) as connections:
             await _trade(config, stop, connections.opened)
@@ -202,7 +205,8 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
     enough = asyncio.Event()
     async with asyncio.TaskGroup() as background:
         keep_open = [background.create_task(pool.keep_open()) for pool in pools.values()]
-        jobs = ((at_s, reader.look) for at_s in times_s)
+        look = in_task(reader.look)
+        jobs = ((at_s, look) for at_s in times_s)
         looking = background.create_task(send(jobs, None, enough))
         yield reader.ordered
         enough.set()
@@ -230,7 +234,8 @@ async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> No
         with OpLog(Path(config.folder), config.region) as log:
             keep_flushing = asyncio.create_task(log.keep_flushing())
             times_s = due_times(config.rate_per_s, config.seed, config.worker)
-            jobs = ((at_s, partial(client.run, record=log.append)) for at_s in times_s)
+            run = in_task(partial(client.run, record=log.append))
+            jobs = ((at_s, run) for at_s in times_s)
             await send(islice(jobs, config.iterations), config.concurrency, stop)
             keep_flushing.cancel()
 
@@ -240,6 +245,12 @@ async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float) -> No
     await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
+
+
+def _end_with(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An error in a callback, such as a ledger that cannot be written, must not go unnoticed."""
+    loop.default_exception_handler(context)
+    raise SystemExit(1)
 
 
 def _watch_lifeline(on_end: Callable[[], None]) -> None:
@@ -261,6 +272,7 @@ def _watch_lifeline(on_end: Callable[[], None]) -> None:
 def main() -> None:
     """Run one worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what was imported stays; looking through it again and again costs what orders do
     # unbuffered: what follows the first line must stay in the pipe for the event loop to see
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
         line = stdin.readline()

@@ -30,8 +30,8 @@ from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 
 from .conftest import ENGINES
+from .placing import backend_waiting, balance
 from .plain_server import Server
-from .test_orders import backend_waiting, balance
 
 HOME = "us-west-2"
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])

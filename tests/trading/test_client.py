@@ -4,9 +4,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -42,9 +43,11 @@ class Bench:
     pool: Pool
     ops: list[FinishedOp] = field(default_factory=list)
 
-    async def place(self, order: Order) -> FinishedOp:
-        await self.client.place(monotonic(), order, session=7)
-        return self.ops[-1]
+    async def place(self, order: Order, *, late_by_s: float = 0.0) -> FinishedOp:
+        done = asyncio.Event()
+        self.client.place(monotonic() - late_by_s, done.set, order=order, session=7)
+        await done.wait()
+        return next(op for op in self.ops if op.order_id == str(order.order_id))
 
 
 @asynccontextmanager
@@ -112,8 +115,11 @@ def test_the_ledger_has_an_order_before_it_is_counted(
 
     async def scenario() -> None:
         async with a_client(dsn, tmp_path) as bench:
-            bench.client._record = lambda _op: ledger_when_recorded.append(read_ledger(tmp_path))
-            await bench.client.place(monotonic(), order, session=7)
+            bench.client._record = lambda op: (
+                ledger_when_recorded.append(read_ledger(tmp_path)),
+                bench.ops.append(op),
+            )
+            await bench.place(order)
 
     asyncio.run(scenario())
     assert ledger_when_recorded == [(str(order.order_id),)]
@@ -141,6 +147,20 @@ def test_an_order_that_finds_no_server_fails_as_never_sent(tmp_path: Path, order
     op = asyncio.run(scenario())
     assert (op.outcome, op.attempts, op.sent_s) == ("fail", 0, None)
     assert op.finished_s >= op.scheduled_s + 0.3
+
+
+def test_an_order_begun_after_its_deadline_is_not_sent(
+    dsn: str, tmp_path: Path, order: Order
+) -> None:
+    """The client was stopped meanwhile; now nobody waits for the order any more."""
+
+    async def scenario() -> FinishedOp:
+        async with a_client(dsn, tmp_path, deadline_s=0.5) as bench:
+            await bench.pool.filled()
+            return await bench.place(order, late_by_s=1.0)
+
+    op = asyncio.run(scenario())
+    assert (op.outcome, op.attempts, op.sent_s) == ("fail", 0, None)
 
 
 def test_an_order_without_an_answer_is_info(
@@ -179,6 +199,76 @@ def test_an_attempt_begun_before_the_deadline_gets_all_its_time(
     op = asyncio.run(scenario())
     assert (op.outcome, op.attempts) == ("ok", 1)
     assert op.finished_s > op.scheduled_s + 0.5
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_each_attempt_has_all_of_its_time_whatever_was_asked_before_it(
+    dsn: str, tmp_path: Path, order: Order, run: RunId
+) -> None:
+    later = replace(order, order_id=run.order_id(0, 1))
+
+    async def scenario() -> list[FinishedOp]:
+        async with a_client(dsn, tmp_path, attempt_timeout_s=0.8) as bench:
+            await bench.pool.filled()
+            with psycopg.connect(dsn) as blocker:
+                blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
+                first = asyncio.create_task(bench.place(order))
+                await asyncio.sleep(0.5)
+                second = asyncio.create_task(bench.place(later))
+                await asyncio.sleep(0.4)
+            return [await first, await second]
+
+    first, second = asyncio.run(scenario())
+    assert (first.outcome, first.attempts > 1) == ("ok", True), "hung up on, and asked again"
+    assert (second.outcome, second.attempts) == ("ok", 1)
+
+
+def test_a_success_counts_when_its_commit_is_over(
+    dsn: str, conn: psycopg.Connection, tmp_path: Path, order: Order
+) -> None:
+    """The server says it is ready after the commit; what it says before proves nothing."""
+
+    async def scenario() -> tuple[FinishedOp, int]:
+        async with (
+            cutting_off_what_follows_a_row(dsn) as (shortened, cuts),
+            a_client(shortened, tmp_path, connections=1) as bench,
+        ):
+            await bench.pool.filled()
+            return await bench.place(order), len(cuts)
+
+    op, cuts = asyncio.run(scenario())
+    assert cuts == 1
+    assert (op.outcome, op.attempts) == ("ok", 2)
+    assert order_rows(conn) == 1
+
+
+@asynccontextmanager
+async def cutting_off_what_follows_a_row(dsn: str) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A way to the server; the first row comes with its completion, then the link dies."""
+    address = urlsplit(dsn)
+    cuts: list[bytes] = []
+
+    async def carry(source: asyncio.StreamReader, to: asyncio.StreamWriter, *, back: bool) -> None:
+        while data := await source.read(65536):
+            if back and not cuts and READY in data and ROW_COMPLETE in data:
+                cuts.append(data)
+                to.write(data.removesuffix(READY))
+                break
+            to.write(data)
+        to.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection(address.hostname, address.port)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(carry(reader, server_writer, back=False))
+            both.create_task(carry(server_reader, writer, back=True))
+
+    async with await asyncio.start_server(meet, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        yield urlunsplit(address._replace(netloc=f"postgres@127.0.0.1:{port}")), cuts
+
+
+READY, ROW_COMPLETE = b"Z\x00\x00\x00\x05I", b"SELECT 1\x00"
 
 
 def test_a_timed_out_connection_is_replaced(

@@ -23,8 +23,8 @@ from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Receipt, Side, place_order
 
 from . import cockroachdb_double
+from .placing import balance, counts, place, price
 from .plain_server import Server
-from .test_orders import balance, counts, place, price
 
 REGIONS = DEFAULT.region_names
 PRIMARY = REGIONS[0]

@@ -20,7 +20,7 @@ from labkit.trading.portfolio import (
 from labkit.trading.processing import Queue, claim_orders, complete_orders
 
 from .conftest import ENGINES
-from .test_processing import fill_history, rows_read
+from .executing import fill_history, rows_read
 
 
 @pytest.fixture(params=ENGINES)

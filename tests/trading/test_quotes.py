@@ -22,9 +22,9 @@ from labkit.trading.quotes import (
 )
 
 from .conftest import ENGINES
+from .executing import fill_history, rows_read
+from .placing import backend_waiting
 from .plain_server import Server
-from .test_orders import backend_waiting
-from .test_processing import fill_history, rows_read
 
 
 @pytest.fixture(params=ENGINES)

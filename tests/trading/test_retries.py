@@ -19,9 +19,9 @@ from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.retries import Fate, insist
 
 from .conftest import ENGINES
+from .executing import STOP_HERE, stopped_backend
+from .placing import backend_waiting
 from .plain_server import Server
-from .test_orders import backend_waiting
-from .test_processing import STOP_HERE, stopped_backend
 
 Write = Callable[[psycopg.Connection], object]
 

@@ -28,7 +28,7 @@ from labkit.verdict.checkers import CHECKERS, Verdict
 from labkit.verdict.evidence import Evidence
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OpTail
-from labkit.workload.running import RunningWorkload
+from labkit.workload.running import RunningWorkload, kill, spawn
 from labkit.workload.shape import Shape, Steps
 from labkit.workload.trading import TradingWorkload
 from labkit.workload.worker import WorkerConfig
@@ -347,15 +347,13 @@ def test_workers_stop_when_their_parent_is_killed(dsn: str, tmp_path: Path) -> N
     wait_until(lambda: not any(map(alive, pids)), what="the workers' end", timeout_s=20)
 
 
-@pytest.fixture
-def worker(dsn: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker without a parent that knows it, sending."""
-    config = WorkerConfig(
+def a_config(dsn: str, folder: Path) -> WorkerConfig:
+    return WorkerConfig(
         region="us-west-2",
         worker=0,
         run=str(RunId.new()),
         dsn=dsn,
-        folder=str(tmp_path),
+        folder=str(folder),
         rate_per_s=Shape.of(50),
         concurrency=None,
         iterations=None,
@@ -368,15 +366,35 @@ def worker(dsn: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         symbols=("AAPL", "MSFT"),
         process=False,
     )
+
+
+@pytest.fixture
+def worker(dsn: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker without a parent that knows it, sending."""
     with subprocess.Popen(
         [sys.executable, "-m", "labkit.workload.worker"], stdin=subprocess.PIPE
     ) as process:
         assert process.stdin
-        process.stdin.write(config.to_line())
+        process.stdin.write(a_config(dsn, tmp_path).to_line())
         process.stdin.flush()
         wait_until(lambda: acks(tmp_path) > 0, what="the first ack", timeout_s=20)
         yield process
         process.kill()
+
+
+def test_a_worker_whose_ledger_cannot_be_written_ends_and_counts_nothing(
+    dsn: str, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger" / "us-west-2.log"
+    ledger.parent.mkdir()
+    ledger.symlink_to("/dev/full")
+    worker = spawn(a_config(dsn, tmp_path))
+    try:
+        assert worker.wait(20) == 1
+    finally:
+        kill({"us-west-2": worker})
+    assert "No space left on device" in (tmp_path / "ops" / "us-west-2.log").read_text()
+    assert not [op for op in OpTail(tmp_path, ["us-west-2"]).read() if op["outcome"] == "ok"]
 
 
 def acks(folder: Path) -> int:

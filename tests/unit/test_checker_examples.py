@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf, nan
+from operator import attrgetter
 
 import pytest
 from histories import (
     SYMBOLS,
+    Read,
+    Step,
     Trade,
     final_of,
     history_of,
+    ledger_of,
     order,
 )
 from judging import (
     FAIL,
+    FRESH,
     INFO,
     OK,
+    REPLICA,
     an_id,
     evidence,
     failures,
@@ -24,16 +31,23 @@ from judging import (
 
 from labkit.history import History
 from labkit.verdict.checkers import (
+    Checker,
+    Executions,
     Finding,
     MoneyExact,
     NoDuplicates,
     NoLostAcks,
     NoPhantoms,
     PriceExact,
+    RealTime,
+    Replicas,
+    Sessions,
     Verdict,
     worst,
 )
 from labkit.verdict.evidence import Evidence
+
+NAME = attrgetter("name")
 
 
 def test_an_acked_order_absent_after_failover_is_lost():
@@ -143,16 +157,37 @@ def test_the_price_step_is_a_parameter():
     assert PriceExact(step_cents=11).check(seen).verdict is Verdict.FAIL
 
 
-@pytest.mark.parametrize("checker", [MoneyExact(), PriceExact()], ids=lambda c: c.name)
+@pytest.mark.parametrize("checker", [MoneyExact(), PriceExact()], ids=NAME)
 def test_nothing_to_look_at_is_not_exact(checker: MoneyExact | PriceExact):
     final = final_of([Trade("o1")])
     empty = replace(final, accounts=final.accounts[:0], instruments=final.instruments[:0])
     assert checker.check(evidence([Trade("o1")], final=empty)).verdict is Verdict.UNKNOWN
 
 
-def test_no_order_at_all_is_no_duplicate():
-    trades = [Trade("o1", FAIL, executed=False)]
-    assert NoDuplicates().check(evidence(trades)).verdict is Verdict.PASS
+@pytest.mark.parametrize("checker", [NoDuplicates(), NoPhantoms(), Executions()], ids=NAME)
+def test_where_there_is_no_order_nothing_is_said_of_orders(checker: Checker):
+    finding = checker.check(evidence([Trade("o1", FAIL, executed=False)]))
+    assert finding.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("steps", [[], [Read(FRESH)], [Trade("o1", INFO), Trade("o2", INFO)]])
+def test_a_run_without_an_acknowledgement_never_passes(steps: list[Step]):
+    assert worst(f.verdict for f in findings(evidence(steps)).values()) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("checker", [RealTime(), Sessions(), Replicas()], ids=NAME)
+@pytest.mark.parametrize("finished_s", [-100.0, nan, inf])
+def test_an_answer_from_before_its_question_says_nothing_of_time(
+    checker: Checker, finished_s: float
+):
+    """The clock stepped back, or the recording is damaged: the database is not to blame."""
+    steps = [Trade("o1"), Read(FRESH), Read(REPLICA)]
+    ops = history_of(steps).ops
+    ops.loc[1, "finished_s"] = finished_s
+    seen = Evidence.of(ledger_of(steps), History.from_frame(ops), final_of(steps))
+    finding = checker.check(seen)
+    assert (finding.verdict, finding.offenders) == (Verdict.UNKNOWN, ("operation 1",))
+    assert finding.summary.startswith("the recording is defective: 1 operation")
 
 
 @pytest.mark.parametrize(

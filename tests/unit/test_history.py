@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from math import isnan, nan
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from labkit.errors import BadInput
+from labkit.events import Event, Sign
 from labkit.history import OP_COLUMNS, FaultWindow, History, Op, Outcome
 
 OPS = [
@@ -51,6 +53,19 @@ def test_a_saved_history_is_loaded_equal(tmp_path: Path) -> None:
 def test_samples_of_another_format_are_refused_with_one_line(tmp_path: Path) -> None:
     History.of(OPS).ops.drop(columns="session").to_parquet(tmp_path / "samples.parquet")
     with pytest.raises(BadInput, match=r"samples\.parquet: format 1, this labkit reads 2; [^\n]*$"):
+        History.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["samples.parquet", "faults.jsonl", "events.jsonl"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda _: b"no json\n"])
+def test_a_damaged_file_is_refused_in_one_line_that_names_it(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    found = Event(1.0, Sign.CONNECTED, "client", region="us-west-2")
+    History.of(OPS, FAULTS).with_events([found]).save(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadInput, match=rf"{name}: damaged, or not written to its end \([^\n]*\)$"):
         History.load(tmp_path)
 
 

@@ -53,6 +53,18 @@ def test_one_of_two_faults_that_did_not_bite_voids_the_run():
     assert result.verdict is Verdict.UNKNOWN
 
 
+def test_a_region_whose_clients_recorded_nothing_voids_the_run():
+    """Clients that meet no service record that; these did not even ask."""
+    run = failover_run()
+    driven = History.from_frame(run.history.ops, [FAULT], regions=(*REGIONS, "ap-south-1"))
+    result = failover_run(history=driven)
+    assert result.verdict is Verdict.UNKNOWN
+    finding = result.summary.finding("recording")
+    assert finding is not None
+    assert (finding.verdict, finding.offenders) == (Verdict.UNKNOWN, ("ap-south-1",))
+    assert run.summary.finding("recording") is None
+
+
 def test_a_run_without_a_fault_has_no_recovery_and_may_pass():
     result = failover_run(faults=[])
     assert result.summary.recovery == ()

@@ -34,7 +34,8 @@ class MoneyExact:
     so neither did all of them together; no position of an account, nor its cost, differs from what
     it bought less what it sold; and no order of the run belongs to an account that is not there.
     Cannot: see an order that is missing together with its money; `NoLostAcks` does. Nor a deposit
-    that is: deposits are not in the ledger.
+    that is: deposits are not in the ledger. Nor an order that was booked, money and all, on another
+    account or in another quantity than its client asked for: the history has neither.
     """
 
     name: ClassVar[str] = "money"
@@ -322,9 +323,8 @@ class _Told:
         self._ops, self._orders = evidence.history.ops, evidence.final.orders
         ops, number = self._ops.iloc[part.ops], evidence.in_history[part.ops]
         told = is_ok(ops) & np.asarray(ops["move_nbr"].notna()) & (number != NO_ORDER)
-        found = evidence.final_row[number]
-        told &= found >= 0
-        rows, found = part.ops[told], found[told]
+        told[told] = evidence.rows[number[told]] > 0
+        rows, found = part.ops[told], evidence.final_row[number[told]]
         differs = np.zeros(len(rows), dtype=bool)
         for here, there in (("move_nbr", "move_nbr"), ("price_cents", "unit_price_cents")):
             heard = ops[here].to_numpy(np.int64, na_value=-1)[told]

@@ -69,6 +69,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def nothing_to_judge(checker: str, evidence: Evidence) -> Finding | None:
+    """UNKNOWN, where a claim about the orders in the database has nothing to speak of."""
+    if evidence.final is None:
+        return no_final_read(checker)
+    if evidence.final.orders.empty:
+        return Finding(checker, Verdict.UNKNOWN, "the database has no order of this run")
+    return None
+
+
 def no_final_read(checker: str) -> Finding:
     """Nothing is proven without it."""
     return Finding(checker, Verdict.UNKNOWN, "the database could not be read after the run")

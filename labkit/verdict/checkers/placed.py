@@ -14,6 +14,7 @@ from labkit.verdict.checkers.finding import (
     Verdict,
     counted,
     no_final_read,
+    nothing_to_judge,
 )
 from labkit.verdict.evidence import Evidence
 
@@ -88,8 +89,9 @@ class NoDuplicates:
 
     def check(self, evidence: Evidence) -> Finding:
         """Judge. A function of the evidence alone."""
-        if evidence.final is None:
-            return no_final_read(self.name)
+        if nothing := nothing_to_judge(self.name, evidence):
+            return nothing
+        assert evidence.final is not None
         orders = evidence.final.orders
         parts = ("received", "executions", "trades")
         often = np.zeros(len(orders), dtype=bool)
@@ -135,8 +137,9 @@ class NoPhantoms:
 
     def check(self, evidence: Evidence) -> Finding:
         """Judge. A function of the evidence alone."""
-        if evidence.final is None:
-            return no_final_read(self.name)
+        if nothing := nothing_to_judge(self.name, evidence):
+            return nothing
+        assert evidence.final is not None
         there = evidence.rows > 0
         received = np.zeros(evidence.count, dtype=np.int32)
         np.maximum.at(received, evidence.in_final, evidence.final.orders["received"].to_numpy())
@@ -176,17 +179,18 @@ class Executions:
 
     def check(self, evidence: Evidence) -> Finding:
         """Judge. A function of the evidence alone."""
-        if evidence.final is None:
-            return no_final_read(self.name)
+        if nothing := nothing_to_judge(self.name, evidence):
+            return nothing
+        assert evidence.final is not None
         orders = evidence.final.orders
         lives = pd.Categorical(orders["statuses"])  # a few different ones, however many orders
         life = np.asarray(lives.codes)
         forward = np.array([_forward(statuses) for statuses in lives.categories], dtype=bool)
         done = np.array([_processed(statuses) for statuses in lives.categories], dtype=bool)
-        processed = done[life] if len(orders) else np.empty(0, dtype=bool)
+        processed = done[life]
         due = processed.astype(np.int32)
         wrong = np.flatnonzero(
-            ~(forward[life] if len(orders) else processed)
+            ~forward[life]
             | (orders["executions"].to_numpy() != due)
             | (orders["trades"].to_numpy() != due)
         )

@@ -50,8 +50,8 @@ class RealTime:
 
     def check(self, evidence: Evidence) -> Finding:
         """Judge. A function of the evidence alone."""
-        if evidence.final is None:
-            return no_final_read(self.name)
+        if unfounded := _unfounded(self.name, evidence):
+            return unfounded
         describe = _Describe(evidence)
         ordered = read = 0
         found = _Offenders()
@@ -93,8 +93,8 @@ class Sessions:
         """Judge. A function of the evidence alone."""
         if not _made(evidence.history, OpKind.FRESH_READ):
             return None
-        if evidence.final is None:
-            return no_final_read(self.name)
+        if unfounded := _unfounded(self.name, evidence):
+            return unfounded
         describe = _Describe(evidence)
         sessions = np.sort(pd.unique(evidence.history.ops["session"].to_numpy()))
         read = 0
@@ -134,8 +134,8 @@ class Replicas:
         history = evidence.history
         if not _made(history, OpKind.REPLICA_READ):
             return None
-        if evidence.final is None:
-            return no_final_read(self.name)
+        if unfounded := _unfounded(self.name, evidence):
+            return unfounded
         describe = _Describe(evidence)
         sessions = np.sort(pd.unique(history.ops["session"].to_numpy()))
         read = back = 0
@@ -163,6 +163,23 @@ class Replicas:
             f"{counted(read, 'replica read')} {behind}, "
             f"{back:,} behind an earlier one of the same session",
         )
+
+
+def _unfounded(checker: str, evidence: Evidence) -> Finding | None:
+    """Why nothing can be said of time, if so."""
+    if evidence.final is None:
+        return no_final_read(checker)
+    untimed = evidence.untimed
+    if untimed.size:
+        return Finding(
+            checker,
+            Verdict.UNKNOWN,
+            f"the recording is defective: {counted(untimed.size, 'operation')} not answered after "
+            "the sending",
+            tuple(f"operation {row}" for row in untimed[:OFFENDERS_SHOWN]),
+            int(untimed.size),
+        )
+    return None
 
 
 class _Offenders:
