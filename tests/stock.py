@@ -10,7 +10,11 @@ from labkit.assets import asset
 
 
 def dbworkload(workload: str, dsn: str, folder: Path, *options: str) -> str:
-    """Run a class of `workloads/` to its end; return what the program printed."""
+    """Run a class of `workloads/` to its end; return what the program printed.
+
+    With several threads it may leave iterations out: it ends as soon as all are done that have
+    begun, which on a busy machine can be one of them.
+    """
     done = subprocess.run(
         [
             Path(sys.executable).with_name("dbworkload"),
