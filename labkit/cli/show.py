@@ -109,7 +109,7 @@ def print_status(status: ClusterStatus) -> None:
     )
     nodes = new_table("region", "node", "role", "lag", "state", "health")
     for node in status.nodes:
-        lag = "" if node.lag_bytes is None else f"{node.lag_bytes:,} B"
+        lag = node.behind if node.lag_bytes is None else f"{node.lag_bytes:,} B"
         nodes.add_row(node.region, node.name, node.role, lag, *_condition(node))
     out.print(nodes)
     services = new_table("region", "service", "ports", "state", "health")

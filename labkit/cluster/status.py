@@ -40,6 +40,9 @@ class NodeStatus:
         detail: one line why it is not healthy, else empty.
         leases: how many ranges it leads, where an engine spreads them over nodes (the role of one
             that leads any is PRIMARY); None where a single node leads all, or when unknown.
+        ranges_unavailable: of the ranges it answers for, those without a majority of their
+            replicas; None where an engine has no ranges, or when unknown.
+        ranges_underreplicated: likewise, those with fewer replicas than they should have.
     """
 
     name: str
@@ -51,6 +54,18 @@ class NodeStatus:
     lag_bytes: int | None = None
     detail: str = ""
     leases: int | None = None
+    ranges_unavailable: int | None = None
+    ranges_underreplicated: int | None = None
+
+    @property
+    def behind(self) -> str:
+        """What its data lacks, for people; empty when nothing is known to."""
+        told = [] if self.lag_bytes is None else [f"{self.lag_bytes:,} bytes not yet replayed"]
+        if self.ranges_unavailable:
+            told.append(f"{self.ranges_unavailable:,} ranges unavailable")
+        if self.ranges_underreplicated:
+            told.append(f"{self.ranges_underreplicated:,} ranges short of replicas")
+        return ", ".join(told)
 
 
 @dataclass(frozen=True, slots=True)

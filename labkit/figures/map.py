@@ -204,10 +204,10 @@ def _parts(status: ClusterStatus, region: str, box: Box, roomy: bool) -> Iterato
 
 def _part(status: NodeStatus | ServiceStatus, x: float, y: float, mark: Mark, text: str) -> _Part:
     told = [status.name, mark.word, status.detail]
-    if isinstance(status, NodeStatus) and status.lag_bytes is not None:
-        told.append(f"{status.lag_bytes:,} bytes not yet replayed")
-    if isinstance(status, NodeStatus) and status.leases is not None:
-        told.append(leases_text(status.leases))
+    if isinstance(status, NodeStatus):
+        told.append(status.behind)
+        if status.leases is not None:
+            told.append(leases_text(status.leases))
     hover = "<br>".join(line for line in dict.fromkeys(told) if line)
     astray = status.state is State.RUNNING and not status.healthy
     return _Part(x, y, mark, text, hover, astray)

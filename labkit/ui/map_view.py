@@ -105,7 +105,7 @@ def now(status: ClusterStatus, topology: Topology) -> dict[str, object]:
 
 def _node(node: NodeStatus) -> dict[str, object]:
     mark = theme.node_mark(node)
-    told = [] if node.lag_bytes is None else [f"{node.lag_bytes:,} bytes not yet replayed"]
+    told = [node.behind] if node.behind else []
     if node.leases is not None:
         told.append(leases_text(node.leases))
     return {

@@ -136,6 +136,18 @@ def test_status_can_be_written_as_json(cluster: Cluster) -> None:
     assert {"from", "to", "delay_ms", "cut"} <= data["links"][0].keys()
 
 
+def test_a_whole_cluster_lacks_no_range_where_there_are_any(cluster: Cluster) -> None:
+    expected = None if cluster.single_primary else 0
+
+    def counted() -> bool:
+        nodes = cluster.status().nodes
+        return all(
+            node.ranges_unavailable == node.ranges_underreplicated == expected for node in nodes
+        )
+
+    wait_until(counted, what="an answer of every node", timeout_s=FAILOVER_S)
+
+
 def test_versions_are_names_and_texts(cluster: Cluster) -> None:
     assert isinstance(cluster, HasVersions)
     assert all(name and version for name, version in cluster.versions().items())

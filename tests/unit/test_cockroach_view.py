@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -12,6 +13,7 @@ from labkit.cluster.cockroach.database import Leases
 from labkit.cluster.cockroach.monitoring import Ready
 from labkit.cluster.cockroach.status import Seen
 from labkit.cluster.cockroach.view import View, Watch
+from labkit.cluster.status import NodeStatus, Role, State
 from labkit.errors import ClusterError
 from labkit.topology import DEFAULT, Node, SurvivalGoal
 
@@ -35,6 +37,14 @@ def test_metrics_of_all_stores_are_added_up() -> None:
     assert found["liveness_livenodes"] == 9
     assert found["ranges_unavailable"] == 0
     assert found["sql_service_latency_bucket"] == 1500
+
+
+def test_a_node_tells_what_its_data_lacks() -> None:
+    node = NodeStatus("a/1", "a", Role.PRIMARY, State.RUNNING, healthy=True, pid=None)
+    assert node.behind == ""
+    short = replace(node, ranges_unavailable=2, ranges_underreplicated=1200)
+    assert short.behind == "2 ranges unavailable, 1,200 ranges short of replicas"
+    assert replace(node, lag_bytes=1024).behind == "1,024 bytes not yet replayed"
 
 
 def test_servers_that_are_up_are_named_by_backend() -> None:

@@ -215,7 +215,9 @@ class CockroachCluster(LocalLab[S, L]):
 
     def status(self) -> ClusterStatus:
         """Ask every part, past the WAN. A second or so at most, whatever is broken."""
-        return cluster_status(self.backend, self._look(), self.machine, self.layout, self._wan)
+        return cluster_status(
+            self.backend, self._look(), self.machine, self.layout, self._wan, self._tls()
+        )
 
     def leader(self, region: str | None = None) -> Node:
         """The node with most leases of the trading tables: of the region, where it has one.

@@ -43,7 +43,7 @@ def ready(port: int, tls: ssl.SSLContext | None = None) -> Ready:
 
 
 def metrics(port: int, tls: ssl.SSLContext | None = None) -> dict[str, float]:
-    """A node's metrics, empty when it does not answer."""
+    """A node's metrics (metrics.yaml, v25.4), empty when it does not answer."""
     status, text = get(port, "/_status/vars", tls)
     return parse_metrics(text) if status == 200 else {}
 

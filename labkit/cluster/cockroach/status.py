@@ -78,7 +78,12 @@ def look(machine: Machine, layout: Layout, watch: Watch, tls: ssl.SSLContext | N
 
 
 def cluster_status(
-    backend: str, seen: Seen, machine: Machine, layout: Layout, wan: WanClient | None
+    backend: str,
+    seen: Seen,
+    machine: Machine,
+    layout: Layout,
+    wan: WanClient | None,
+    tls: ssl.SSLContext | None,
 ) -> ClusterStatus:
     """The rest: process ids, balancers, links; all at the same time."""
     regions = layout.topology.region_names
@@ -86,6 +91,13 @@ def cluster_status(
         links = pool.submit(_links, wan, seen.state(WAN))
         found_pids = pool.submit(machine.pids)
         up = list(pool.map(lambda region: _unwell_balancer(seen, layout, region), regions))
+        counted = dict(
+            zip(
+                seen.ready,
+                pool.map(lambda node: monitoring.metrics(layout.console(node), tls), seen.ready),
+                strict=True,
+            )
+        )
     found, pids = links.result(), found_pids.result()
     leaders = seen.leaders()
     coordinators: tuple[ServiceStatus, ...] = ()
@@ -100,7 +112,7 @@ def cluster_status(
         survival_goal=seen.view.goal if seen.view else None,
         wan=wan is not None,
         nodes=tuple(
-            _node(seen, node, pids.get(node_service(node)), leaders)
+            _node(seen, node, pids.get(node_service(node)), leaders, counted.get(node, {}))
             for node in layout.topology.nodes
         ),
         balancers=tuple(
@@ -112,7 +124,13 @@ def cluster_status(
     )
 
 
-def _node(seen: Seen, node: Node, pid: int | None, leaders: Mapping[Node, int]) -> NodeStatus:
+def _node(
+    seen: Seen,
+    node: Node,
+    pid: int | None,
+    leaders: Mapping[Node, int],
+    counted: Mapping[str, float],
+) -> NodeStatus:
     state = seen.state(node_service(node))
     said = seen.nodes.get(node, Ready(False, state.value))
     role = Role.UNKNOWN
@@ -127,7 +145,13 @@ def _node(seen: Seen, node: Node, pid: int | None, leaders: Mapping[Node, int]) 
         pid=pid,
         detail=said.detail,
         leases=None if role is Role.UNKNOWN else leaders.get(node, 0),
+        ranges_unavailable=_whole(counted.get("ranges_unavailable")),
+        ranges_underreplicated=_whole(counted.get("ranges_underreplicated")),
     )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _unwell_balancer(seen: Seen, layout: Layout, region: str) -> str:
