@@ -21,8 +21,8 @@ from .errors import Refused, Unreachable
 
 HELLO_CODE = 0x53544E44
 HELLO = struct.pack("!ii", 8, HELLO_CODE)
-HEARTBEAT_S = 0.5
-LIVE_S = 3.0
+HEARTBEAT_S = 1.0
+LIVE_S = 3.5
 """Whoever has not answered for so long is not live. The number is this double's."""
 CALL_S = 2.5
 

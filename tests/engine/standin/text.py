@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import SqlError
 
@@ -99,7 +100,8 @@ def tokens(text: str) -> list[Token]:
     return found
 
 
-def split(text: str) -> list[Statement]:
+@lru_cache(maxsize=1000)  # clients say the same again and again
+def split(text: str) -> tuple[Statement, ...]:
     """The statements of a text; empty ones are left out."""
     statements: list[Statement] = []
     current: list[Token] = []
@@ -112,7 +114,7 @@ def split(text: str) -> list[Statement]:
             shifted = tuple(Token(t.kind, t.text, t.start - start, t.end - start) for t in current)
             statements.append(Statement(text[start : current[-1].end], shifted))
         current = []
-    return statements
+    return tuple(statements)
 
 
 def replaced(statement: Statement, edits: Sequence[tuple[int, int, str]]) -> str:
