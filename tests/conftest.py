@@ -51,6 +51,11 @@ LONGEST_FIRST = ("notebooks", "lab", "containers", "browser", "processes")
 """Groups that are begun first, so that no worker is alone with one of them in the end."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """For the unit tests: one more than there are cores, as some of them wait."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup` one worker has all of a group."""
