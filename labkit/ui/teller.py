@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from threading import Lock, Thread
@@ -95,14 +96,13 @@ class Teller:
 
     def _send(self, deposit: Deposit, region: str, fate: Fate) -> None:
         reason = "labkit broke down"
-        line = Line(self._cluster.dsn(region))
         try:
-            reason = self._insist(line, deposit, fate)
+            with closing(Line(self._cluster.dsn(region))) as line:
+                reason = self._insist(line, deposit, fate)
         except Exception:  # a bug; an attempt may have come through all the same
             fate.outcome = "info" if fate.attempts else "fail"
             raise
         finally:  # a slip must not stay "sending" for good
-            line.close()
             state = {"ok": "acked", "fail": "refused", "info": "unknown"}[fate.outcome]
             told = "added" if state == "acked" else f"not added: {reason}"
             if state == "unknown":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from queue import Queue
@@ -109,6 +110,18 @@ def test_a_refusal_is_told_and_not_repeated(desk: Teller, server: Server) -> Non
     desk.deposit(HUNDRED, time())
     assert "no account 0005821112" in ended(desk, "refused").text
     assert len(server.deposits) == 1
+
+
+def test_a_bug_is_told_and_leaves_no_deposit_that_is_sent_for_ever(
+    desk: Teller, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    server.answers.put(ZeroDivisionError("of ours"))
+    desk.deposit(HUNDRED, time())
+    ended(desk, "unknown")
+    wait_until(lambda: told, what="the traceback", timeout_s=10)
+    assert told[0].exc_type is ZeroDivisionError
 
 
 @pytest.mark.parametrize("amount", ["0", "-5", "0.001", "NaN", "Infinity"])
