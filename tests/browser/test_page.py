@@ -68,7 +68,7 @@ def serving(folder: Path, closed_s: int) -> Iterator[Server]:
     """The map's notebook, whose kernel ends when its page has been closed for `closed_s`."""
     notebook = Folder(folder).write("map.ipynb", MAP)
     (folder / "secret.txt").write_text("not for pages")
-    command = [sys.executable, "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
+    command = [sys.executable, "-u", "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
     with served(command, dict(os.environ)) as (url, process):
         yield Server(url, process.pid, notebook)
 

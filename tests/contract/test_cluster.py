@@ -156,12 +156,20 @@ def test_versions_are_names_and_texts(cluster: Cluster) -> None:
 # processes
 
 
-def assert_replaced(cluster: Cluster, old: Node, new: Node) -> None:
-    """The old leader is in service; where the engine has one primary, as a replica."""
-    back = cluster.status().node(old.name)
-    assert back.healthy
+def await_replaced(cluster: Cluster, old: Node, new: Node) -> None:
+    """The old leader is in service; where the engine has one primary, as a replica.
+
+    Waited for, because a standby that was well a moment ago may be connecting once more: Patroni
+    changes from where it streams when it learns of a new primary.
+    """
+    roles = (Role.SYNC, Role.REPLICA) if cluster.single_primary else tuple(Role)
+
+    def back() -> bool:
+        node = cluster.status().node(old.name)
+        return node.healthy and node.role in roles
+
+    wait_until(back, what=f"{old} in service", timeout_s=FAILOVER_S)
     if cluster.single_primary:
-        assert back.role in (Role.SYNC, Role.REPLICA)
         assert cluster.leader() == new
 
 
@@ -174,9 +182,9 @@ def test_a_killed_leader_is_replaced_and_comes_back(cluster: Cluster) -> None:
     new = await_other_leader(cluster, old)
     cluster.restart(old)
     await_health(cluster)
-    assert_replaced(cluster, old, new)
+    await_replaced(cluster, old, new)
     cluster.restart(old)  # again: nothing to do
-    assert_replaced(cluster, old, new)
+    await_replaced(cluster, old, new)
 
 
 def test_a_killed_region_is_down_with_all_its_parts_until_heal(cluster: Cluster) -> None:
@@ -221,9 +229,9 @@ def test_a_paused_leader_is_alive_but_replaced_and_comes_back(cluster: Cluster) 
     new = await_other_leader(cluster, old)
     cluster.resume(old)
     await_health(cluster)
-    assert_replaced(cluster, old, new)
+    await_replaced(cluster, old, new)
     cluster.resume(old)  # again: nothing to do
-    assert cluster.status().healthy
+    await_health(cluster)
 
 
 @pytest.mark.parametrize("target", NOWHERE, ids=lambda target: type(target).__name__)
@@ -290,7 +298,7 @@ def test_a_region_cut_off_loses_the_leader_and_heal_brings_it_back(cluster: Clus
     )
     cluster.heal()
     assert cluster.status().healthy
-    assert_replaced(cluster, old, new)
+    await_replaced(cluster, old, new)
 
 
 def test_links_of_unknown_regions_or_of_one_region_are_refused(cluster: Cluster) -> None:
