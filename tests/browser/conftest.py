@@ -10,19 +10,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import nbformat
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from pages import CELLS, TIMEOUT_S, Folder, Watched
+from playwright.sync_api import Browser, sync_playwright
 from ports import free_port
 
 from labkit.clock import wait_until
-
-TIMEOUT_S = 120.0
-"""Generous: a cold JupyterLab on a busy machine of two cores takes half a minute."""
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -38,11 +34,6 @@ FLAGS = [
 ]
 
 DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
-
-CELLS = (
-    "import threading, feed\nfrom labkit.ui.live_board import LiveBoard\nboard = LiveBoard()",
-    "threading.Thread(target=feed.feed, args=(board,), daemon=True).start()\nboard",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,26 +53,6 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@dataclass
-class Watched:
-    """A page, and what it asked and complained about."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def on_request(self, request: Request) -> None:
-        if request.url.split(":")[0] not in ("data", "blob"):
-            self.requests.append(request.url)
-
-    def on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.errors.append(f"{message.text} {message.location.get('url', '')}")
-
-    def left_the_machine(self) -> list[str]:
-        return [url for url in self.requests if httpx.URL(url).host != "127.0.0.1"]
-
-
 @pytest.fixture
 def watched(browser: Browser, tmp_path: Path) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1400, "height": 1100})
@@ -93,30 +64,6 @@ def watched(browser: Browser, tmp_path: Path) -> Iterator[Watched]:
     yield watched
     watched.page.screenshot(path=tmp_path / "page.png")  # the first thing to look at on a failure
     context.close()
-
-
-@dataclass
-class Folder:
-    """A notebook and, beside it, the files by which a test tells its feed what to do."""
-
-    path: Path
-
-    def write(self, name: str, *cells: str) -> Path:
-        notebook = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-        )
-        path = self.path / name
-        nbformat.write(notebook, path)
-        return path
-
-    def say(self, word: str) -> None:
-        (self.path / word).touch()
-
-    def samples(self) -> int:
-        """How many the feed has given to the board."""
-        path = self.path / "samples"
-        return path.stat().st_size if path.exists() else 0
 
 
 @pytest.fixture

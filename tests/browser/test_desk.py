@@ -16,9 +16,10 @@ import psutil
 import psycopg
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import TIMEOUT_S, Watched, free_port
+from pages import TIMEOUT_S, Watched
 from playwright.sync_api import Error as PageError
 from playwright.sync_api import Locator, Page, expect
+from ports import free_port
 
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.lab import bring_up

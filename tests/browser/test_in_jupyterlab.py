@@ -13,8 +13,9 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from conftest import TIMEOUT_S, Folder, Watched, free_port
+from pages import TIMEOUT_S, Folder, Watched
 from playwright.sync_api import Page, expect
+from ports import free_port
 from test_desk import PICTURES, fill, outcome, part, served
 from test_live_board import lab_url, run_all_cells, wait_for_motion
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import httpx
-from conftest import CELLS, TIMEOUT_S, Folder, Watched
+from pages import CELLS, TIMEOUT_S, Folder, Watched
 from playwright.sync_api import Page, Route
 
 from labkit.clock import wait_until

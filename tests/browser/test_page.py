@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from conftest import TIMEOUT_S, Folder, Watched, free_port
+from pages import TIMEOUT_S, Folder, Watched
 from playwright.sync_api import Page, expect
+from ports import free_port
 from test_desk import kernels, served
 
 from labkit.clock import wait_until
