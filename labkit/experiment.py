@@ -23,6 +23,7 @@ from pydantic import JsonValue
 
 from labkit import draft
 from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFolder, OnStage
+from labkit.cluster.status import settled
 from labkit.errors import ClusterError, LabError
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
@@ -99,7 +100,8 @@ class Experiment:
 
         Raises:
             FaultUnavailable: this backend cannot apply the fault; nothing was started.
-            ClusterError: the cluster is not in service before anything was done.
+            ClusterError: the cluster is not in service, and nothing was started: it needs mending,
+                or did not come to rest within `patience_s`.
             RunError: the workload broke down.
         """
         folder = self.folder or run_folder(self.scenario, self.cluster.backend)
@@ -112,12 +114,7 @@ class Experiment:
         """`run` without the report. Raises what `run` does."""
         if self.fault is not None:
             self.fault.require_available(self.cluster)
-        status = self.cluster.status()
-        if not status.healthy:
-            raise ClusterError(
-                "the cluster is not in service, so an experiment would show nothing: "
-                "`labkit status` says what is missing, `labkit heal` brings it back"
-            )
+        self._require_service()
         about = self.about()
         started_at = datetime.now(UTC)
         draft.begin(folder, **about)
@@ -161,6 +158,18 @@ class Experiment:
             history = course.running.history() if course else None
             draft.complete(folder, f"{type(error).__name__} in its phase {phase!r}", history)
             raise
+
+    def _require_service(self) -> None:
+        """Let the cluster come to rest: clients are served again before every replica follows."""
+        status = self.cluster.status()
+        if status.settling:
+            self.say(f"waiting for the whole cluster: {'; '.join(status.missing)}")
+            status = settled(self.cluster.status, timeout_s=self.patience_s)
+        if not status.healthy:
+            raise ClusterError(
+                f"the cluster is not in service ({'; '.join(status.missing)}), so an experiment "
+                "would show nothing: `labkit heal` brings it back"
+            )
 
     def about(self) -> draft.About:
         """What a run of it is about, before it has measured anything."""

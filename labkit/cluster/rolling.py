@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from labkit.clock import wait_until
 from labkit.cluster.base import CanHandOver, CanKill, CanStop, Cluster, OnStage, quiet
-from labkit.cluster.status import NodeStatus, ServiceStatus
+from labkit.cluster.status import settled
 from labkit.errors import FaultUnavailable, NotReady
 from labkit.topology import Node
 
@@ -84,21 +83,9 @@ def rolling_restart(
 
 
 def _await_health(cluster: Cluster) -> None:
-    unwell: list[str] = []
-
-    def healthy() -> bool:
-        status = cluster.status()
-        parts: list[NodeStatus | ServiceStatus]
-        parts = [*status.nodes, *status.balancers, *status.coordinators]
-        unwell[:] = [f"{part.name}: {part.detail}" for part in parts if not part.healthy]
-        return status.healthy
-
-    try:
-        wait_until(
-            healthy,
-            what="the whole cluster in service",
-            timeout_s=HEALTH_TIMEOUT_S,
-            hint=lambda: "; ".join(unwell) or "no primary, or a link is cut",
+    status = settled(cluster.status, timeout_s=HEALTH_TIMEOUT_S)
+    if not status.healthy:
+        raise NotReady(
+            f"the cluster is not in service ({'; '.join(status.missing)}): "
+            "no further node is restarted; `labkit heal` mends it"
         )
-    except NotReady as error:
-        raise NotReady(f"{error}: no further node is restarted; `labkit heal` mends it") from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from time import monotonic, sleep
 
 from labkit.errors import UnknownTarget
 from labkit.topology import SurvivalGoal
@@ -85,6 +87,10 @@ class ServiceStatus:
     detail: str = ""
 
 
+Part = NodeStatus | ServiceStatus
+"""What is in service or not; a region has several."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
     """One direction between two regions, as it is now."""
@@ -115,19 +121,34 @@ class ClusterStatus:
     links: tuple[LinkStatus, ...] = ()
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """Nodes, balancers and coordinators."""
+        return (*self.nodes, *self.balancers, *self.coordinators)
+
+    @property
     def healthy(self) -> bool:
         """Every part is in service, a node takes writes, and no link is cut.
 
         CockroachDB has several primaries. Where a second one is wrong, it is not healthy.
         """
-        parts: tuple[NodeStatus | ServiceStatus, ...] = (
-            *self.nodes,
-            *self.balancers,
-            *self.coordinators,
-        )
+        return not self.missing
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What keeps it from being healthy, each in a few words."""
         led = any(node.role is Role.PRIMARY for node in self.nodes)
-        cut = any(link.cut for link in self.links)
-        return all(part.healthy for part in parts) and led and not cut
+        unwell = [part for part in self.parts if not part.healthy]
+        return (
+            *(f"{part.name}: {part.detail or part.state}" for part in unwell),
+            *(() if led else ("no node takes writes",)),
+            *(f"{link.source}>{link.target} is cut" for link in self.links if link.cut),
+        )
+
+    @property
+    def settling(self) -> bool:
+        """Not healthy, and nobody took away what it needs to become so by itself."""
+        whole = all(part.state is State.RUNNING for part in self.parts)
+        return not self.healthy and whole and not any(link.cut for link in self.links)
 
     def node(self, name: str) -> NodeStatus:
         """The status of one node.
@@ -146,3 +167,15 @@ class ClusterStatus:
         for link in data["links"]:
             link["from"], link["to"] = link.pop("source"), link.pop("target")
         return {**data, "healthy": self.healthy}
+
+
+def settled(ask: Callable[[], ClusterStatus], *, timeout_s: float) -> ClusterStatus:
+    """Ask until what is seen does not change by itself any more, or time is up.
+
+    Returns:
+        The last status; one that is not healthy needs somebody to mend it.
+    """
+    deadline_s = monotonic() + timeout_s
+    while (status := ask()).settling and monotonic() < deadline_s:
+        sleep(0.1)
+    return status

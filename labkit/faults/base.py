@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
-from labkit.cluster.status import ClusterStatus, NodeStatus, ServiceStatus, State
+from labkit.cluster.status import ClusterStatus, Part, State
 from labkit.errors import FaultUnavailable
 from labkit.topology import Region, Target
 
@@ -142,12 +142,9 @@ def applied(fault: Fault, cluster: Cluster) -> Iterator[None]:
         fault.heal(cluster)
 
 
-Part = NodeStatus | ServiceStatus
-
-
 def parts_of(status: ClusterStatus, target: Target | None = None) -> tuple[Part, ...]:
     """The parts of a cluster that a target stands for: of a region all of them, of None every."""
-    parts: tuple[Part, ...] = (*status.nodes, *status.balancers, *status.coordinators)
+    parts = status.parts
     if target is None:
         return parts
     if isinstance(target, Region):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from market import Database, Market, RunningMarket, database  # noqa: F401 - one is a fixture
 
 from labkit import draft
-from labkit.errors import BadInput, RunError
+from labkit.cluster.status import ClusterStatus
+from labkit.errors import BadInput, ClusterError, RunError
 from labkit.experiment import Experiment
 from labkit.faults.kill import Kill
 from labkit.measurement.live import Silent, Watch
 from labkit.run_folders import make_whole
 from labkit.testing import FakeCluster
+from labkit.topology import Node
 from labkit.trials import Trials
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result
@@ -73,6 +76,32 @@ def test_a_run_that_goes_well_leaves_a_whole_folder(experiment, tmp_path):
     assert result.verdict is Verdict.PASS
     assert names(tmp_path / "run") == WHOLE
     assert result.summary.finding(draft.COMPLETED) is None
+
+
+def test_a_cluster_that_comes_to_rest_by_itself_is_waited_for(experiment, cluster, monkeypatch):
+    behind, said = iter([True, True, True]), []
+    at_rest = cluster.status
+
+    def status() -> ClusterStatus:
+        now = at_rest()
+        if not next(behind, False):
+            return now
+        last = replace(now.nodes[-1], healthy=False, detail="does not stream")
+        return replace(now, nodes=(*now.nodes[:-1], last))
+
+    monkeypatch.setattr(cluster, "status", status)
+    result = replace(experiment, say=said.append).run()
+    assert said[0] == "waiting for the whole cluster: eu-west-1/3: does not stream"
+    assert result.verdict is Verdict.PASS
+
+
+def test_a_cluster_that_needs_mending_is_refused_at_once_and_nothing_is_started(
+    experiment, cluster, tmp_path
+):
+    cluster.kill(Node(region="eu-west-1", index=2))
+    with pytest.raises(ClusterError, match=r"eu-west-1/2: down.*labkit heal"):
+        experiment.run()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
