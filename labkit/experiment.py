@@ -144,7 +144,7 @@ class Experiment:
         course = None
         try:
             with (
-                Watchdog(self._guarded, folder / WATCHDOG_LOG) as watchdog,
+                Watchdog(self._guarded, folder / WATCHDOG_LOG, self._service) as watchdog,
                 _evidence(self.cluster) as gather,
                 self.workload.start(self.cluster, folder) as running,
             ):
@@ -188,6 +188,11 @@ class Experiment:
         if self.fault is None or not isinstance(self.cluster, HasStateFolder):
             return None
         return self.cluster.home
+
+    @property
+    def _service(self) -> dict[str, float]:
+        """What a watchdog must find after it had to heal."""
+        return {**asdict(self.steady), "for_s": self.steady_s}
 
     @property
     def title(self) -> str:

@@ -1,14 +1,15 @@
 """A process beside a notebook that heals its fault when the notebook cannot.
 
 An experiment heals its own fault, also after an exception and on Ctrl-C. What is killed with -9
-cannot. So an experiment starts `python -m labkit.watchdog` before it injects a fault and keeps a
-pipe to it. The watchdog heals the lab
+cannot. So an experiment starts a watchdog (`python -m labkit.rescue`) before it injects a fault and
+keeps a pipe to it. The watchdog heals the lab
 
 - when the pipe closes while a fault holds: the experiment's process is gone;
 - when the fault is past its deadline: the experiment's process is there, and hangs.
 
-It ends with its experiment, or when it has healed the fault in its place, and with `labkit down`.
-Healing undoes every fault of the lab, whoever injected it.
+and then measures whether its service is as steady as the experiment would have it. It ends with its
+experiment, or when it has done that in its place, and with `labkit down`. Healing undoes every
+fault of the lab, whoever injected it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -44,12 +45,14 @@ class Watchdog:
     nobody is started.
     """
 
-    def __init__(self, home: Path | None, log: Path) -> None:
+    def __init__(self, home: Path | None, log: Path, steady: Mapping[str, float]) -> None:
         """Start it.
 
         Args:
             home: the lab's state folder.
             log: what it says when it has to act; not there when it had nothing to say.
+            steady: what must hold after it had to act: the attributes of a SteadyState, and for how
+                long as `for_s`.
         """
         self._home, self._log = home, log
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +64,7 @@ class Watchdog:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 # -P: modules of the notebook's folder must not stand in for the library's
-                [sys.executable, "-P", "-m", "labkit.watchdog"],
+                [sys.executable, "-P", "-m", "labkit.rescue", json.dumps(steady)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -186,25 +189,6 @@ def disturbed(cluster: Cluster) -> bool:
     )
 
 
-def main() -> None:
-    """The process."""
-    from labkit.cluster import home, watchdogs
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    def heal(reason: str) -> None:
-        say(f"{reason}: healing the lab")
-        heal_lab()
-        say("healed")
-
-    lab = home()
-    try:
-        guard(Lines(sys.stdin.fileno()).read, heal)
-    finally:
-        watchdogs.forget(lab, os.getpid())
-
-
 class Lines:
     """Lines of a pipe, with a time limit for each."""
 
@@ -224,7 +208,3 @@ class Lines:
             self._rest += got
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
-
-
-if __name__ == "__main__":
-    main()

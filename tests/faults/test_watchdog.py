@@ -13,12 +13,8 @@ from jupyter_client.manager import KernelManager
 from labkit.clock import wait_until
 from labkit.cluster import watchdogs
 from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.experiment import Experiment
 from labkit.lab import bring_up
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.steady import SteadyState
 from labkit.watchdog import disturbed
-from labkit.workload.trading import TradingWorkload
 
 CELL = """
 import labkit as lab
@@ -52,20 +48,10 @@ def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_a_steady_lab(
     assert disturbed(lab)
     wait_until(lambda: not watchdogs.alive(lab.home), what="end of the watchdog", timeout_s=120)
     (run,) = runs.iterdir()
-    assert (run / "watchdog.log").read_text().endswith("healing the lab\nhealed\n")
+    last = (run / "watchdog.log").read_text().splitlines()[-2:]
+    assert last[0] == "healed"
+    assert last[1].startswith("steady for 3.0 s after the fault")
     assert not disturbed(lab)
-
-    again = Experiment(
-        lab,
-        TradingWorkload(rate_per_s=20),
-        steady=SteadyState(p99_ms=3000, success_ratio=0.95),
-        steady_s=3,
-        hold_s=1,
-        folder=tmp_path / "again",
-    ).run()
-    steady = again.summary.finding("steady_before")
-    assert steady is not None
-    assert steady.verdict is Verdict.PASS, steady.summary
 
 
 @pytest.mark.cluster

@@ -23,6 +23,7 @@ from labkit.watchdog import Lines, Watchdog, disturbed, guard, heal_lab
 
 HOLDING = json.dumps({"holding": "kill us-west-2/1", "until_s": monotonic() + 1000})
 HEALING, HEALED = json.dumps({"healing": True}), json.dumps({"healed": True})
+STEADY = {"p99_ms": 1000.0, "success_ratio": 0.99, "for_s": 3.0}
 GONE = ""
 LATE = None
 
@@ -153,7 +154,7 @@ def gone(pid: int) -> bool:
 
 def test_a_cluster_in_memory_has_none(tmp_path):
     assert not isinstance(FakeCluster(), HasStateFolder)
-    with Watchdog(None, tmp_path / "log") as watchdog:
+    with Watchdog(None, tmp_path / "log", STEADY) as watchdog:
         watchdog.holding("kill", for_s=1)
         assert watchdog.pid is None
     assert list(tmp_path.iterdir()) == []
@@ -162,7 +163,7 @@ def test_a_cluster_in_memory_has_none(tmp_path):
 def test_it_is_gone_with_its_experiment_and_leaves_nothing(tmp_path):
     home, log = tmp_path / "home", tmp_path / "log"
     home.mkdir()
-    with Watchdog(home, log) as watchdog:
+    with Watchdog(home, log, STEADY) as watchdog:
         watchdog.holding("kill us-west-2/1", for_s=60)
         assert watchdogs.alive(home) == [watchdog.pid]
         watchdog.healing()
@@ -176,7 +177,7 @@ def test_it_is_gone_with_its_experiment_and_leaves_nothing(tmp_path):
 def test_it_ends_with_the_lab(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
-    watchdog = Watchdog(home, tmp_path / "log")
+    watchdog = Watchdog(home, tmp_path / "log", STEADY)
     watchdog.holding("kill us-west-2/1", for_s=60)
     watchdogs.end(home)
     assert gone(watchdog.pid)
@@ -198,7 +199,7 @@ import sys, time
 from pathlib import Path
 from labkit.watchdog import Watchdog
 
-watchdog = Watchdog(Path(sys.argv[1]), Path(sys.argv[2]))
+watchdog = Watchdog(Path(sys.argv[1]), Path(sys.argv[2]), {"p99_ms": 1000, "for_s": 3})
 watchdog.holding("kill us-west-2/1", for_s=600)
 print(watchdog.pid, flush=True)
 time.sleep(600)
