@@ -24,7 +24,7 @@ from pydantic import JsonValue
 from labkit import draft
 from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFolder, OnStage
 from labkit.cluster.status import settled
-from labkit.errors import ClusterError, LabError
+from labkit.errors import ClusterError, LabError, NotReady
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History, save_faults
@@ -208,7 +208,11 @@ def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
     if run_id is None:
         return None
     try:
-        return final_read(cluster.dsn(cluster.leader().region), run_id)
+        region = cluster.leader().region
+    except NotReady:  # every balancer knows the way as soon as there is one; the read waits for it
+        region = cluster.topology.region_names[0]
+    try:
+        return final_read(cluster.dsn(region), run_id)
     except LabError:
         return None
 

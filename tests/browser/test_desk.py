@@ -22,6 +22,7 @@ from playwright.sync_api import Locator, Page, expect
 from ports import free_port
 
 from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.status import settled
 from labkit.lab import bring_up
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.orders import Order, Side, place_order
@@ -254,7 +255,90 @@ def test_nodes_and_a_region_are_broken_and_healed_on_the_page_while_orders_flow(
     page.locator(".lk-load-form button").click()
     expect(page.locator(".lk-load-form button")).to_have_text("Start")
     assert watched.errors == []
-    assert lab.status().healthy
+    assert settled(lab.status, timeout_s=60).missing == ()
+
+
+def do(page: Page, action: str, yes: str = "") -> None:
+    """Press what can be done to the part that is chosen, and wait for its receipt."""
+    receipts = page.locator(".lk-log li")
+    before = receipts.count()
+    page.locator(f"[data-action={action}]").click()
+    if yes:
+        page.get_by_role("button", name=f"Yes, {yes}").click()
+    expect(receipts).to_have_count(before + 1)
+    state = "healed" if action == "heal" else "bit"
+    expect(receipts.first).to_have_attribute("data-state", state)
+
+
+def test_a_link_is_slowed_a_node_frozen_and_a_balancer_stopped_and_each_is_healed_alone(
+    page: Page, watched: Watched, lab: EmbeddedCluster
+) -> None:
+    link, node, balancer = "us-west-2:us-east-1", "eu-west-1/3", "lb:us-east-1"
+    calm = part(page, link).inner_text()
+    part(page, link).click()
+    page.get_by_label("ms slower each way").fill("150")
+    do(page, "slow")
+    expect(part(page, link)).to_have_text("366 ms (66)")
+    assert {
+        one.delay_ms for one in lab.status().links if "eu-west-1" not in (one.source, one.target)
+    } == {183}
+    for name, action, word in ((node, "pause", "paused"), (balancer, "stop", "down")):
+        part(page, name).click()
+        do(page, action)
+        expect(part(page, name)).to_have_attribute("data-word", word)
+    for name in (node, balancer):
+        part(page, name).click()
+        do(page, "heal")
+        expect(part(page, name)).to_have_attribute("data-healthy", "true")
+        expect(part(page, link)).to_have_text("366 ms (66)")  # which nobody healed
+    part(page, link).click()
+    do(page, "heal")
+    expect(part(page, link)).to_have_text(calm)
+    assert watched.errors == []
+    assert settled(lab.status, timeout_s=60).missing == ()
+
+
+def test_prices_nearby_are_told_to_be_old_in_a_region_that_is_cut_off(
+    page: Page, lab: EmbeddedCluster
+) -> None:
+    led = lab.leader().region
+    away = next(name for name in reversed(lab.topology.region_names) if name != led)
+    page.locator(".lk-where-name", has_text=away).click()
+    page.get_by_text("Nearby", exact=True).click()
+    told, row = page.locator(".lk-where-quotes p"), page.locator(".lk-watch button", has_text="JPM")
+    expect(told).to_have_text("the copy nearby is up to date")
+    before = row.locator(".lk-watch-price .lk-num").first.inner_text()
+    part(page, away).click()
+    do(page, "partition", yes=f"cut off {away}")
+    order = Order.new(
+        "0001000001", "JPM", Side.BUY, 1, region_index=lab.topology.region_names.index(led)
+    )
+    with psycopg.connect(lab.dsn(led), autocommit=True, connect_timeout=30) as conn:
+        moved = place_order(conn, order).unit_price + Decimal("0.10")
+    expect(told).to_contain_text("behind")
+    expect(row).to_contain_text(before)
+    do(page, "heal")
+    expect(told).to_have_text("the copy nearby is up to date")
+    expect(row).to_contain_text(f"{moved}")
+    page.get_by_text("Fresh", exact=True).click()
+
+
+def test_a_second_page_cannot_start_a_load_beside_the_first(page: Page) -> None:
+    other = page.context.new_page()
+    other.goto(page.url, wait_until="commit")
+    for each in (page, other):
+        each.locator(".lk-load-form button", has_text="Start").click()
+        if each is page:
+            expect(page.locator(".lk-load-form button")).to_have_text("Stop")
+    expect(other.locator(".lk-load-form")).to_contain_text("another page has a load on this lab")
+    expect(other.locator(".lk-load-form button")).to_have_text("Start")
+    page.locator(".lk-load-form button").click()
+    expect(page.locator(".lk-load-form button")).to_have_text("Start")
+    other.locator(".lk-load-form button").click()  # the first one's has ended
+    expect(other.locator(".lk-load-form button")).to_have_text("Stop")
+    other.locator(".lk-load-form button").click()
+    expect(other.locator(".lk-load-form button")).to_have_text("Start")
+    other.close()
 
 
 def test_a_buy_that_is_too_dear_is_refused_until_money_is_added(

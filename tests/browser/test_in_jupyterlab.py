@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from nbformat.reader import NotJSONError
 from pages import TIMEOUT_S, Folder, Watched
 from playwright.sync_api import Page, expect
 from ports import free_port
@@ -58,7 +59,10 @@ def _patience() -> Iterator[None]:
 
 def outputs(notebook: Path) -> list[dict[str, object]]:
     """The data of every output of a saved notebook, by MIME type."""
-    cells = nbformat.read(notebook, as_version=4).cells
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except NotJSONError:  # it is being saved: the server empties the file, then fills it
+        return []
     found = [output for cell in cells for output in cell.get("outputs", ())]
     return [dict(output["data"]) for output in found if "data" in output]
 
@@ -133,14 +137,14 @@ def save_by_hand(page: Page, notebook: Path, *, outputs_at_least: int) -> Path:
     """Save the notebook that the page shows; returns a copy, which no kernel belongs to."""
     page.get_by_role("menuitem", name="File", exact=True).click()
     page.get_by_role("menuitem", name=re.compile("^Save Notebook(?! As)")).first.click()
-    wait_until(
-        lambda: len(outputs(notebook)) >= outputs_at_least,
-        what="the saved notebook",
-        timeout_s=TIMEOUT_S,
-    )
-    saved = notebook.with_name("saved.ipynb")
-    saved.write_bytes(notebook.read_bytes())
-    return saved
+    copy = notebook.with_name("saved.ipynb")
+
+    def whole() -> bool:
+        copy.write_bytes(notebook.read_bytes())
+        return len(outputs(copy)) >= outputs_at_least
+
+    wait_until(whole, what="the saved notebook", timeout_s=TIMEOUT_S)
+    return copy
 
 
 def idle(page: Page) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from labkit.cluster.base import Cluster
+from labkit.cluster.status import settled
 from labkit.errors import FaultUnavailable, UnknownTarget
 from labkit.faults.base import Fault, applied, await_bite
 from labkit.faults.brownout import Brownout
@@ -83,4 +84,4 @@ def test_a_fault_of_an_unknown_target_is_refused(
 ) -> None:
     with pytest.raises(UnknownTarget, match="nowhere"):
         fault(Region(name="nowhere")).inject(cluster)
-    assert cluster.status().healthy
+    assert settled(cluster.status, timeout_s=60).missing == ()

@@ -7,6 +7,7 @@ import pytest
 
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.layout import member_name
+from labkit.cluster.status import settled
 from labkit.errors import NotReady
 from labkit.topology import Node
 
@@ -54,7 +55,7 @@ def test_another_object_for_the_same_lab_sees_a_node_that_came(lab: EmbeddedClus
     other = EmbeddedCluster.attach(lab.home)
     lab.add_node("us-east-1")
     assert NEW in other.topology.nodes
-    assert other.status().node(NEW.name).healthy
+    assert settled(other.status, timeout_s=60).node(NEW.name).healthy
     other.remove_node(NEW)
     assert NEW not in lab.topology.nodes
 
@@ -72,7 +73,7 @@ def test_a_node_whose_start_is_interrupted_leaves_nothing(lab: EmbeddedCluster) 
     assert lab.settings == before
     assert lab.table.pid(member_name(NEW)) is None
     assert not lab.layout.data(NEW).exists()
-    assert lab.status().healthy
+    assert settled(lab.status, timeout_s=60).missing == ()
 
 
 @pytest.mark.cluster
@@ -85,4 +86,4 @@ def test_a_node_that_cannot_hand_over_stays(lab: EmbeddedCluster) -> None:
         lab.remove_node(leader)
     assert leader in lab.topology.nodes
     lab.start()
-    assert lab.status().healthy
+    assert settled(lab.status, timeout_s=60).missing == ()

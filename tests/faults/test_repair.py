@@ -12,6 +12,7 @@ import pytest
 from labkit.clock import wait_until
 from labkit.cluster.embedded.layout import etcd_name, member_name
 from labkit.cluster.processes import LAB_VARIABLE, alive, postgres_pids
+from labkit.cluster.status import settled
 
 pytestmark = pytest.mark.cluster
 
@@ -45,7 +46,7 @@ def test_a_member_that_no_record_names_is_replaced(lab):
     lab.start()
     assert lab.table.pid(member_name(node)) not in (None, stray)
     assert alive([stray]) == []
-    assert lab.status().healthy
+    assert settled(lab.status, timeout_s=60).missing == ()
 
 
 def test_half_a_lab_is_made_whole_again(lab):
@@ -54,7 +55,7 @@ def test_half_a_lab_is_made_whole_again(lab):
         os.kill(lab.table.pid(name), signal.SIGKILL)
     wait_until(lambda: not lab.status().healthy, what="damage seen", timeout_s=10)
     lab.start()
-    assert lab.status().healthy
+    assert settled(lab.status, timeout_s=60).missing == ()
 
 
 def test_no_password_is_in_a_command_line_or_a_log(lab):

@@ -25,6 +25,7 @@ from labkit.clock import wait_until
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.status import settled
 from labkit.runs import NOTEBOOK_FILE, notebooks
 from labkit.verdict.result import Result, Summary
 
@@ -262,7 +263,7 @@ def test_ctrl_c_in_the_middle_of_a_fault_leaves_no_fault(lab, environment, tmp_p
         os.killpg(running.pid, signal.SIGINT)
         running.communicate(timeout=120)
         assert running.returncode == 130
-    assert lab.status().healthy
+    assert settled(lab.status, timeout_s=60).missing == ()
     assert_whole_and_broken_off(the_run(tmp_path))
 
 
@@ -273,7 +274,7 @@ def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_no_fault(lab, environme
             os.kill(pid, signal.SIGKILL)
         _, said = running.communicate(timeout=120)
         assert running.returncode == 3, said
-    assert lab.status().healthy
+    assert settled(lab.status, timeout_s=60).missing == ()
     assert_whole_and_broken_off(the_run(tmp_path))
     wait_until(lambda: not _workers(lab), what="end of the workload", timeout_s=30)
 

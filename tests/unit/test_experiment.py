@@ -12,12 +12,13 @@ from market import Database, Market, RunningMarket, database  # noqa: F401 - one
 from labkit import draft
 from labkit.cluster.status import ClusterStatus
 from labkit.errors import BadInput, ClusterError, RunError
-from labkit.experiment import Experiment
+from labkit.experiment import Experiment, read_back
 from labkit.faults.kill import Kill
 from labkit.measurement.live import Silent, Watch
 from labkit.run_folders import make_whole
 from labkit.testing import FakeCluster
 from labkit.topology import Node
+from labkit.trading.ids import RunId
 from labkit.trials import Trials
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result
@@ -202,3 +203,12 @@ def test_the_trials_before_the_one_in_which_a_run_was_killed_are_in_its_result(
     assert result.summary.finding("trials").summary == "1 of 3 trials were begun"
     assert (run / "report.html").exists()
     assert names(run / "trials" / "2") == WHOLE
+
+
+def test_the_final_read_does_not_need_a_leader_when_it_begins(cluster, monkeypatch):
+    read = []
+    monkeypatch.setattr("labkit.experiment.final_read", lambda dsn, run: read.append(dsn))
+    for region in cluster.topology.regions:
+        cluster.kill(region)
+    read_back(cluster, RunId.new())
+    assert read == [cluster.dsn("us-west-2")]

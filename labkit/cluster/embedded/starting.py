@@ -222,11 +222,11 @@ class Starter:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
 
-    def members(self) -> dict[Node, patroni.Member | None]:
+    def members(self, timeout_s: float = 0.5) -> dict[Node, patroni.Member | None]:
         """What every node's Patroni says about itself, asked at the same time."""
         nodes = self.layout.topology.nodes
         with ThreadPoolExecutor(len(nodes)) as pool:
-            said = pool.map(lambda node: patroni.member(self.layout.rest(node)), nodes)
+            said = pool.map(lambda node: patroni.member(self.layout.rest(node), timeout_s), nodes)
             return dict(zip(nodes, said, strict=True))
 
     def primary(self) -> Node:
@@ -235,14 +235,15 @@ class Starter:
         Raises:
             NotReady: there is none right now.
         """
-        primaries = {
-            node: member.timeline
-            for node, member in self.members().items()
-            if member and member.primary
-        }
-        if not primaries:
-            raise NotReady("no primary right now: a failover takes a few seconds (`labkit status`)")
-        return max(primaries, key=lambda node: primaries[node])
+        for timeout_s in (0.5, 3.0):  # on a busy machine the primary may answer late
+            primaries = {
+                node: member.timeline
+                for node, member in self.members(timeout_s).items()
+                if member and member.primary
+            }
+            if primaries:
+                return max(primaries, key=lambda node: primaries[node])
+        raise NotReady("no primary right now: a failover takes a few seconds (`labkit status`)")
 
     def superuser(self, node: Node, database: str = "postgres") -> psycopg.Connection:
         """A connection to one node, past balancer and WAN: the operator's."""
