@@ -8,7 +8,9 @@ PYTHON ?= python3
 .PHONY: env demo check test test-cockroachdb bench clean
 env: $(VENV)/.stamp
 
-# uv installs (fetched by pip where the machine has none): seconds with a warm cache
+# uv installs (fetched by pip where the machine has none): seconds with a warm cache.
+# Where Python may not keep what it compiles, every process would compile pandas anew
+COMPILE := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 $(VENV)/.stamp: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "labkit needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -16,7 +18,7 @@ $(VENV)/.stamp: pyproject.toml
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	@echo "installing into $(VENV)"
 	@UV=$$(command -v uv || echo $(BIN)/uv); \
-	 $$UV pip install --quiet --python $(BIN)/python -e '.[notebook]' --group dev
+	 $$UV pip install --quiet $(COMPILE) --python $(BIN)/python -e '.[notebook]' --group dev
 	@touch $@
 
 demo: env

@@ -95,7 +95,7 @@ def cost(browser: Browser, url: str, server: int) -> Iterator[Number]:
 
 def shown_after(browser: Browser, url: str, lab: EmbeddedCluster) -> Iterator[Number]:
     """How soon a page shows what it did not do: a price that another client moved, looked at from
-    each region, and a node that died."""
+    each region, and nodes and regions that died."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(url, wait_until="commit")
     page.locator(".lk-submit:enabled").wait_for(timeout=60_000)
@@ -123,6 +123,15 @@ def shown_after(browser: Browser, url: str, lab: EmbeddedCluster) -> Iterator[Nu
         lab.restart(node)
         part.and_(page.locator("[data-healthy=true]")).wait_for()
     yield Number(f"a killed node on the map, worst of {len(map_s)}", "s", max(map_s), 2)
+    lost_s = []
+    for region in lab.topology.regions[1:]:
+        begun_s = monotonic()
+        lab.kill(region)
+        page.locator(f'.lk-region.lk-lost[aria-label="{region}"]').wait_for()
+        lost_s.append(monotonic() - begun_s)
+        lab.heal()
+        page.locator(".lk-region.lk-lost").wait_for(state="detached")
+    yield Number(f"a killed region on the map, worst of {len(lost_s)}", "s", max(lost_s), 2)
     page.close()
 
 
