@@ -7,7 +7,7 @@ import platform
 
 from rich.console import Console
 
-from bench import checkers, client_cost, compare, desk, lab, live, wan
+from bench import board, checkers, client_cost, compare, desk, lab, live, wan
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     console.print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.platform()}")
     if os.getloadavg()[0] > 0.5:
         console.print("[yellow]something else is running: these numbers will be too high[/]")
-    for bench in (wan, live, checkers, client_cost, compare, lab, desk):
+    for bench in (wan, live, checkers, client_cost, compare, lab, desk, board):
         bench.main()
 
 

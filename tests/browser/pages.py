@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import nbformat
+import psutil
 from playwright.sync_api import ConsoleMessage, Page, Request
+from ports import free_port
 
 TIMEOUT_S = 120.0
 """Generous: a cold JupyterLab on a busy machine of two cores takes half a minute."""
@@ -60,3 +67,46 @@ class Folder:
         """How many the feed has given to the board."""
         path = self.path / "samples"
         return path.stat().st_size if path.exists() else 0
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from labkit.ui import page_server
+page_server.CLOSED_S = int(sys.argv[3])
+page_server.serve_page(Path(sys.argv[1]), port=int(sys.argv[2]), browser=False, on_ready=print)
+"""
+"""A page that counts as closed after its third argument's seconds; `labkit desk` waits longer."""
+
+
+def page_server(notebook: Path, closed_s: int) -> list[str]:
+    """The command that serves a notebook as `labkit desk` does its own."""
+    # -u: somebody waits for its first line
+    return [sys.executable, "-u", "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
+
+
+@contextmanager
+def served(command: list[str], env: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server of pages until the block ends; its URL is in the first line with one."""
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout
+            url = next(
+                word for line in process.stdout for word in line.split() if word.startswith("http:")
+            )
+            yield url, process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+
+
+def kernels(pid: int) -> list[psutil.Process]:
+    """A server's kernels; what they started for the lab is the lab's."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # of a zombie the command line is gone, too
+            if "ipykernel_launcher" in child.cmdline():
+                found.append(child)
+    return found

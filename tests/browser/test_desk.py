@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
-import psutil
 import psycopg
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from pages import TIMEOUT_S, Watched
+from pages import TIMEOUT_S, Watched, kernels, page_server, served
 from playwright.sync_api import Error as PageError
 from playwright.sync_api import Locator, Page, expect
 from ports import free_port
 
+from labkit.assets import asset
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.status import settled
 from labkit.lab import bring_up
@@ -31,33 +28,8 @@ pytestmark = pytest.mark.cluster
 
 PICTURES = Path(os.environ.get("LABKIT_TEST_PICTURES", "pictures"))
 """Where the screenshots go, to be looked at."""
-
-
-@contextmanager
-def served(command: list[str], env: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A server of pages until the block ends; its URL is in the first line with one."""
-    with subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            assert process.stdout
-            url = next(
-                word for line in process.stdout for word in line.split() if word.startswith("http:")
-            )
-            yield url, process
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
-
-
-def kernels(pid: int) -> list[psutil.Process]:
-    """A server's kernels; what they started for the lab is the lab's."""
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # of a zombie the command line is gone, too
-            if "ipykernel_launcher" in child.cmdline():
-                found.append(child)
-    return found
+DRAWN = "() => document.querySelectorAll('.lk-price-chart .points path').length > 0"
+"""Judged by what is drawn: a counter goes on counting above a frozen picture."""
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +100,7 @@ def part(page: Page, name: str) -> Locator:
 def test_the_desk_can_be_read_by_everybody_and_asks_nobody_else(
     page: Page, watched: Watched
 ) -> None:
-    page.wait_for_function(
-        "[...document.querySelectorAll('.lk-price-chart .points path')].length > 0"
-    )
+    page.wait_for_function(DRAWN)
     expect(part(page, "us-west-2/1")).to_have_attribute("data-word", "primary")
     PICTURES.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
@@ -149,6 +119,18 @@ def test_the_desk_can_be_read_by_everybody_and_asks_nobody_else(
         assert serious == []
     assert watched.left_the_machine() == []
     assert watched.errors == []
+
+
+def test_none_of_twenty_loads_leaves_a_frozen_chart(watched: Watched, lab: EmbeddedCluster) -> None:
+    bring_up(lab)
+    notebook = asset("notebooks", "01_trading_desk.ipynb")
+    env = {**os.environ, "LABKIT_HOME": str(lab.home)}
+    with served(page_server(notebook, closed_s=2), env) as (url, _):
+        for _load in range(20):
+            page = watched.page.context.new_page()
+            page.goto(url, wait_until="commit")
+            page.wait_for_function(DRAWN, timeout=TIMEOUT_S * 1000)
+            page.close()
 
 
 def test_a_buy_and_a_sell_reach_the_database_and_move_the_price(

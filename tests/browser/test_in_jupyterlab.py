@@ -14,10 +14,10 @@ import nbformat
 import papermill
 import pytest
 from nbformat.reader import NotJSONError
-from pages import TIMEOUT_S, Folder, Watched
+from pages import TIMEOUT_S, Folder, Watched, served
 from playwright.sync_api import Page, expect
 from ports import free_port
-from test_desk import PICTURES, fill, outcome, part, served
+from test_desk import PICTURES, fill, outcome, part
 from test_live_board import lab_url, run_all_cells, wait_for_motion
 
 from labkit.clock import wait_until

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,20 +12,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from pages import TIMEOUT_S, Folder, Watched
+from pages import TIMEOUT_S, Folder, Watched, kernels, page_server, served
 from playwright.sync_api import Page, expect
-from ports import free_port
-from test_desk import kernels, served
 
 from labkit.clock import wait_until
 
-SERVE = """
-import sys
-from pathlib import Path
-from labkit.ui import page_server
-page_server.CLOSED_S = int(sys.argv[3])
-page_server.serve_page(Path(sys.argv[1]), port=int(sys.argv[2]), browser=False, on_ready=print)
-"""
 MAP = (
     "from labkit.testing import FakeCluster\nfrom labkit.ui.cluster_map import ClusterMap\n"
     "cluster = FakeCluster()\ncluster.start()\nClusterMap(cluster)"
@@ -69,8 +59,7 @@ def serving(folder: Path, closed_s: int) -> Iterator[Server]:
     """The map's notebook, whose kernel ends when its page has been closed for `closed_s`."""
     notebook = Folder(folder).write("map.ipynb", MAP)
     (folder / "secret.txt").write_text("not for pages")
-    command = [sys.executable, "-u", "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
-    with served(command, dict(os.environ)) as (url, process):
+    with served(page_server(notebook, closed_s), dict(os.environ)) as (url, process):
         yield Server(url, process.pid, notebook)
 
 
