@@ -33,7 +33,7 @@ from labkit.trading.orders import Order, Side, place_order
 LOADS = 20
 REST_S = 10.0
 """Between two loads. A page that is opened right after another finds no kernel that waits for it,
-and has to wait for one to start: about 6 s where this takes 2.2 s."""
+and has to wait for one to start: about 3 s where this takes 2.1 s."""
 OPEN_S = 30.0
 PRICES = 4
 """Moves of a price, looked at from each region."""

@@ -190,6 +190,8 @@ def notebook(
         raise RunError("JupyterLab is not installed: `pip install 'labkit[notebook]'`")
     argv = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     argv += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={asset('notebooks')}"]
+    # others on this machine can reach a kernel's ports: they read nothing there
+    argv.append("--MappingKernelManager.transport_encryption=auto")
     if not browser:
         argv.append("--no-browser")
     if os.geteuid() == 0:

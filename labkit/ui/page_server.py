@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -136,8 +137,12 @@ def serve_page(
     config.VoilaConfiguration.show_tracebacks = True  # who opens the page owns the machine
     config.VoilaConfiguration.multi_kernel_manager_class = PageKernels
     config.PageKernels.folder = str(notebook.parent)
+    # others on this machine can reach a kernel's ports: they read nothing there
+    config.PageKernels.transport_encryption = "auto"
     config.PageKernels.cull_idle_timeout = CLOSED_S
     config.PageKernels.cull_interval = max(1, CLOSED_S // 4)
+    # jupyter_server gives tornado milliseconds for seconds, and tornado complains to the user
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)
     app = Voila(config=config)
     app.initialize([])
 

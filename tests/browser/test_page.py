@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import zmq
 from pages import TIMEOUT_S, Folder, Watched, kernels, page_server, served
 from playwright.sync_api import Page, expect
 
@@ -109,6 +111,21 @@ def test_two_browsers_have_a_desk_each_and_a_closed_one_leaves_no_kernel(
         expect(page.locator('[data-name="us-east-1/2"]')).to_have_attribute("data-word", "paused")
         assert watched.errors == []
         assert watched.left_the_machine() == []
+
+
+def test_what_a_kernel_says_can_be_read_at_its_ports_by_nobody_else(
+    page: Page, server: Server
+) -> None:
+    open_map(page, server)
+    with zmq.Context() as context:
+        for kernel in server.kernels():
+            line = kernel.cmdline()
+            connection = json.loads(Path(line[line.index("-f") + 1]).read_text())
+            with context.socket(zmq.SUB) as spy:
+                spy.linger = 0
+                spy.subscribe(b"")
+                spy.connect(f"tcp://127.0.0.1:{connection['iopub_port']}")
+                assert not spy.poll(3000)  # the map says something every second
 
 
 def test_a_page_gets_the_kernel_that_waited_unless_that_has_died(
