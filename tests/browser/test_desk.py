@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from living import lives
 from pages import TIMEOUT_S, Watched, kernels, page_server, served
 from playwright.sync_api import Error as PageError
 from playwright.sync_api import Locator, Page, expect
@@ -41,7 +42,7 @@ def desk_url(lab: EmbeddedCluster) -> Iterator[str]:
         yield url
         running = kernels(process.pid)
     # Ctrl-C ended them all
-    assert not [kernel for kernel in running if kernel.is_running()]
+    assert not [kernel for kernel in running if lives(kernel)]
 
 
 @pytest.fixture

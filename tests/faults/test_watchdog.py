@@ -6,9 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 from jupyter_client.manager import KernelManager
+from living import alive
 
 from labkit.clock import wait_until
 from labkit.cluster import watchdogs
@@ -64,8 +64,7 @@ def test_taking_the_lab_down_ends_its_watchdog(lab: EmbeddedCluster, tmp_path: P
     try:
         (pid,) = watchdogs.alive(lab.home)
         lab.stop()
-        # its parent, the kernel, may not have taken note of its end yet
-        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        assert not alive(pid)
         assert watchdogs.alive(lab.home) == []
         assert lab.pids() == []
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from living import lives
 from ports import free_port
 from typer.testing import CliRunner
 
@@ -161,4 +162,4 @@ def test_ctrl_c_ends_it_with_the_summary_and_no_process_is_left(
     assert command.returncode == code, err
     assert "all regions" in out
     assert "Traceback" not in err
-    assert not any(worker.is_running() for worker in workers)
+    assert not any(map(lives, workers))

@@ -12,9 +12,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pandas as pd
-import psutil
 import psycopg
 import pytest
+from living import alive
 from ports import free_port
 
 from labkit.clock import wait_until
@@ -425,10 +425,3 @@ def test_a_worker_ignores_ctrl_c(worker: subprocess.Popen[bytes], tmp_path: Path
     worker.send_signal(signal.SIGINT)
     wait_until(lambda: acks(tmp_path) > before + 10, what="further acks", timeout_s=20)
     assert worker.poll() is None
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
-import psutil
 import pytest
+from living import alive
 
 from labkit.clock import wait_until
 from labkit.cluster import watchdogs
@@ -145,13 +145,6 @@ def test_without_a_lab_there_is_nothing_to_heal(monkeypatch):
 # the process
 
 
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def test_a_cluster_in_memory_has_none(tmp_path):
     assert not isinstance(FakeCluster(), HasStateFolder)
     with Watchdog(None, tmp_path / "log", STEADY) as watchdog:
@@ -168,7 +161,7 @@ def test_it_is_gone_with_its_experiment_and_leaves_nothing(tmp_path):
         assert watchdogs.alive(home) == [watchdog.pid]
         watchdog.healing()
         watchdog.healed()
-    assert gone(watchdog.pid)
+    assert not alive(watchdog.pid)
     assert watchdogs.alive(home) == []
     assert not log.exists()
     assert list((home / watchdogs.FOLDER).iterdir()) == []
@@ -180,7 +173,7 @@ def test_it_ends_with_the_lab(tmp_path):
     watchdog = Watchdog(home, tmp_path / "log", STEADY)
     watchdog.holding("kill us-west-2/1", for_s=60)
     watchdogs.end(home)
-    assert gone(watchdog.pid)
+    assert not alive(watchdog.pid)
     watchdog.healed()  # an experiment that still goes on does not stumble over it
     watchdog.close()
 
@@ -219,6 +212,6 @@ def test_it_acts_when_its_experiment_is_killed(tmp_path):
         assert experiment.stdout
         pid = int(experiment.stdout.readline())
         experiment.send_signal(signal.SIGKILL)
-    wait_until(lambda: gone(pid), what="end of the watchdog", timeout_s=60)
+    wait_until(lambda: not alive(pid), what="end of the watchdog", timeout_s=60)
     assert "is gone and has not healed it: healing the lab\nhealed\n" in log.read_text()
     assert list((home / watchdogs.FOLDER).iterdir()) == []
