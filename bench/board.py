@@ -20,13 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import sleep
 
 import nbformat
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from bench.lab import Number, table
+from labkit.clock import wait_until
 from labkit.demo import temporary_lab
 
 PAIRS = 5
@@ -104,10 +104,10 @@ def numbers(chromium: str) -> Iterator[Number]:
             shown = browser.new_page(viewport={"width": 1440, "height": 900})
             shown.goto(url, wait_until="commit")
             shown.locator(".lk-chart .js-line").first.wait_for(state="attached", timeout=120_000)
-            while not (notebook.parent / FOUND).exists():
-                sleep(1)
+            found_file = notebook.parent / FOUND
+            wait_until(found_file.exists, what="the runs", timeout_s=2 * PAIRS * 90)
         browser.close()
-        found = json.loads((notebook.parent / FOUND).read_text())
+        found = json.loads(found_file.read_text())
     for region in found[0][0]:
         beside, alone = ([run[region] for run in runs] for runs in zip(*found, strict=True))
         yield Number(

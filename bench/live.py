@@ -20,11 +20,11 @@ from time import process_time
 from rich.console import Console
 from rich.table import Table
 
-from labkit.experiment import SETTLE_S, WATCH_EVERY_S
+from labkit.experiment import WATCH_EVERY_S
 from labkit.measurement.live import LiveTail, RecentOps, Watch
 from labkit.topology import DEFAULT
 from labkit.ui.live_board import LiveBoard
-from labkit.verdict.steady import SteadyState
+from labkit.verdict.steady import SETTLE_S, SteadyState
 from labkit.workload.oplog import FinishedOp, OpLog, OpTail
 from labkit.workload.running import frame_of
 

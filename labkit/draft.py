@@ -1,4 +1,4 @@
-"""A run folder while its run goes on, and when it is broken off.
+"""A run folder: where it is, while its run goes on, and when it is broken off.
 
 A run writes what it is about into `result.json` before it does anything, and every fault into
 `faults.jsonl` as it happens; clients write their operations and the ledger themselves. So whatever
@@ -7,6 +7,7 @@ ends a run, even `kill -9`, what it had recorded by then becomes a whole run fol
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -30,6 +31,12 @@ from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OPS_FOLDER
 from labkit.workload.running import recorded
 
+RUN_FOLDER = "LABKIT_RUN_FOLDER"
+"""The environment variable that names the folder of the run going on."""
+MORE_FOLDER = "more"
+"""Inside a run folder: those of a notebook's second and further experiments."""
+_ABOVE = Path(__file__).resolve().parents[1]
+"""The checkout, where labkit runs from one."""
 COMPLETED = "completed"
 """What the finding of a run that was broken off is called."""
 
@@ -133,12 +140,11 @@ def versions_of(cluster: Cluster) -> Mapping[str, str]:
 @cache
 def _commit() -> str:
     """Of the checkout that labkit runs from, with a `+` where files differ; empty without one."""
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / ".git").exists():
+    if not (_ABOVE / ".git").exists():
         return ""
     try:
         done = subprocess.run(
-            ["git", "-C", str(checkout), "describe", "--always", "--dirty=+", "--exclude=*"],
+            ["git", "-C", str(_ABOVE), "describe", "--always", "--dirty=+", "--exclude=*"],
             capture_output=True,
             text=True,
             check=True,
@@ -147,3 +153,26 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: LABKIT_RUNS, or `runs` in the checkout, or in the current folder."""
+    chosen = os.environ.get("LABKIT_RUNS")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return (_ABOVE if (_ABOVE / "pyproject.toml").exists() else Path.cwd()) / "runs"
+
+
+def run_folder(scenario: str, backend: str) -> Path:
+    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time.
+
+    A notebook's second experiment finds the first one's result there, and gets a folder inside it.
+    """
+    chosen = os.environ.get(RUN_FOLDER)
+    if chosen:
+        folder = Path(chosen)
+        if not (folder / RESULT_FILE).exists():
+            return folder
+        number = 2 + sum(path.is_dir() for path in (folder / MORE_FOLDER).glob("*"))
+        return folder / MORE_FOLDER / f"{number}-{scenario}"
+    return runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"

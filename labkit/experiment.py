@@ -7,7 +7,6 @@ orders became is read from the database only after that.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -33,8 +32,8 @@ from labkit.trading.audit import FinalRead, final_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
-from labkit.verdict.result import RESULT_FILE, Result
-from labkit.verdict.steady import SteadyState
+from labkit.verdict.result import Result
+from labkit.verdict.steady import SETTLE_S, SteadyState
 from labkit.watchdog import Watchdog
 from labkit.workload.ledger import read_ledger
 from labkit.workload.running import RunningWorkload
@@ -42,20 +41,14 @@ from labkit.workload.trading import TradingWorkload
 
 T = TypeVar("T")
 
-RUN_FOLDER = "LABKIT_RUN_FOLDER"
-"""The environment variable that names the folder of the run going on."""
 
 WATCHDOG_LOG = "watchdog.log"
 """In a run folder: what the watchdog did, where it had to."""
-MORE_FOLDER = "more"
-"""Inside a run folder: those of a notebook's second and further experiments."""
 
 WATCH_EVERY_S = 0.2
 """Between two looks at what the clients wrote; a look is late only when the one before was long."""
 OVERDUE_S = 30.0
 """How long after its time a fault may still hold: an orderly stop takes that long at most."""
-SETTLE_S = 1.0
-"""Operations scheduled less than this ago are not judged yet: they may still be under way."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,7 @@ class Experiment:
                 or did not come to rest within `patience_s`.
             RunError: the workload broke down.
         """
-        folder = self.folder or run_folder(self.scenario, self.cluster.backend)
+        folder = self.folder or draft.run_folder(self.scenario, self.cluster.backend)
         watch = watch or Silent()
         result = self.measure(folder, watch)
         write_report(result, folder)
@@ -380,27 +373,3 @@ class _Course:
             while not wait([doing], WATCH_EVERY_S).done:
                 self._step()
             return doing.result()
-
-
-def runs_folder() -> Path:
-    """Where runs are kept: LABKIT_RUNS, or `runs` in the checkout, or in the current folder."""
-    chosen = os.environ.get("LABKIT_RUNS")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    checkout = Path(__file__).resolve().parents[1]
-    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "runs"
-
-
-def run_folder(scenario: str, backend: str) -> Path:
-    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time.
-
-    A notebook's second experiment finds the first one's result there, and gets a folder inside it.
-    """
-    chosen = os.environ.get(RUN_FOLDER)
-    if chosen:
-        folder = Path(chosen)
-        if not (folder / RESULT_FILE).exists():
-            return folder
-        number = 2 + sum(path.is_dir() for path in (folder / MORE_FOLDER).glob("*"))
-        return folder / MORE_FOLDER / f"{number}-{scenario}"
-    return runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"

@@ -25,8 +25,6 @@ RATE_PER_S = 30.0
 """Of the orders that show whether service is steady: few, for somebody may be working again."""
 PATIENCE_S = 45.0
 """How long service may take to become steady, as after the fault of an experiment."""
-SETTLE_S = 1.0
-"""Orders scheduled less than this ago are not judged yet: they may still be under way."""
 
 
 def steady_again(cluster: Cluster, steady: dict[str, float], for_s: float) -> str:
@@ -44,7 +42,7 @@ def steady_again(cluster: Cluster, steady: dict[str, float], for_s: float) -> st
     """
     # a process that waits beside every experiment, most often in vain, has no pandas in memory
     from labkit.verdict.checkers import Verdict
-    from labkit.verdict.steady import SteadyState
+    from labkit.verdict.steady import SETTLE_S, SteadyState
     from labkit.workload.trading import TradingWorkload
 
     hypothesis = SteadyState(**steady)

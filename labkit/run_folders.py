@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from labkit import draft
+from labkit.draft import MORE_FOLDER, runs_folder
 from labkit.errors import BadInput
-from labkit.experiment import MORE_FOLDER, runs_folder
 from labkit.figures.page import REPORT_FILE, write_report
 from labkit.trials import TRIALS_FOLDER
 from labkit.verdict.checkers import Finding, Verdict, worst

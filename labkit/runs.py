@@ -30,8 +30,8 @@ import yaml
 
 from labkit.assets import asset
 from labkit.cluster import attach
+from labkit.draft import RUN_FOLDER, runs_folder
 from labkit.errors import BadInput, NotRunning, RunError, UnknownParameter
-from labkit.experiment import RUN_FOLDER, runs_folder
 from labkit.run_folders import Run, make_whole
 from labkit.trials import parse_trial_heading
 from labkit.ui.saving import drop_widgets

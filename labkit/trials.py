@@ -16,7 +16,7 @@ from uuid import UUID
 from labkit import draft
 from labkit.cluster.base import resolve
 from labkit.errors import BadInput
-from labkit.experiment import Experiment, read_back, run_folder
+from labkit.experiment import Experiment, read_back
 from labkit.faults.base import Fault
 from labkit.faults.victims import Victims
 from labkit.figures.page import write_report
@@ -100,7 +100,9 @@ class Trials:
         if self.n == 1:
             return self.experiment.run(watch)
         cluster = self.experiment.cluster
-        folder = self.experiment.folder or run_folder(self.experiment.scenario, cluster.backend)
+        folder = self.experiment.folder or draft.run_folder(
+            self.experiment.scenario, cluster.backend
+        )
         draft.begin(folder, **self.experiment.about())
         course = _Course(self, folder, watch or Silent())
         try:

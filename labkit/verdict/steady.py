@@ -17,6 +17,9 @@ from labkit.history import only_orders
 from labkit.measurement.windows import is_ok, latency_s
 from labkit.verdict.checkers import Finding, Verdict
 
+SETTLE_S = 1.0
+"""Operations scheduled less than this ago are not judged yet: they may still be under way."""
+
 
 @dataclass(frozen=True, slots=True)
 class SteadyState:
