@@ -24,7 +24,7 @@ from labkit.experiment import WATCH_EVERY_S
 from labkit.measurement.live import LiveTail, RecentOps, Watch
 from labkit.topology import DEFAULT
 from labkit.ui.live_board import LiveBoard
-from labkit.verdict.steady import SETTLE_S, SteadyState
+from labkit.verdict.steady import SteadyState
 from labkit.workload.oplog import FinishedOp, OpLog, OpTail
 from labkit.workload.running import frame_of
 
@@ -39,6 +39,14 @@ AT_MOST_PERCENT = 10.0
 """Of one core, at 60 orders a second, with the steady state judged at each look."""
 AT_MOST_GROWTH = 1.3
 REGIONS = DEFAULT.region_names
+TAKES_AT_MOST_S = 0.3
+
+
+@dataclass
+class Reached:
+    """How far the orders are."""
+
+    watermark_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ def made_up(rate_per_s: int, since_s: float, until_s: float) -> Iterator[Finishe
     for i in range(count):
         finished_s = since_s + (i + 1) * (until_s - since_s) / count
         yield FinishedOp(
-            scheduled_s=finished_s - random.uniform(0.05, 0.3),
+            scheduled_s=finished_s - random.uniform(0.05, TAKES_AT_MOST_S),
             sent_s=finished_s - 0.05,
             finished_s=finished_s,
             region=REGIONS[i % len(REGIONS)],
@@ -96,15 +104,16 @@ def measure(rate_per_s: int, board: Watch) -> Cost:
     took_ms: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        logs = {region: OpLog(folder, region) for region in REGIONS}
+        reached = Reached()
+        logs = {region: OpLog(folder, region, reached) for region in REGIONS}
         for log in logs.values():
             log.flush()
         tail, live = OpTail(folder, REGIONS), LiveTail(REGIONS)
-        recent = RecentOps(STEADY_S + SETTLE_S + 1)
+        recent = RecentOps()
 
         def look(now_s: float) -> None:
             frame = frame_of(tail.read())
-            recent.feed(frame)
+            recent.feed(frame, since_s=tail.watermark_s - STEADY_S)
             live.feed(frame)
             board.update(live.sample(now_s))
 
@@ -112,6 +121,7 @@ def measure(rate_per_s: int, board: Watch) -> Cost:
             now_s = number * WATCH_EVERY_S
             for op in made_up(rate_per_s, now_s - WATCH_EVERY_S, now_s):
                 logs[op.region].append(op)
+            reached.watermark_s = now_s - TAKES_AT_MOST_S
             for log in logs.values():
                 log.flush()
             took_ms.append(_took_ms(lambda now_s=now_s: look(now_s)))  # type: ignore[misc]
@@ -120,8 +130,8 @@ def measure(rate_per_s: int, board: Watch) -> Cost:
             lambda: steady.check(
                 recent.ops,
                 regions=REGIONS,
-                since_s=RUN_S - SETTLE_S - STEADY_S,
-                until_s=RUN_S - SETTLE_S,
+                since_s=tail.watermark_s - STEADY_S,
+                until_s=tail.watermark_s,
             )
         )
         for log in logs.values():

@@ -33,7 +33,7 @@ from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import Result
-from labkit.verdict.steady import SETTLE_S, SteadyState
+from labkit.verdict.steady import SteadyState
 from labkit.watchdog import Watchdog
 from labkit.workload.ledger import read_ledger
 from labkit.workload.running import RunningWorkload
@@ -235,8 +235,7 @@ class _Course:
         self.regions = experiment.cluster.topology.region_names
         self.tail = LiveTail(self.regions)
         self.begun_s = monotonic()
-        # what is scheduled in the seconds that are judged has not ended before them
-        self.recent = RecentOps(experiment.steady_s + SETTLE_S + 1)
+        self.recent = RecentOps()
         self.next_look_s = self.begun_s
         self.faults: tuple[FaultWindow, ...] = ()
         self.judged: dict[str, tuple[float, float]] = {}
@@ -336,13 +335,18 @@ class _Course:
         while True:
             self._rest()
             self._step()
-            until_s = monotonic() - SETTLE_S
-            since_s = until_s - self.experiment.steady_s
+            since_s, until_s = self._last_seconds
             self.judged[when] = (since_s, until_s)
             finding = self._judge(self.recent.ops, when)
             held = since_s >= begun_s and finding.verdict is Verdict.PASS
             if held or monotonic() - begun_s >= self.experiment.patience_s:
                 return held
+
+    @property
+    def _last_seconds(self) -> tuple[float, float]:
+        """From when until when service is judged: all orders of that time have ended."""
+        until_s = self.running.watermark_s
+        return until_s - self.experiment.steady_s, until_s
 
     def _pump(self, for_s: float) -> None:
         """Pass on what finished, for a while."""
@@ -362,7 +366,7 @@ class _Course:
     def _step(self) -> None:
         self.running.check()
         frame = self.running.poll()
-        self.recent.feed(frame)
+        self.recent.feed(frame, since_s=self._last_seconds[0])
         self.tail.feed(frame)
         self.watch.update(self.tail.sample(monotonic()))
 

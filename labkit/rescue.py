@@ -41,8 +41,9 @@ def steady_again(cluster: Cluster, steady: dict[str, float], for_s: float) -> st
         NotReady: they did not begin.
     """
     # a process that waits beside every experiment, most often in vain, has no pandas in memory
+    from labkit.measurement.live import RecentOps
     from labkit.verdict.checkers import Verdict
-    from labkit.verdict.steady import SETTLE_S, SteadyState
+    from labkit.verdict.steady import SteadyState
     from labkit.workload.trading import TradingWorkload
 
     hypothesis = SteadyState(**steady)
@@ -51,13 +52,15 @@ def steady_again(cluster: Cluster, steady: dict[str, float], for_s: float) -> st
         TradingWorkload(rate_per_s=RATE_PER_S).start(cluster, Path(folder)) as running,
     ):
         begun_s = monotonic()
+        recent = RecentOps()
         while True:
             sleep(1)
             running.check()
-            until_s = monotonic() - SETTLE_S
+            recent.feed(running.poll(), since_s=begun_s)
+            until_s = running.watermark_s
             since_s = until_s - for_s
             finding = hypothesis.check(
-                running.history().ops,
+                recent.ops,
                 regions=cluster.topology.region_names,
                 since_s=since_s,
                 until_s=until_s,

@@ -255,7 +255,16 @@ def _to_json(found: Run) -> dict[str, object]:
         "trials": len(first.trials) if first else 0,
         "headlines": _headlines(first),
         "experiments": [
-            {"scenario": one.scenario, "verdict": one.verdict, "headlines": _headlines(one)}
+            {
+                "scenario": one.scenario,
+                "verdict": one.verdict,
+                "headlines": _headlines(one),
+                "not_passed": {
+                    finding.checker: finding.summary
+                    for finding in one.findings
+                    if finding.verdict != "pass"
+                },
+            }
             for one in found.summaries
         ],
     }

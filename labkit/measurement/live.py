@@ -86,27 +86,28 @@ class Silent:
 
 
 class RecentOps:
-    """The orders that ended lately, to be judged while a run goes on. Feed it, and ask it.
+    """The orders that were due lately, to be judged while a run goes on. Feed it, and ask it."""
 
-    What is older than `keep_s` is forgotten, so feeding and asking cost the same however long a
-    run is.
-    """
-
-    def __init__(self, keep_s: float) -> None:
-        """Keep what ended in the last `keep_s` seconds before the latest end that is known."""
-        self._keep_s = keep_s
+    def __init__(self) -> None:
+        """Start without any."""
         self._kept = History.of([]).ops[_JUDGED].astype(dict.fromkeys(_NAMES, "object"))
 
-    def feed(self, ops: pd.DataFrame) -> None:
-        """Add operations that finished, columns as `history.OP_COLUMNS`, in any order."""
+    def feed(self, ops: pd.DataFrame, *, since_s: float) -> None:
+        """Add operations that finished, and forget orders that were due before a moment.
+
+        Forgetting makes feeding and asking cost the same however long a run is.
+
+        Args:
+            ops: columns as `history.OP_COLUMNS`, in any order.
+            since_s: the moment, in seconds of `scheduled_s`.
+        """
         ops = only_orders(ops)
         if ops.empty:
             return
         # as plain text: frames of unlike categories are slow to join
         new = ops[_JUDGED].astype(dict.fromkeys(_NAMES, "object"))
         both = pd.concat([self._kept, new], ignore_index=True) if len(self._kept) else new
-        ended_s = both["finished_s"].to_numpy()
-        self._kept = both[ended_s > ended_s.max() - self._keep_s]
+        self._kept = both[both["scheduled_s"].to_numpy() >= since_s]
 
     @property
     def ops(self) -> pd.DataFrame:

@@ -17,9 +17,6 @@ from labkit.history import only_orders
 from labkit.measurement.windows import is_ok, latency_s
 from labkit.verdict.checkers import Finding, Verdict
 
-SETTLE_S = 1.0
-"""Operations scheduled less than this ago are not judged yet: they may still be under way."""
-
 
 @dataclass(frozen=True, slots=True)
 class SteadyState:
@@ -56,8 +53,8 @@ class SteadyState:
     ) -> Finding:
         """Judge the orders scheduled in [since_s, until_s).
 
-        Orders still under way are not in `ops`: while a run goes on, choose an `until_s` that
-        lies far enough back for everything before it to have ended.
+        Orders still under way are not in `ops`: while a run goes on, `until_s` is at most the
+        watermark of what was polled.
 
         Args:
             ops: columns as `history.OP_COLUMNS`.

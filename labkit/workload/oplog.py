@@ -1,7 +1,10 @@
 """Finished operations on their way from the workers to whoever started them: files of JSON lines.
 
-A line is a list of operations, each a list of the fields of `FinishedOp`: what was finished since
-the line before. So an operation costs its worker little.
+A line is a watermark and a list of operations, each a list of the fields of `FinishedOp`: what was
+finished since the line before. So an operation costs its worker little. The watermark, in monotonic
+seconds, tells what is still to come: every order that was due before it has ended, and is in this
+line or in one before. Stream processing calls that a low watermark
+(https://nightlies.apache.org/flink/flink-docs-stable/docs/concepts/time/).
 
 Workers do not import labkit.history: it brings pandas, which costs each process more than a second
 and 80 MB. Its columns, kinds and outcomes are spelt out here; a test holds the two together.
@@ -12,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from math import inf
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import orjson
 
@@ -48,26 +52,34 @@ def ops_path(folder: Path, region: str) -> Path:
     return folder / OPS_FOLDER / f"{region}.jsonl"
 
 
+class Progress(Protocol):
+    """Knows how far the orders of one region are."""
+
+    @property
+    def watermark_s(self) -> float:
+        """Every order due before this monotonic time has ended and was appended."""
+
+
 class OpLog:
     """Appends the operations of one region; a context manager that flushes at its end."""
 
-    def __init__(self, folder: Path, region: str) -> None:
+    def __init__(self, folder: Path, region: str, progress: Progress) -> None:
         path = ops_path(folder, region)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._ops: list[FinishedOp] = []
+        self._progress = progress
 
     def append(self, op: FinishedOp) -> None:
         """Remember an operation until the next flush."""
         self._ops.append(op)
 
     def flush(self) -> None:
-        """Hand what is remembered to the kernel."""
-        if self._ops:
-            data = line_of(self._ops)
-            self._ops.clear()
-            while data:
-                data = data[os.write(self._fd, data) :]
+        """Hand what is remembered to the kernel, and how far the orders are."""
+        data = line_of(self._progress.watermark_s, self._ops)
+        self._ops.clear()
+        while data:
+            data = data[os.write(self._fd, data) :]
 
     async def keep_flushing(self) -> None:
         """Flush again and again, until cancelled."""
@@ -83,9 +95,9 @@ class OpLog:
         os.close(self._fd)
 
 
-def line_of(ops: Sequence[FinishedOp]) -> bytes:
+def line_of(watermark_s: float, ops: Sequence[FinishedOp]) -> bytes:
     """One line of the file."""
-    return orjson.dumps(ops, default=tuple, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps((watermark_s, ops), default=tuple, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class OpTail:
@@ -93,6 +105,12 @@ class OpTail:
 
     def __init__(self, folder: Path, regions: Iterable[str]) -> None:
         self._offsets = {ops_path(folder, region): 0 for region in regions}
+        self._watermarks_s = dict.fromkeys(self._offsets, -inf)
+
+    @property
+    def watermark_s(self) -> float:
+        """Every order due before this monotonic time has ended and was read; at first -inf."""
+        return min(self._watermarks_s.values())
 
     def read(self) -> list[dict[str, Any]]:
         """The operations written since the last call; a line that is not whole waits."""
@@ -105,7 +123,6 @@ class OpTail:
                 whole, newline, _torn = file.read().rpartition(b"\n")
             self._offsets[path] += len(whole) + len(newline)
             for line in whole.splitlines():
-                ops.extend(
-                    dict(zip(FinishedOp._fields, op, strict=True)) for op in orjson.loads(line)
-                )
+                self._watermarks_s[path], ended = orjson.loads(line)
+                ops.extend(dict(zip(FinishedOp._fields, op, strict=True)) for op in ended)
         return ops

@@ -82,6 +82,11 @@ class RunningWorkload:
         """
         return frame_of(self._tail.read())
 
+    @property
+    def watermark_s(self) -> float:
+        """Every order due before this monotonic time has ended and was polled; at first -inf."""
+        return self._tail.watermark_s
+
     def check(self) -> None:
         """Make sure that no worker died.
 

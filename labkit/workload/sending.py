@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -23,13 +25,15 @@ Job = tuple[float, Run]
 """When it is due, in seconds after the start (not looked at in a closed loop), and what to run."""
 
 
-async def send(jobs: Iterator[Job], concurrency: Shape | None, stop: asyncio.Event) -> None:
+async def send(
+    jobs: Iterator[Job], concurrency: Shape | None, stop: asyncio.Event, under_way: UnderWay
+) -> None:
     """Send until told to stop, or until there are no more; then see what is under way to its end.
 
     Args:
         concurrency: how many at the same time, in a closed loop; None: by schedule.
+        under_way: is kept; it belongs to this call alone.
     """
-    under_way = _UnderWay()
     if concurrency is None:
         sending = asyncio.create_task(_by_schedule(jobs, under_way))
     else:
@@ -56,38 +60,56 @@ def in_task(do: Callable[[float], Coroutine[Any, Any, None]]) -> Run:
     return lambda due_s, done: tasks.start(to_its_end(due_s, done))
 
 
-class _UnderWay:
-    """Counts what has begun and not ended."""
+class UnderWay:
+    """What has begun and not ended, and what is due next."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._due_s: dict[int, float] = {}
+        self._begun = 0
+        self._next_s = inf
         self._none = asyncio.Event()
         self._none.set()
 
-    def begun(self) -> None:
-        self._count += 1
+    @property
+    def watermark_s(self) -> float:
+        """Whatever was due before this monotonic time has ended. It never goes back."""
+        oldest_s = next(iter(self._due_s.values()), inf)
+        return min(monotonic(), self._next_s, oldest_s)
+
+    def expect(self, due_s: float) -> None:
+        """The next thing is due then, and not earlier than what is under way."""
+        self._next_s = due_s
+
+    def begin(self, due_s: float) -> Done:
+        """Something begins; returns what to call when it has ended."""
+        self._begun = number = self._begun + 1
+        self._due_s[number] = due_s
         self._none.clear()
 
-    def ended(self) -> None:
-        self._count -= 1
-        if not self._count:
-            self._none.set()
+        def done() -> None:
+            del self._due_s[number]
+            if not self._due_s:
+                self._none.set()
+
+        return done
 
     async def none(self) -> None:
+        """Wait until nothing is under way."""
         await self._none.wait()
 
 
-async def _by_schedule(jobs: Iterator[Job], under_way: _UnderWay) -> None:
+async def _by_schedule(jobs: Iterator[Job], under_way: UnderWay) -> None:
     begun_s = monotonic()
     for at_s, run in jobs:
         due_s = begun_s + at_s
+        under_way.expect(due_s)
         await asyncio.sleep(max(0.0, due_s - monotonic()))
-        under_way.begun()
-        run(due_s, under_way.ended)
+        run(due_s, under_way.begin(due_s))
+    under_way.expect(inf)
 
 
 async def _in_a_loop(
-    jobs: Iterator[Job], concurrency: Shape, stop: asyncio.Event, under_way: _UnderWay
+    jobs: Iterator[Job], concurrency: Shape, stop: asyncio.Event, under_way: UnderWay
 ) -> None:
     begun_s = monotonic()
     customers: set[int] = set()
@@ -103,22 +125,19 @@ async def _in_a_loop(
             job = next(jobs, None)
             if job is None:
                 more = False
-                leave()
+                customers.remove(number)
             else:
-                job[1](monotonic(), through)
+                due_s = monotonic()
+                job[1](due_s, partial(through, under_way.begin(due_s)))
 
-        def through() -> None:
+        def through(last: Done) -> None:
             if stop.is_set() or (changes_for_s and number >= wanted()):
-                leave()
+                customers.remove(number)
             else:
                 next_one()
-
-        def leave() -> None:
-            customers.remove(number)
-            under_way.ended()
+            last()  # after the next has begun, or nothing would seem to be under way
 
         customers.add(number)
-        under_way.begun()
         next_one()
 
     def begin() -> None:

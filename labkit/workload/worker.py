@@ -37,7 +37,7 @@ from labkit.workload.pool import Pool
 from labkit.workload.processor import Processor
 from labkit.workload.reader import PriceReader
 from labkit.workload.schedule import Planned, due_times, plan
-from labkit.workload.sending import Job, in_task, send
+from labkit.workload.sending import Job, UnderWay, in_task, send
 from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
@@ -138,7 +138,11 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[]
         keep_open = background.create_task(pool.keep_open())
         await _first_of(pool.filled(), stop.wait(), timeout_s=WARM_UP_S)
         folder = Path(config.folder)
-        with Ledger(folder, config.region) as ledger, OpLog(folder, config.region) as log:
+        under_way = UnderWay()
+        with (
+            Ledger(folder, config.region) as ledger,
+            OpLog(folder, config.region, under_way) as log,
+        ):
             client = TradingClient(config.region, pool, config.patience, ledger, log.append)
             orders = plan(
                 RunId.parse(config.run),
@@ -161,7 +165,7 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[]
                     return planned.at_s, partial(client.place, order=order, session=session)
 
                 jobs = map(job, islice(orders, config.iterations))
-                await send(jobs, config.concurrency, stop)
+                await send(jobs, config.concurrency, stop, under_way)
             keep_flushing.cancel()
         keep_open.cancel()
 
@@ -207,7 +211,7 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
         keep_open = [background.create_task(pool.keep_open()) for pool in pools.values()]
         look = in_task(reader.look)
         jobs = ((at_s, look) for at_s in times_s)
-        looking = background.create_task(send(jobs, None, enough))
+        looking = background.create_task(send(jobs, None, enough, UnderWay()))
         yield reader.ordered
         enough.set()
         await looking
@@ -231,12 +235,13 @@ async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> No
         application_name=config.application_name,
     ) as client:
         await _first_of(client.set_up(), stop.wait(), timeout_s=WARM_UP_S)
-        with OpLog(Path(config.folder), config.region) as log:
+        under_way = UnderWay()
+        with OpLog(Path(config.folder), config.region, under_way) as log:
             keep_flushing = asyncio.create_task(log.keep_flushing())
             times_s = due_times(config.rate_per_s, config.seed, config.worker)
             run = in_task(partial(client.run, record=log.append))
             jobs = ((at_s, run) for at_s in times_s)
-            await send(islice(jobs, config.iterations), config.concurrency, stop)
+            await send(islice(jobs, config.iterations), config.concurrency, stop, under_way)
             keep_flushing.cancel()
 
 

@@ -219,7 +219,7 @@ def test_a_notebook_runs_headless_with_other_parameters(name, real_cluster, tmp_
         text=True,
         check=False,
     )
-    assert done.returncode == (1 if name == LOSES_ORDERS else 0), done.stderr[-4000:]
+    assert done.returncode == (1 if name == LOSES_ORDERS else 0), done.stdout + done.stderr[-4000:]
     folder = the_run(tmp_path)
     names = {path.name for path in folder.iterdir()}
     assert {NOTEBOOK_FILE, "kernel.log"} <= names

@@ -38,9 +38,14 @@ class Database:
 
 @dataclass(frozen=True)
 class Market:
-    """An order every 10 ms in turn from each region; acknowledged while there is a primary."""
+    """An order every 10 ms in turn from each region; acknowledged while there is a primary.
+
+    The order whose number is `slow` takes `slow_s`.
+    """
 
     rate_per_s: float = 100.0
+    slow: int | None = None
+    slow_s: float = 0.0
     seed: int = 1
     load: ClassVar[str] = "an order every 10 ms"
     database: ClassVar[Database]
@@ -56,6 +61,7 @@ class RunningMarket:
         self.run_id = RunId.new()
         self.executed = Market.database.orders.setdefault(str(self.run_id), [])
         self.ops: list[Op] = []
+        self.under_way: list[Op] = []
         self.begun_s = self.next_s = monotonic()
         self.closed = False
         (folder / OPS_FOLDER).mkdir(parents=True)
@@ -69,14 +75,16 @@ class RunningMarket:
         before = len(self.ops)
         regions = self.cluster.topology.region_names
         while self.next_s < monotonic():
-            worker = len(self.ops) % len(regions)
-            order_id = str(self.run_id.order_id(worker, len(self.ops)))
+            number = len(self.ops) + len(self.under_way)
+            worker = number % len(regions)
+            order_id = str(self.run_id.order_id(worker, number))
             acked = self._serves()
-            self.ops.append(
+            takes_s = self.market.slow_s if number == self.market.slow else 0.001
+            self.under_way.append(
                 Op(
                     scheduled_s=self.next_s,
                     sent_s=self.next_s,
-                    finished_s=self.next_s + 0.001,
+                    finished_s=self.next_s + takes_s,
                     region=regions[worker],
                     kind="order",
                     outcome=Outcome.OK if acked else Outcome.INFO,
@@ -88,6 +96,8 @@ class RunningMarket:
                 with (self.folder / "ledger" / f"{regions[worker]}.log").open("a") as ledger:
                     ledger.write(f"{order_id}\n")
             self.next_s += 1 / self.market.rate_per_s
+        self.ops += [op for op in self.under_way if op.finished_s <= monotonic()]
+        self.under_way = [op for op in self.under_way if op not in self.ops[before:]]
         self._write(self.ops[before:])
         return _frame(self.ops[before:])
 
@@ -95,7 +105,11 @@ class RunningMarket:
         """As the workers of a real workload do."""
         for op in ops:
             with ops_path(self.folder, op.region).open("ab") as file:
-                file.write(line_of([FinishedOp(**asdict(op))]))
+                file.write(line_of(self.watermark_s, [FinishedOp(**asdict(op))]))
+
+    @property
+    def watermark_s(self) -> float:
+        return min([self.next_s, *(op.scheduled_s for op in self.under_way)])
 
     def _serves(self) -> bool:
         try:
@@ -106,6 +120,8 @@ class RunningMarket:
 
     def stop(self) -> History:
         self.close()
+        self.ops += self.under_way
+        self.under_way = []
         return self.history()
 
     def history(self) -> History:
@@ -128,11 +144,10 @@ def _frame(ops: list[Op]) -> pd.DataFrame:
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
-    """What the market fills and the final read asks; nothing waits for stragglers."""
+    """What the market fills and the final read asks."""
     fresh = Database()
     monkeypatch.setattr(Market, "database", fresh, raising=False)
     monkeypatch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
     monkeypatch.setattr("labkit.experiment.final_read", fresh.final_read)
-    monkeypatch.setattr("labkit.experiment.SETTLE_S", 0.0)
     monkeypatch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
     return fresh

@@ -100,6 +100,8 @@ def test_a_measured_run_is_told_in_words_numbers_and_a_path(
     told = json.loads(labkit("runs", "--json").stdout)[0]
     assert (told["scenario"], told["backend"]) == ("node-loss", "fake")
     assert told["headlines"]["RTO"] == "no fault was injected"
+    (experiment,) = told["experiments"]
+    assert experiment["not_passed"] == {"lost_acks": "2 of 70 acknowledged orders are missing"}
 
 
 def test_run_shows_where_it_is_on_standard_error(

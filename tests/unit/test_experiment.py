@@ -79,6 +79,16 @@ def test_a_run_that_goes_well_leaves_a_whole_folder(experiment, tmp_path):
     assert result.summary.finding(draft.COMPLETED) is None
 
 
+@pytest.mark.parametrize("number", [8, 12, 16])
+def test_service_is_not_steady_before_the_orders_under_way_have_ended(experiment, number):
+    """Or a run would be called steady that is not, once its last orders are known."""
+    slow = Market(slow=number, slow_s=0.7)
+    steady = SteadyState(p99_ms=500)
+    result = replace(experiment, workload=slow, steady=steady, fault=None, hold_s=0.0).run()
+    assert result.history.ops["finished_s"].sub(result.history.ops["scheduled_s"]).max() > 0.6
+    assert result.summary.finding("steady_before").verdict is Verdict.PASS
+
+
 def test_a_cluster_that_comes_to_rest_by_itself_is_waited_for(experiment, cluster, monkeypatch):
     behind, said = iter([True, True, True]), []
     at_rest = cluster.status

@@ -124,13 +124,23 @@ def test_a_tail_without_width_is_refused():
 
 
 def test_the_recent_orders_are_those_of_the_last_seconds_however_long_the_run_is():
-    recent = RecentOps(keep_s=10)
+    recent = RecentOps()
     kept = []
     for at_s in range(0, 600, 2):
-        recent.feed(History.of(orders("west", at_s, at_s + 2, per_s=10)).ops)
+        recent.feed(History.of(orders("west", at_s, at_s + 2, per_s=10)).ops, since_s=at_s - 8)
         kept.append(len(recent.ops))
     assert max(kept) <= 101  # ten a second for ten seconds, and one at the edge
-    assert recent.ops["finished_s"].min() > recent.ops["finished_s"].max() - 10
+    assert recent.ops["scheduled_s"].min() >= 590
+
+
+def test_a_recent_order_that_hung_for_long_is_kept_with_those_of_its_time():
+    recent = RecentOps()
+    hung = order("west", 20.5, 5.0)
+    for at_s in (20, 24):
+        recent.feed(History.of(orders("west", at_s, at_s + 4)).ops, since_s=20)
+    recent.feed(History.of([hung]).ops, since_s=20)
+    assert hung.finished_s in set(recent.ops["finished_s"])
+    assert recent.ops["scheduled_s"].min() == 20
 
 
 def test_the_recent_orders_are_judged_as_the_whole_run_is():
@@ -141,16 +151,17 @@ def test_the_recent_orders_are_judged_as_the_whole_run_is():
         *orders("east", 18, 20, latency_s=0.3),
     ]
     whole = History.of(ops).ops
-    recent = RecentOps(keep_s=8)
-    for _, frame in whole.groupby(whole["finished_s"] // 1):
-        recent.feed(frame)
+    recent = RecentOps()
+    for second, frame in whole.groupby(whole["finished_s"] // 1):
+        recent.feed(frame, since_s=min(13, second))
     for since_s, until_s in ((13, 17), (15, 19), (19, 20)):
         asked = {"regions": ["west", "east"], "since_s": since_s, "until_s": until_s}
         assert steady.check(recent.ops, **asked) == steady.check(whole, **asked)
 
 
 def test_reads_are_no_recent_orders_and_nothing_fed_is_nothing_kept():
-    recent = RecentOps(keep_s=8)
+    recent = RecentOps()
     assert recent.ops.empty
-    recent.feed(History.of([replace(op, kind="fresh_read") for op in orders("west", 0, 1)]).ops)
+    reads = [replace(op, kind="fresh_read") for op in orders("west", 0, 1)]
+    recent.feed(History.of(reads).ops, since_s=0)
     assert recent.ops.empty

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -40,10 +41,41 @@ def test_a_finished_op_has_the_columns_kinds_and_outcomes_of_a_history() -> None
     assert get_args(KindName) == tuple(str(kind) for kind in OpKind)
 
 
+@dataclass
+class Reached:
+    """What the orders have reached."""
+
+    watermark_s: float = 0.0
+
+
+def op_log(folder: Path, region: str) -> OpLog:
+    return OpLog(folder, region, Reached())
+
+
+def test_a_tails_watermark_is_that_of_the_region_that_is_farthest_behind(tmp_path: Path) -> None:
+    west_reached, eu_reached = Reached(5.0), Reached(3.0)
+    tail = OpTail(tmp_path, ["us-west-2", "eu-west-1"])
+    with (
+        OpLog(tmp_path, "us-west-2", west_reached) as west,
+        OpLog(tmp_path, "eu-west-1", eu_reached) as eu,
+    ):
+        west.flush()
+        tail.read()
+        assert tail.watermark_s == -math.inf, "nothing is known of the other"
+        eu.flush()
+        assert tail.watermark_s == -math.inf, "not read"
+        tail.read()
+        assert tail.watermark_s == 3.0
+        eu_reached.watermark_s = 6.0
+        eu.flush()
+        tail.read()
+        assert tail.watermark_s == 5.0
+
+
 def test_a_tail_returns_each_operation_once(tmp_path: Path) -> None:
     tail = OpTail(tmp_path, ["us-west-2", "eu-west-1"])
     assert tail.read() == []
-    with OpLog(tmp_path, "us-west-2") as west, OpLog(tmp_path, "eu-west-1") as eu:
+    with op_log(tmp_path, "us-west-2") as west, op_log(tmp_path, "eu-west-1") as eu:
         west.append(OP)
         west.flush()
         assert [op["attempts"] for op in tail.read()] == [1]
@@ -55,7 +87,7 @@ def test_a_tail_returns_each_operation_once(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_not_whole_waits_for_its_rest(tmp_path: Path) -> None:
-    with OpLog(tmp_path, "us-west-2") as log:
+    with op_log(tmp_path, "us-west-2") as log:
         log.append(OP)
         log.flush()
         log.append(OP._replace(attempts=2))
@@ -73,7 +105,7 @@ def ended(tmp_path: Path) -> RunningWorkload:
     """A workload of two regions whose workers are gone."""
     never_sent = OP._replace(sent_s=None, outcome="fail", attempts=0, region="eu-west-1")
     never_sent = never_sent._replace(move_nbr=None, price_cents=None)
-    with OpLog(tmp_path, "us-west-2") as west, OpLog(tmp_path, "eu-west-1") as eu:
+    with op_log(tmp_path, "us-west-2") as west, op_log(tmp_path, "eu-west-1") as eu:
         west.append(OP._replace(scheduled_s=2.0))
         eu.append(never_sent)
     return RunningWorkload(RunId.new(), tmp_path, dict.fromkeys(["us-west-2", "eu-west-1"]), 0)
