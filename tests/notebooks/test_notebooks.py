@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -53,10 +54,10 @@ SHORT: dict[str, dict[str, object]] = {
 """Every notebook, with what makes it short: papermill puts it in, nbval runs what comes out."""
 
 HEADLESS: dict[str, tuple[str, dict[str, object]]] = {
-    "00_setup": ("embedded", {"samples": 2, "symbol": "MSFT"}),
+    "00_setup": ("cockroachdb", {"samples": 2, "symbol": "MSFT"}),
     "01_trading_desk": ("cockroach-binary", {"backend": "cockroach-binary"}),
     "02_consistency": (
-        "cockroach-binary",
+        "cockroachdb",
         {"samples": 1, "trade_s": 2, "orders": 6, "symbol": "DIS", "rate_per_s": 3},
     ),
     "03_node_loss": (
@@ -71,16 +72,16 @@ HEADLESS: dict[str, tuple[str, dict[str, object]]] = {
             "beside_hold_s": 6,
         },
     ),
-    "04_region_loss": ("cockroach-binary", {**BRIEFLY, "hold_s": 10, "max_rto_s": 60}),
-    "05_load_balancer_loss": ("cockroach-binary", {**BRIEFLY, "hold_s": 3, "max_rto_s": 15}),
-    "06_partition": ("embedded", {**BRIEFLY, "hold_s": 9, "max_gap_s": 60, "seed": 7}),
+    "04_region_loss": ("cockroachdb", {**BRIEFLY, "hold_s": 10, "max_rto_s": 60}),
+    "05_load_balancer_loss": ("cockroachdb", {**BRIEFLY, "hold_s": 3, "max_rto_s": 15}),
+    "06_partition": ("cockroachdb", {**BRIEFLY, "hold_s": 9, "max_gap_s": 60, "seed": 7}),
     "07_slow_wan": (
-        "embedded",
+        "cockroachdb",
         {**BRIEFLY, "hold_s": 4, "samples": 2, "delay_ms": 60, "jitter_ms": 0, "share": 0.5},
     ),
     "08_survival_goals": ("embedded", {**BRIEFLY, "hold_s": 9, "goals": "none", "alone_s": 1.5}),
     "09_rolling_restart": (
-        "cockroach-binary",
+        "cockroachdb",
         {**BRIEFLY, "regions": "eu-west-1", "max_rto_s": 60},
     ),
     "10_scale": (
@@ -110,18 +111,31 @@ lost. That is what it is there to show."""
 
 
 def by_hand() -> list[ParameterSet]:
-    """Every notebook on the embedded lab, and on real CockroachDB where there is some."""
+    """Every notebook on the embedded lab, and in containers those that HEADLESS has elsewhere.
+
+    One with an experiment in it on processes. Where there is real CockroachDB, every one on each.
+    """
     everywhere = bool(os.environ.get(REAL))
+    chosen = {
+        "embedded": set(notebooks()),
+        "cockroachdb": {name for name in HEADLESS if HEADLESS[name][0] != "cockroachdb"},
+        "cockroach-binary": {"04_region_loss"},
+    }
     return [
-        pytest.param(name, backend.values[0], marks=backend.marks, id=f"{name}-{backend.values[0]}")
-        for backend in REAL_CLUSTERS
+        pytest.param(name, backend, marks=marks, id=f"{name}-{backend}")
+        for backend, marks in _labs().items()
         for name in notebooks()
-        if everywhere or backend.values[0] == "embedded"
+        if everywhere or name in chosen.get(backend, ())
     ]
 
 
+def _labs() -> dict[str, Any]:
+    """What each backend's tests are marked with."""
+    return {backend.values[0]: backend.marks for backend in REAL_CLUSTERS}
+
+
 def headless() -> list[ParameterSet]:
-    marks = {backend.values[0]: backend.marks for backend in REAL_CLUSTERS}
+    marks = _labs()
     return [
         pytest.param(name, backend, marks=marks[backend], id=f"{name}-{backend}")
         for name, (backend, _) in HEADLESS.items()
