@@ -232,8 +232,7 @@ class _Course:
         self.experiment, self.running, self.watch = experiment, running, watch
         self.watchdog, self.folder, self.gather = watchdog, folder, gather
         self.phase = ""
-        self.regions = experiment.cluster.topology.region_names
-        self.tail = LiveTail(self.regions)
+        self.tail = LiveTail(experiment.cluster.topology.region_names)
         self.begun_s = monotonic()
         self.recent = RecentOps()
         self.next_look_s = self.begun_s
@@ -274,7 +273,7 @@ class _Course:
     def _judge(self, ops: pd.DataFrame, when: str) -> Finding:
         since_s, until_s = self.judged[when]
         return self.experiment.steady.check(
-            ops, regions=self.regions, since_s=since_s, until_s=until_s, when=when
+            ops, regions=self.running.regions, since_s=since_s, until_s=until_s, when=when
         )
 
     def _inject(self, fault: Fault) -> None:

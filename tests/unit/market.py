@@ -40,12 +40,13 @@ class Database:
 class Market:
     """An order every 10 ms in turn from each region; acknowledged while there is a primary.
 
-    The order whose number is `slow` takes `slow_s`.
+    The order whose number is `slow` takes `slow_s`. `regions` are those that order, all if None.
     """
 
     rate_per_s: float = 100.0
     slow: int | None = None
     slow_s: float = 0.0
+    regions: tuple[str, ...] | None = None
     seed: int = 1
     load: ClassVar[str] = "an order every 10 ms"
     database: ClassVar[Database]
@@ -67,13 +68,17 @@ class RunningMarket:
         (folder / OPS_FOLDER).mkdir(parents=True)
         (folder / "ledger").mkdir()
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return self.market.regions or self.cluster.topology.region_names
+
     def check(self) -> None:
         pass
 
     def poll(self) -> pd.DataFrame:
         Market.on_poll()
         before = len(self.ops)
-        regions = self.cluster.topology.region_names
+        regions = self.regions
         while self.next_s < monotonic():
             number = len(self.ops) + len(self.under_way)
             worker = number % len(regions)
@@ -125,7 +130,7 @@ class RunningMarket:
         return self.history()
 
     def history(self) -> History:
-        return History.from_frame(_frame(self.ops), regions=self.cluster.topology.region_names)
+        return History.from_frame(_frame(self.ops), regions=self.regions)
 
     def close(self) -> None:
         self.closed = True

@@ -79,6 +79,12 @@ def test_a_run_that_goes_well_leaves_a_whole_folder(experiment, tmp_path):
     assert result.summary.finding(draft.COMPLETED) is None
 
 
+def test_service_is_judged_in_the_regions_that_order(experiment):
+    result = replace(experiment, workload=Market(regions=("eu-west-1",))).run()
+    assert result.verdict is Verdict.PASS
+    assert result.history.regions == ("eu-west-1",)
+
+
 @pytest.mark.parametrize("number", [8, 12, 16])
 def test_service_is_not_steady_before_the_orders_under_way_have_ended(experiment, number):
     """Or a run would be called steady that is not, once its last orders are known."""
