@@ -99,10 +99,10 @@ def part(page: Page, name: str) -> Locator:
 
 
 def test_the_desk_can_be_read_by_everybody_and_asks_nobody_else(
-    page: Page, watched: Watched
+    page: Page, watched: Watched, lab: EmbeddedCluster
 ) -> None:
     page.wait_for_function(DRAWN)
-    expect(part(page, "us-west-2/1")).to_have_attribute("data-word", "primary")
+    expect(part(page, str(lab.leader()))).to_have_attribute("data-word", "primary")
     PICTURES.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")

@@ -106,6 +106,16 @@ def node_id(said: str, locality: str) -> int | None:
     return max((int(row["id"]) for row in rows if row["locality"] == locality), default=None)
 
 
+def complaint(said: str) -> str:
+    """Why the program failed, on one line, out of what it printed.
+
+    It ends with a reminder of which command was run, which is no reason (pkg/cli/cli.go, `Main`).
+    """
+    lines = [line.strip() for line in said.splitlines()]
+    reasons = [line for line in lines if line and not line.startswith("Failed running ")]
+    return " ".join(reasons)[:300] or "it said nothing"
+
+
 def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = True) -> list[str]:
     """The arguments that move a node's data elsewhere and take it out, asked of another node.
 

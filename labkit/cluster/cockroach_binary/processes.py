@@ -168,7 +168,7 @@ class Processes:
         except subprocess.TimeoutExpired:
             raise NotReady(f"{what} did not end in {timeout_s:g} s") from None
         if done.returncode != 0:
-            said = " ".join((done.stderr or done.stdout).split())[-300:]
+            said = program.complaint(done.stderr or done.stdout)
             raise ClusterError(f"{what} failed: {said}")
         return done.stdout
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from labkit.cluster.cockroach import program
 from labkit.errors import BadInput, ClusterError, MissingBinary, NotReady, PortInUse
 
 OLDEST = (2, 17)
@@ -123,10 +124,10 @@ class Compose:
         self._run("down", "--remove-orphans", "--timeout", str(timeout_s), *extra)
 
     def run(self, service: str, command: Sequence[str], timeout_s: float) -> str:
-        """Run a command in a service's container; what it printed.
+        """Run the `cockroach` program in a service's container; what it printed.
 
         Raises:
-            ClusterError: it failed; says what it said last.
+            ClusterError: it failed; says why.
             NotReady: it took longer than `timeout_s`.
         """
         what = f"`{' '.join(command)}` in {service}"
@@ -135,7 +136,7 @@ class Compose:
         except subprocess.TimeoutExpired:
             raise NotReady(f"{what} did not end in {timeout_s:g} s") from None
         if done.returncode != 0:
-            raise ClusterError(f"{what} failed: {_last_line(done.stderr or done.stdout)}")
+            raise ClusterError(f"{what} failed: {program.complaint(done.stderr or done.stdout)}")
         return done.stdout
 
     def logs(self) -> str:

@@ -20,6 +20,8 @@ from .shell import run_sql
 
 STORE_VARIABLE = "STANDIN_STORE"
 """[USER@]HOST:PORT of the shared PostgreSQL; a node needs it."""
+ANSWER_S = 30
+"""A busy machine answers late, and the program has no such limit."""
 NOT_COCKROACHDB = "this is a test double, not CockroachDB"
 
 
@@ -180,10 +182,10 @@ async def _ask(arguments: Arguments) -> int:
 
 async def _request(arguments: Arguments, line: Line) -> int:
     if arguments.command == "init":
-        await line.call({"op": "init"}, 30)
+        await line.call({"op": "init"}, ANSWER_S)
         print("Cluster successfully initialized")
         return 0
-    identity = await line.call({"op": "identity"})
+    identity = await line.call({"op": "identity"}, ANSWER_S)
     if not identity["node_id"]:
         raise Refused("node is waiting for cluster initialization: run `cockroach init`")
     if arguments.command == "node drain":
@@ -193,7 +195,7 @@ async def _request(arguments: Arguments, line: Line) -> int:
         print("drain ok")
         return 0
     if arguments.command in ("node status", "node ls"):
-        _print_members((await line.call({"op": "members"}))["members"], arguments)
+        _print_members((await line.call({"op": "members"}, ANSWER_S))["members"], arguments)
         return 0
     nodes = [int(number) for number in arguments.positional]
     if arguments.on("--self"):
@@ -203,7 +205,7 @@ async def _request(arguments: Arguments, line: Line) -> int:
     state = "active"
     if arguments.command == "node decommission":
         state = "decommissioning" if arguments.get("--wait") == "none" else "decommissioned"
-    answer = await line.call({"op": "set-state", "nodes": nodes, "state": state})
+    answer = await line.call({"op": "set-state", "nodes": nodes, "state": state}, ANSWER_S)
     _print_members([m for m in answer["members"] if m["node_id"] in nodes], arguments)
     return 0
 
