@@ -333,7 +333,8 @@ def test_an_order_killed_in_flight_is_asked_again_and_placed_once(
     def kill() -> bool:
         return bool(
             conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                # with a time to wait for its end: what it waits for must not come before the signal
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE application_name = 'test-client' AND wait_event = %s",
                 (phase,),
             ).fetchall()

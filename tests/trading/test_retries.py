@@ -159,7 +159,8 @@ def test_a_write_whose_link_dies_after_its_commit_is_there_once(
         writing = pool.submit(try_for, 20, line, WRITES[what])
         query = {"order": "place_order", "deposit": "deposit", "account": "create_account"}[what]
         pid = backend_waiting(conn, "SyncRep", query=query)
-        conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        # and wait for its end, or the standby's answer could reach it before the signal does
+        conn.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         no_standby_answers.wait_for_standby("")
         fate = writing.result(20)
     assert (fate.outcome, fate.attempts) == ("ok", 2)
