@@ -28,6 +28,7 @@ from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History, save_faults
 from labkit.measurement.live import LiveTail, RecentOps, Silent, Watch
+from labkit.measurement.recovery import recovery
 from labkit.trading.audit import FinalRead, final_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
@@ -128,6 +129,7 @@ class Experiment:
             # judged once more: orders that hung while it was watched have ended now
             steady_before=course.judge_again("before", history),
             steady_after=course.judge_again("after", history),
+            watched_until_s=course.watched_until_s,
         ).save(folder)
         draft.drop_ops(folder)
         return result
@@ -238,6 +240,7 @@ class _Course:
         self.next_look_s = self.begun_s
         self.faults: tuple[FaultWindow, ...] = ()
         self.judged: dict[str, tuple[float, float]] = {}
+        self.watched_until_s = inf
 
     def go(self) -> None:
         self.enter("steady state")
@@ -255,7 +258,8 @@ class _Course:
             injected_s = self.faults[0].injected_s
             self._pump(injected_s + self.experiment.hold_s - monotonic())
         self.enter("recovery")
-        self._await_steady("after")
+        if self._await_steady("after"):
+            self.watched_until_s = self.judged["after"][1]
 
     def history(self) -> History:
         """Everything that was recorded."""
@@ -337,9 +341,17 @@ class _Course:
             since_s, until_s = self._last_seconds
             self.judged[when] = (since_s, until_s)
             finding = self._judge(self.recent.ops, when)
-            held = since_s >= begun_s and finding.verdict is Verdict.PASS
+            held = since_s >= begun_s and finding.verdict is Verdict.PASS and self._back(until_s)
             if held or monotonic() - begun_s >= self.experiment.patience_s:
                 return held
+
+    def _back(self, until_s: float) -> bool:
+        """Whether every region is back from the fault, as RTO has it, by the orders due so far.
+
+        The steady state tolerates an order that RTO takes for the beginning of an outage.
+        """
+        history = self.running.history().with_faults(self.faults)
+        return all(row.rto_s is not None for row in recovery(history, watched_until_s=until_s))
 
     @property
     def _last_seconds(self) -> tuple[float, float]:

@@ -10,7 +10,8 @@ number here is as coarse as the time between two operations.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 import pandas as pd
@@ -102,19 +103,28 @@ class Recovery:
     observed_s: float
 
 
-def recovery(history: History, healthy: Healthy | None = None) -> tuple[Recovery, ...]:
+def recovery(
+    history: History, healthy: Healthy | None = None, *, watched_until_s: float = inf
+) -> tuple[Recovery, ...]:
     """What each fault did to orders: a row a fault and region, then one for `ALL_REGIONS`.
 
     Reads do not count: a replica goes on answering them while nobody can order.
+
+    Args:
+        watched_until_s: all orders due before it have had their time. Those due later do not
+            count: nobody watched whether service would come back from what they met.
     """
     history = history.orders
     healthy = healthy or Healthy()
     end_s = run_end_s(history.ops)
+    if watched_until_s < inf:
+        ops, end_s = history.ops, inf
+        history = replace(history, ops=ops[ops["scheduled_s"] < watched_until_s])
     of_region = {name: history.ops[history.ops["region"] == name] for name in history.regions}
     rows: list[Recovery] = []
     for fault in history.faults:
         later = [f.injected_s for f in history.faults if f.injected_s > fault.injected_s]
-        until_s = min(later, default=float("inf"))
+        until_s = min(later, default=inf)
         regions = [
             _recovery(name, ops, fault, until_s, end_s, healthy) for name, ops in of_region.items()
         ]

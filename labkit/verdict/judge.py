@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
+from math import inf
 
 from pydantic import JsonValue
 
@@ -34,6 +35,7 @@ def judge(
     finished_at: datetime,
     steady_before: Finding | None = None,
     steady_after: Finding | None = None,
+    watched_until_s: float = inf,
     parameters: Mapping[str, JsonValue] | None = None,
     workload: Mapping[str, JsonValue] | None = None,
     versions: Mapping[str, str] | None = None,
@@ -46,6 +48,7 @@ def judge(
         scenario: its name, such as "node-loss".
         ledger: ids of acknowledged orders, recorded outside the database.
         final: the read of the database after healing; None makes every checker UNKNOWN.
+        watched_until_s: as `measurement.recovery.recovery` takes it.
         started_at: with a time zone; so is `finished_at`.
         parameters: of the notebook.
         workload: what the clients did, for people and for comparing runs.
@@ -76,7 +79,7 @@ def judge(
         finished_at=finished_at,
         findings=tuple(finding for finding in findings if finding is not None),
         healthy=healthy,
-        recovery=recovery(history, healthy),
+        recovery=recovery(history, healthy, watched_until_s=watched_until_s),
         rpo_s=None if final is None else rpo_s(history, evidence.lost),
         latency=latency_table(history),
         staleness=staleness(history),

@@ -79,6 +79,15 @@ def test_a_run_that_goes_well_leaves_a_whole_folder(experiment, tmp_path):
     assert result.summary.finding(draft.COMPLETED) is None
 
 
+def test_a_run_goes_on_until_service_is_seen_to_be_back(experiment):
+    """A steady state is seen sooner here: it takes less than what ends an outage."""
+    result = experiment.run()
+    assert [row.rto_s for row in result.summary.recovery] != []
+    for row in result.summary.recovery:
+        assert row.rto_s is not None
+        assert row.observed_s >= 1.0
+
+
 def test_service_is_judged_in_the_regions_that_order(experiment):
     result = replace(experiment, workload=Market(regions=("eu-west-1",))).run()
     assert result.verdict is Verdict.PASS

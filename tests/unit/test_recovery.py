@@ -129,6 +129,24 @@ def test_an_order_that_failed_because_the_run_ended_is_not_held_against_service(
     assert of(ops).rto_s == 0
 
 
+def test_what_happens_after_service_was_watched_is_no_outage():
+    ops = [*failover("west"), *orders("west", 140, 141, outcome=Outcome.FAIL, latency_s=0)]
+    history = History.of([*ops, *orders("west", 141, 143)], [KILL])
+    assert recovery(history)[0].rto_s == pytest.approx(5.0)
+    cut = History.of([*ops, *orders("west", 141, 141.5)], [KILL])
+    assert recovery(cut)[0].rto_s is None
+    watched = recovery(cut, watched_until_s=140)[0]
+    assert watched.rto_s == pytest.approx(5.0)
+    assert watched.observed_s == pytest.approx(30)
+
+
+def test_an_order_that_failed_while_service_was_watched_counts_to_the_last_moment():
+    ops = [*orders("west", 100, 139.5), *orders("west", 139.5, 140, outcome=Outcome.FAIL)]
+    history = History.of(ops, [KILL])
+    assert recovery(history)[0].rto_s == 0, "the run's end may have been the reason"
+    assert recovery(history, watched_until_s=140)[0].rto_s is None
+
+
 def test_orders_that_hung_until_the_run_ended_are_an_outage():
     ops = [
         *orders("west", 100, 110),
