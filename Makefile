@@ -31,9 +31,10 @@ check: env
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
 
-# a lab is one worker's, and waits more than it works
+# a lab is one worker's and takes about a core: `make test LABS=4` on a machine that has them
+LABS ?= 2
 test: check
-	$(BIN)/pytest tests --ignore=tests/unit -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest tests --ignore=tests/unit -n $(LABS) --dist loadgroup --no-loadscope-reorder
 
 # the contract suite, the audit, the notebooks and the commands on real images, on the Docker Engine
 # that answers, and on the cockroach program that is on PATH; ends with a summary for an issue

@@ -64,7 +64,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
     order = {group: place for place, group in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(group_of(item), len(order)))
+    # labs of a test's own come before the one that the group shares: not both at the same time
+    items.sort(
+        key=lambda item: (order.get(group_of(item), len(order)), shared_lab_of(item) is not None)
+    )
 
 
 def group_of(item: pytest.Item) -> str:
@@ -78,9 +81,12 @@ def group_of(item: pytest.Item) -> str:
 
 
 def lab_of(item: pytest.Item) -> str | None:
-    """The lab that a test runs on, as its fixtures or its parameters name it."""
-    if item.get_closest_marker("docker"):
-        return LABS["cockroachdb"]
+    """The shared lab that a test runs on, or whose worker it belongs to."""
+    return LABS["cockroachdb"] if item.get_closest_marker("docker") else shared_lab_of(item)
+
+
+def shared_lab_of(item: pytest.Item) -> str | None:
+    """The shared lab that a test runs on, as its fixtures or its parameters name it."""
     names = {*getattr(item, "fixturenames", ())}
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
         named = {item.callspec.params.get(name) for name in ("cluster", "real_cluster")}

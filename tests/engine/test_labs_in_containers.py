@@ -126,7 +126,8 @@ def nothing_is_lost_while_a_region_is_not_heard(lab: ComposeCluster, folder: Pat
     region = lab.topology.region(lab.leader().region)
     result = Experiment(
         lab,
-        TradingWorkload(rate_per_s=20),
+        # few connections: each is a handshake that the double makes in Python
+        TradingWorkload(rate_per_s=20, connections=5, reads_per_order=0),
         steady=SteadyState(p99_ms=3000, success_ratio=0.95),
         fault=Partition(region, direction=Direction.OUT),
         hold_s=8,
