@@ -60,7 +60,7 @@ class PageKernels(AsyncMappingKernelManager):
         waiting, self._next = self._next, None
         if waiting is not None:
             kernel_id = await waiting
-            if await self.is_alive(kernel_id):
+            if kernel_id in self and await self.is_alive(kernel_id):
                 self._kernels[kernel_id].last_activity = datetime.now(UTC)
                 return kernel_id
         return await self._start()
@@ -139,6 +139,9 @@ def serve_page(
     config.PageKernels.folder = str(notebook.parent)
     # others on this machine can reach a kernel's ports: they read nothing there
     config.PageKernels.transport_encryption = "auto"
+    # a kernel that died is told as dead; started again it would know nothing of its page, and the
+    # one that waits could be given to a page while it starts again
+    config.KernelRestarter.restart_limit = 0
     config.PageKernels.cull_idle_timeout = CLOSED_S
     config.PageKernels.cull_interval = max(1, CLOSED_S // 4)
     # jupyter_server gives tornado milliseconds for seconds, and tornado complains to the user

@@ -150,6 +150,7 @@ def test_a_dead_kernel_is_told(page: Page, server: Server) -> None:
     expect(alert).to_contain_text("kernel")
     expect(alert).to_contain_text("What you see is from")
     expect(page.locator(".lk-body")).to_have_attribute("inert", "")
+    assert server.kernels() == [], "one that is started again knows nothing of its page"
     page.get_by_role("button", name="Reload the page").click()
     expect(page.get_by_role("alert")).to_be_hidden()
     expect(page.locator('[data-name="us-west-2/1"]')).to_have_attribute("data-word", "primary")
