@@ -31,8 +31,8 @@ check: env
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
 
-# how many labs at a time: a lab is one worker's, and waits about half of the time
-LABS ?= 3
+# a lab is one worker's and takes about a core: `make test LABS=4` on a machine that has them
+LABS ?= 2
 test: check
 	$(BIN)/pytest tests --ignore=tests/unit -n $(LABS) --dist loadgroup --no-loadscope-reorder
 
