@@ -17,7 +17,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
 
-import pandas as pd
 from pydantic import JsonValue
 
 from labkit import draft
@@ -41,7 +40,6 @@ from labkit.workload.running import RunningWorkload
 from labkit.workload.trading import TradingWorkload
 
 T = TypeVar("T")
-
 
 WATCHDOG_LOG = "watchdog.log"
 """In a run folder: what the watchdog did, where it had to."""
@@ -126,9 +124,8 @@ class Experiment:
             final=final,
             started_at=started_at,
             finished_at=datetime.now(UTC),
-            # judged once more: orders that hung while it was watched have ended now
-            steady_before=course.judge_again("before", history),
-            steady_after=course.judge_again("after", history),
+            steady_before=course.found.get("before"),
+            steady_after=course.found.get("after"),
             watched_until_s=course.watched_until_s,
         ).save(folder)
         draft.drop_ops(folder)
@@ -239,7 +236,7 @@ class _Course:
         self.recent = RecentOps()
         self.next_look_s = self.begun_s
         self.faults: tuple[FaultWindow, ...] = ()
-        self.judged: dict[str, tuple[float, float]] = {}
+        self.found: dict[str, Finding] = {}  # the last looks at the steady state
         self.watched_until_s = inf
 
     def go(self) -> None:
@@ -259,26 +256,11 @@ class _Course:
             self._pump(injected_s + self.experiment.hold_s - monotonic())
         self.enter("recovery")
         if self._await_steady("after"):
-            self.watched_until_s = self.judged["after"][1]
+            self.watched_until_s = self.running.watermark_s
 
     def history(self) -> History:
         """Everything that was recorded."""
         return self.running.history().with_faults(self.faults).with_events(self.gather())
-
-    def judge_again(self, when: str, history: History) -> Finding | None:
-        """The steady state of the same seconds, now that every order of them has ended.
-
-        None when it never came to that phase.
-        """
-        if when not in self.judged:
-            return None
-        return self._judge(history.ops, when)
-
-    def _judge(self, ops: pd.DataFrame, when: str) -> Finding:
-        since_s, until_s = self.judged[when]
-        return self.experiment.steady.check(
-            ops, regions=self.running.regions, since_s=since_s, until_s=until_s, when=when
-        )
 
     def _inject(self, fault: Fault) -> None:
         cluster = self.experiment.cluster
@@ -339,8 +321,13 @@ class _Course:
             self._rest()
             self._step()
             since_s, until_s = self._last_seconds
-            self.judged[when] = (since_s, until_s)
-            finding = self._judge(self.recent.ops, when)
+            self.found[when] = finding = self.experiment.steady.check(
+                self.recent.ops,
+                regions=self.running.regions,
+                since_s=since_s,
+                until_s=until_s,
+                when=when,
+            )
             held = since_s >= begun_s and finding.verdict is Verdict.PASS and self._back(until_s)
             if held or monotonic() - begun_s >= self.experiment.patience_s:
                 return held
