@@ -14,6 +14,7 @@ from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.figures.timeline import shade
 from labkit.measurement.windows import is_ok, latency_s, per_window, run_end_s
+from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import worst_recovery, worst_write_gap
 from labkit.verdict.result import Result
 from labkit.verdict.words import rto_words, seconds
@@ -173,7 +174,7 @@ def _percentiles_ms(orders: pd.DataFrame) -> tuple[float, float]:
 def _count(result: Result, checker: str) -> int | None:
     """What a checker counted, None when nobody could look."""
     finding = result.summary.finding(checker)
-    return None if finding is None or result.summary.rpo_s is None else finding.count
+    return None if finding is None or finding.verdict is Verdict.UNKNOWN else finding.count
 
 
 def _watched_s(result: Result) -> float:

@@ -228,18 +228,22 @@ def write_gap_s(ops: pd.DataFrame, fault: FaultWindow) -> float | None:
     return None if gap is None else gap[1] - gap[0]
 
 
-def rpo_s(history: History, lost: Iterable[str]) -> float:
+def rpo_s(history: History, lost: Iterable[str]) -> float | None:
     """How much acknowledged work is missing, in seconds.
 
     From the first lost acknowledgement to the last one, or to the first fault after it where that
-    is later: what an operator would say was rolled back. 0 when nothing was lost.
+    is later: what an operator would say was rolled back. 0 when nothing was lost. None when the
+    history does not have the acknowledgement of a lost order: nobody knows when it was.
 
     Args:
         lost: order ids that were acknowledged and are not in the database.
     """
-    missing = history.ops["order_id"].isin(list(lost)).to_numpy() & is_ok(history.ops)
-    if not missing.any():
+    ids = set(lost)
+    if not ids:
         return 0.0
+    missing = history.ops["order_id"].isin(ids).to_numpy() & is_ok(history.ops)
+    if history.ops["order_id"][missing].nunique() < len(ids):
+        return None
     acked_s = history.ops["finished_s"].to_numpy()[missing]
     first_s, last_s = float(acked_s.min()), float(acked_s.max())
     faults_s = [fault.injected_s for fault in history.faults if fault.injected_s >= first_s]

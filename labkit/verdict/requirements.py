@@ -162,8 +162,12 @@ def _of_checker(checker: str) -> Measure:
 
 
 def _rpo(summary: Measurements) -> Iterable[Measured]:
-    where = "nobody could look" if summary.rpo_s is None else "first lost ack to the fault"
-    return [Measured(summary.rpo_s, where)]
+    if summary.rpo_s is not None:
+        return [Measured(summary.rpo_s, "first lost ack to the fault")]
+    lost = summary.finding("lost_acks")
+    if lost is not None and lost.verdict is Verdict.FAIL:
+        return [Measured(None, "the ledger alone knows of a lost ack, so its time is not known")]
+    return [Measured(None, "nobody could look")]
 
 
 def _p99(summary: Measurements) -> Iterable[Measured]:
@@ -198,5 +202,5 @@ MEASURES: dict[str, Measure] = {
 `staleness_s` is how far behind a replica read was at most (`labkit.measurement.staleness`).
 """
 
-COUNTS = ("lost_acks", "duplicates")
-"""Numbers that are counted over all trials together: one lost order is one too many."""
+COUNTS = ("lost_acks", "duplicates", "rpo_s")
+"""Numbers over all trials together: one lost order is one too many, whichever read lacks it."""

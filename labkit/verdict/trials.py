@@ -2,6 +2,7 @@
 
 What is claimed of the database is judged once more over everything, by a read that came after the
 last trial: an order acknowledged in the first trial must have survived the faults of all others.
+What was found in a trial counts as well: a trial that failed fails the whole.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import pandas as pd
 
 from labkit.history import History
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
-from labkit.verdict.checkers import Finding, Verdict, worst
+from labkit.verdict.checkers import OFFENDERS_SHOWN, Finding, Verdict, worst
 from labkit.verdict.judge import judge
-from labkit.verdict.requirements import MEASURES, number_of
+from labkit.verdict.requirements import COUNTS, MEASURES, number_of
 from labkit.verdict.result import Measurements, Result, Spread, Trial
 
 STEADY = ("steady_before", "steady_after")
@@ -80,38 +81,46 @@ def together(runs: Sequence[TrialRun], *, planned: int, ended: str = "") -> Resu
         healthy=first.healthy,
     )
     trials = tuple(run.trial for run in runs)
-    steady = [found for name in STEADY if (found := _worst_finding(name, trials)) is not None]
-    rpos_s = [trial.rpo_s for trial in trials]
-    known_s = [rpo_s for rpo_s in rpos_s if rpo_s is not None]
     summary = whole.summary.model_copy(
         update={
-            "findings": (_completed(len(runs), planned, ended), *steady, *whole.findings),
+            "findings": (_completed(len(runs), planned, ended), *_findings(trials, whole)),
             "recovery": tuple(row for trial in trials for row in trial.recovery),
             "waterfalls": tuple(one for trial in trials for one in trial.waterfalls),
-            "rpo_s": max(known_s) if len(known_s) == len(rpos_s) else None,
+            "rpo_s": _highest([*(trial.rpo_s for trial in trials), whole.summary.rpo_s]),
             "trials": trials,
-            "spread": spread(trials),
+            "spread": spread(trials, whole.summary),
         }
     )
     return Result(summary, whole.history, trials=tuple(run.result for run in runs))
 
 
-def spread(trials: Sequence[Trial]) -> tuple[Spread, ...]:
-    """Median and worst of each measure, a trial counting with its worst region."""
+def spread(trials: Sequence[Trial], whole: Measurements) -> tuple[Spread, ...]:
+    """Median and worst of each measure, a trial counting with its worst region.
+
+    Args:
+        whole: of all trials together. What is counted over all of them is not less at worst.
+    """
     rows = []
     for name in MEASURES:
         values = [number_of(name, trial) for trial in trials]
         known = sorted(float("inf") if value is None else value for value in values)
         middle = median(known)
+        at_worst = [*values, number_of(name, whole)] if name in COUNTS else values
         rows.append(
             Spread(
                 measure=name,
                 median=None if middle == float("inf") else middle,
-                worst=None if None in values else known[-1],
+                worst=_highest(at_worst),
                 trials=len(values),
             )
         )
     return tuple(rows)
+
+
+def _highest(values: Sequence[float | None]) -> float | None:
+    """The highest of them; None where one is not known."""
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else None
 
 
 def _completed(done: int, planned: int, ended: str) -> Finding:
@@ -121,24 +130,51 @@ def _completed(done: int, planned: int, ended: str) -> Finding:
     return Finding("trials", Verdict.UNKNOWN, f"{done} of {planned} trials were begun{because}")
 
 
-def _worst_finding(checker: str, trials: Sequence[Trial]) -> Finding | None:
-    """What a checker found in each trial, as one finding; None where it never looked."""
-    found = [(t.number, f) for t in trials if (f := t.finding(checker)) is not None]
-    if not found:
-        return None
-    verdict = worst(finding.verdict for _, finding in found)
-    number, decisive = next((n, f) for n, f in found if f.verdict is verdict)
+def _findings(trials: Sequence[Trial], whole: Result) -> list[Finding]:
+    """Every finding of a trial or of the whole, once each, with the worst verdict of all of them.
+
+    What was found wrong in a trial stays wrong, whatever the read after the last trial shows.
+    """
+    names = dict.fromkeys(
+        finding.checker
+        for findings in (*(trial.findings for trial in trials), whole.findings)
+        for finding in findings
+    )
+    first = [name for name in STEADY if name in names]
+    rest = [name for name in names if name not in STEADY]
+    return [_worst_finding(name, trials, whole.summary.finding(name)) for name in (*first, *rest)]
+
+
+def _worst_finding(name: str, trials: Sequence[Trial], whole: Finding | None) -> Finding:
+    """What a checker found in each trial and over all of them, as one finding.
+
+    Args:
+        whole: over all trials; None where the checker looks at single trials only.
+
+    Returns:
+        Offenders of a trial are named with its number. `count` is the larger one of what the
+        trials found together and what was found over all of them: they may be the same things.
+    """
+    found = [(t.number, finding) for t in trials if (finding := t.finding(name)) is not None]
+    verdicts = [finding.verdict for _, finding in found]
+    verdict = worst(verdicts if whole is None else [*verdicts, whole.verdict])
     broken = [
         f"trial {number}: {line}"
         for number, finding in found
         if finding.verdict is not Verdict.PASS
         for line in finding.offenders or (finding.summary,)
     ]
-    if verdict is Verdict.PASS:
-        summary = f"in each of {len(found)} trials {decisive.summary}"
+    count = sum(finding.count or 1 for _, finding in found if finding.verdict is not Verdict.PASS)
+    if whole is not None:
+        broken = [*whole.offenders, *broken]
+        count = max(count, whole.count)
+    if whole is not None and whole.verdict is verdict:
+        summary = whole.summary
     else:
-        summary = f"trial {number}: {decisive.summary}"
-    return Finding(checker, verdict, summary, tuple(broken[:10]), len(broken))
+        number, decisive = next((n, f) for n, f in found if f.verdict is verdict)
+        every = f"in each of {len(found)} trials {decisive.summary}"
+        summary = every if verdict is Verdict.PASS else f"trial {number}: {decisive.summary}"
+    return Finding(name, verdict, summary, tuple(broken[:OFFENDERS_SHOWN]), count)
 
 
 def _history(runs: Sequence[TrialRun]) -> History:

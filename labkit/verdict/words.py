@@ -97,7 +97,8 @@ def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
             for wanted in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
             if (spread := spread_of(summary, wanted)) is not None
         ]
-        rows.append((name, "", "", *cells, ""))
+        verdict = HEADWORD[summary.verdict].lower() if name == "worst" else ""
+        rows.append((name, "", "", *cells, verdict))
     return rows
 
 

@@ -17,7 +17,10 @@ from labkit.figures.page import REPORT_FILE, report_html
 from labkit.history import FaultWindow
 from labkit.measurement.live import Silent
 from labkit.testing import FakeCluster
+from labkit.trading.audit import FinalRead
+from labkit.trading.ids import RunId
 from labkit.trials import Trials, parse_trial_heading
+from labkit.verdict import words
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
@@ -168,6 +171,80 @@ def test_an_order_that_a_later_trial_loses_is_lost(experiment, monkeypatch):
     assert lost.verdict is Verdict.FAIL
     with pytest.raises(VerdictFailed, match="lost_acks"):
         result.report.require(lost_acks=0)
+
+
+def lack_the_first_order(read: FinalRead) -> FinalRead:
+    return replace(read, orders=read.orders[1:])
+
+
+def a_cent_too_many(read: FinalRead) -> FinalRead:
+    accounts = read.accounts.copy()
+    accounts.loc[0, "balance_cents"] += 1
+    return replace(read, accounts=accounts)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "checker", "verdict", "number"),
+    [
+        (lack_the_first_order, "lost_acks", Verdict.FAIL, 1),
+        (a_cent_too_many, "money", Verdict.FAIL, 2),
+        (lambda _read: None, "lost_acks", Verdict.UNKNOWN, 1),
+    ],
+)
+def test_what_is_found_in_a_trial_is_in_the_whole(
+    experiment,
+    database,  # noqa: F811
+    monkeypatch,
+    spoil,
+    checker,
+    verdict,
+    number,
+):
+    """Its own final read shows it; the one after the last trial does not any more."""
+
+    def final_read(dsn: str, run: RunId) -> FinalRead | None:
+        read = database.final_read(dsn, run)
+        return spoil(read) if database.reads == number else read
+
+    monkeypatch.setattr("labkit.experiment.final_read", final_read)
+    result = Trials(2, experiment, jitter_s=0).run()
+    assert [trial.verdict for trial in result.trials].count(verdict) == 1
+    found = result.summary.finding(checker)
+    assert (result.verdict, found.verdict) == (verdict, verdict)
+    assert found.summary.startswith(f"trial {number}: ")
+    assert all(offender.startswith(f"trial {number}: ") for offender in found.offenders)
+    assert Result.load(result.folder).summary == result.summary
+    wanted = VerdictFailed if verdict is Verdict.FAIL else VerdictUnknown
+    with pytest.raises(wanted, match=f"{checker}: trial {number}: "):
+        result.report.require(rto_s=15)
+    if checker == "lost_acks":
+        with pytest.raises(wanted, match="lost_acks"):
+            result.report.require(lost_acks=0)
+
+
+def test_headline_and_table_of_trials_agree_on_what_was_lost(
+    experiment,
+    database,  # noqa: F811
+    monkeypatch,
+):
+    """Whether a trial's own read lacks it, or the one after the last trial."""
+    for read_that_lacks_it in (1, 3):
+        database.reads = 0
+        monkeypatch.setattr(
+            "labkit.experiment.final_read",
+            lambda dsn, run, n=read_that_lacks_it: (
+                lack_the_first_order(read)
+                if (read := database.final_read(dsn, run)) is not None and database.reads == n
+                else read
+            ),
+        )
+        folder = experiment.folder.with_name(f"lacks-{read_that_lacks_it}")
+        summary = Trials(2, replace(experiment, folder=folder), jitter_s=0).run().summary
+        assert dict(words.headlines(summary))["Lost acks"].startswith("1 (")
+        lost = words.TRIAL_HEADINGS.index("lost acks")
+        assert words.trial_cells(summary)[-1][lost] == "1"
+        assert words.trial_cells(summary)[-1][-1] == "failed"
+        assert summary.rpo_s is not None
 
 
 def test_one_trial_is_the_experiment_itself(experiment):
