@@ -14,6 +14,7 @@ from pathlib import Path
 from jupyter_server import DEFAULT_STATIC_FILES_PATH
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
+from tornado.web import RequestHandler
 from traitlets import Unicode
 from traitlets.config import Config
 from voila.app import Voila
@@ -96,6 +97,15 @@ class PageKernels(AsyncMappingKernelManager):
             self._kernels[kernel_id].last_activity = datetime.now(UTC)
 
 
+def give_the_page_its_xsrf_token(request: RequestHandler, **_: object) -> None:
+    """Set the cookie whose value voila's page sends when it is left, to end its kernel.
+
+    Voila checks the value and never sets the cookie: every such request was refused, and the kernel
+    of a page that was closed or loaded again lived on until it was culled.
+    """
+    _ = request.xsrf_token  # tornado sets the cookie when the token is asked for
+
+
 def serve_page(
     notebook: Path, *, port: int, browser: bool, on_ready: Callable[[str], None]
 ) -> None:
@@ -130,8 +140,11 @@ def serve_page(
     config.Voila.open_browser = browser
     config.Voila.notebook_path = str(notebook)
     config.Voila.log_level = "ERROR"
-    # its error pages ask for this
-    config.Voila.tornado_settings = {"static_path": DEFAULT_STATIC_FILES_PATH}
+    config.Voila.tornado_settings = {
+        "static_path": DEFAULT_STATIC_FILES_PATH,  # voila's error pages ask for this
+        "xsrf_cookie_kwargs": {"samesite": "Strict"},
+    }
+    config.VoilaConfiguration.prelaunch_hook = give_the_page_its_xsrf_token
     config.VoilaConfiguration.template = "labkit"
     config.VoilaConfiguration.file_allowlist = []
     config.VoilaConfiguration.show_tracebacks = True  # who opens the page owns the machine

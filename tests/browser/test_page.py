@@ -113,6 +113,59 @@ def test_two_browsers_have_a_desk_each_and_a_closed_one_leaves_no_kernel(
         assert watched.left_the_machine() == []
 
 
+def test_a_page_that_is_left_or_loaded_again_ends_its_kernel_at_once(
+    page: Page, watched: Watched, tmp_path: Path
+) -> None:
+    with serving(tmp_path, closed_s=600) as server:  # it is not culled while this test runs
+        open_map(page, server)
+        wait_until(lambda: len(server.kernels()) == 2, what="who waits", timeout_s=TIMEOUT_S)
+        before = server.kernels()
+        page.reload(wait_until="commit")
+        expect(page.locator('[data-name="us-west-2/1"]')).to_have_attribute("data-word", "primary")
+        # the page's kernel has ended; the one that waited has the page, and another one waits
+        wait_until(
+            lambda: len(server.kernels()) == 2 and len({*server.kernels()} & {*before}) == 1,
+            what="the left page's kernel to end",
+            timeout_s=TIMEOUT_S,
+        )
+        page.goto("about:blank")
+        wait_until(lambda: len(server.kernels()) == 1, what="only who waits", timeout_s=TIMEOUT_S)
+        assert watched.errors == []
+
+
+def test_only_a_page_of_the_desk_can_end_a_kernel(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
+    open_map(page, server)
+    base, token = server.url.split("?token=")
+    [kernel_id] = {
+        message.split("/api/kernels/")[1].split("/")[0]
+        for message in page.evaluate("performance.getEntriesByType('resource').map((e) => e.name)")
+        if "/api/kernels/" in message
+    }
+    shutdown = f"{base}voila/api/shutdown/{kernel_id}"
+    cookies = {
+        str(cookie["name"]): str(cookie["value"])
+        for cookie in page.context.cookies(base)
+    }
+    xsrf = cookies["_xsrf"]
+    foreign = {"Origin": "http://attacker.example"}
+    for given in (
+        {},
+        {"data": {"_xsrf": xsrf}},
+        {"data": {"_xsrf": xsrf}, "cookies": {"_xsrf": xsrf}},
+        {"cookies": cookies},
+        {"data": {"_xsrf": "wrong"}, "cookies": cookies},
+        {"data": {"_xsrf": xsrf}, "cookies": cookies, "headers": foreign},
+        {"params": {"token": "wrong"}},
+    ):
+        answer = httpx.post(shutdown, **given)  # type: ignore[arg-type]
+        assert answer.status_code in (302, 403, 404), given
+    expect(page.locator('[data-name="us-west-2/1"]')).to_have_attribute("data-word", "primary")
+    answer = httpx.post(shutdown, data={"_xsrf": xsrf}, cookies=cookies)
+    assert answer.status_code == 204
+
+
 def test_what_a_kernel_says_can_be_read_at_its_ports_by_nobody_else(
     page: Page, server: Server
 ) -> None:
