@@ -19,9 +19,10 @@ export default {
       "form",
       {
         class: "lk-load-form",
+        novalidate: "", // the kernel refuses a rate and says why; a browser's bubble is easily missed
         submit: (event) => {
           event.preventDefault();
-          if (model.get("view").state === "off") model.send({ do: "start", rate_per_s: Number(rate.value) });
+          if (model.get("view").state === "off") model.send({ do: "start", rate_per_s: rate.valueAsNumber });
           else model.send({ do: "stop" });
         },
       },

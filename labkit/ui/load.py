@@ -8,14 +8,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import ceil
+from math import ceil, isnan
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import Any, Final
+from typing import IO, Any, Final
 
+from labkit.clock import wait_until
 from labkit.cluster.base import Cluster, HasStateFolder
-from labkit.errors import LabBusy, LabError
+from labkit.errors import LabBusy, LabError, NotReady
 from labkit.history import FaultWindow
 from labkit.measurement.live import LiveTail
 from labkit.ui.live_board import LiveBoard
@@ -39,21 +40,34 @@ def connections_for(rate_per_s: float) -> int:
 
 
 @contextmanager
-def the_only_load(cluster: Cluster) -> Iterator[None]:
-    """One load at a time, of all pages on a lab: two can be more connections than a server takes.
+def the_only_load(cluster: Cluster, *, wait_s: float = 5.0) -> Iterator[None]:
+    """Hold the right to send load: one page of a lab at a time.
+
+    Two loads can be more connections than a server takes.
+
+    Args:
+        wait_s: how long the load of a page that was just left may take to end.
 
     Raises:
-        LabBusy: another page has one.
+        LabBusy: another page has a load.
     """
     if not isinstance(cluster, HasStateFolder):
         yield
         return
     with (cluster.home / "load.lock").open("w") as file:  # let go of when the kernel dies, too
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            wait_until(lambda: _locked(file), what="the load's lock", timeout_s=wait_s)
+        except NotReady:
             raise LabBusy("another page has a load on this lab: stop it there") from None
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class LoadSwitch(Pane):
@@ -88,8 +102,12 @@ class LoadSwitch(Pane):
         super().close()
 
     def do_start(self, content: Mapping[str, Any]) -> None:
-        """The switch was turned on."""
-        self.start(float(content["rate_per_s"]))
+        """Start the load; say on the page why a rate is refused."""
+        rate_per_s = content["rate_per_s"]  # JSON has no NaN: a field without a number sends null
+        try:
+            self.start(float("nan" if rate_per_s is None else rate_per_s))
+        except ValueError as error:
+            self._set(self._state, str(error))
 
     def do_stop(self, _content: Mapping[str, Any]) -> None:
         """The switch was turned off."""
@@ -102,7 +120,10 @@ class LoadSwitch(Pane):
             ValueError: the rate is not one of `RATES`.
         """
         if not RATES[0] <= rate_per_s <= RATES[1]:
-            raise ValueError(f"rate {rate_per_s:g}: from {RATES[0]:g} to {RATES[1]:g} a second")
+            asked = "no rate" if isnan(rate_per_s) else f"a rate of {rate_per_s:,g}"
+            raise ValueError(
+                f"{asked}: the load sends from {RATES[0]:g} to {RATES[1]:g} orders a second"
+            )
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return

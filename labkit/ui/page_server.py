@@ -97,7 +97,7 @@ class PageKernels(AsyncMappingKernelManager):
             self._kernels[kernel_id].last_activity = datetime.now(UTC)
 
 
-def give_the_page_its_xsrf_token(request: RequestHandler, **_: object) -> None:
+def give_the_page_its_xsrf_token(request: RequestHandler, **_more: object) -> None:
     """Set the cookie whose value voila's page sends when it is left, to end its kernel.
 
     Voila checks the value and never sets the cookie: every such request was refused, and the kernel
@@ -140,10 +140,11 @@ def serve_page(
     config.Voila.open_browser = browser
     config.Voila.notebook_path = str(notebook)
     config.Voila.log_level = "ERROR"
-    config.Voila.tornado_settings = {
+    settings: dict[str, object] = {
         "static_path": DEFAULT_STATIC_FILES_PATH,  # voila's error pages ask for this
         "xsrf_cookie_kwargs": {"samesite": "Strict"},
     }
+    config.Voila.tornado_settings = settings
     config.VoilaConfiguration.prelaunch_hook = give_the_page_its_xsrf_token
     config.VoilaConfiguration.template = "labkit"
     config.VoilaConfiguration.file_allowlist = []

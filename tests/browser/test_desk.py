@@ -324,6 +324,21 @@ def test_a_second_page_cannot_start_a_load_beside_the_first(page: Page) -> None:
     other.close()
 
 
+def test_a_page_that_is_loaded_again_can_start_a_load_at_once(page: Page) -> None:
+    switch = page.locator(".lk-load-form button")
+    switch.click()
+    expect(switch).to_have_text("Stop")
+    page.reload(wait_until="commit")
+    expect(page.locator(".lk-price")).not_to_have_text("—")
+    switch.click()  # the load that was on has ended with the kernel of the page that was left
+    expect(switch).to_have_text("Stop")
+    switch.click()
+    expect(switch).to_have_text("Start")
+    page.locator(".lk-load-form input").fill("0")
+    switch.click()
+    expect(page.locator(".lk-load-form")).to_contain_text("a rate of 0: the load sends from 1")
+
+
 def test_a_buy_that_is_too_dear_is_refused_until_money_is_added(
     page: Page, lab: EmbeddedCluster
 ) -> None:

@@ -119,8 +119,20 @@ def test_a_fault_of_the_map_is_a_band_on_the_board(desk: TradingDesk) -> None:
 
 @pytest.mark.parametrize("rate", [0.0, -5.0, 1e9, float("nan")])
 def test_a_rate_out_of_range_starts_nothing(desk: TradingDesk, rate: float) -> None:
-    with pytest.raises(ValueError, match="rate"):
+    with pytest.raises(ValueError, match="from 1 to 300 orders a second"):
         desk.load.start(rate)
+    assert desk.load.view["state"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [(0, "a rate of 0: "), (-5, "a rate of -5: "), (1e9, "a rate of 1e+09: "), (None, "no rate: ")],
+)
+def test_a_page_is_told_why_its_rate_is_refused(
+    desk: TradingDesk, rate: float | None, told: str
+) -> None:
+    desk.load.do_start({"rate_per_s": rate})
+    assert desk.load.view["problem"].startswith(told)
     assert desk.load.view["state"] == "off"
 
 
@@ -145,7 +157,7 @@ def test_of_two_pages_one_has_the_load_and_the_other_is_told(tmp_path: Path) -> 
     with (
         the_only_load(Lab(tmp_path)),
         pytest.raises(LabBusy, match="another page"),
-        the_only_load(Lab(tmp_path)),
+        the_only_load(Lab(tmp_path), wait_s=0),
     ):
         pass
     with the_only_load(Lab(tmp_path)):
