@@ -18,7 +18,7 @@ $(VENV)/.stamp: pyproject.toml
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	@echo "installing into $(VENV)"
 	@UV=$$(command -v uv || echo $(BIN)/uv); \
-	 $$UV pip install --quiet $(COMPILE) --python $(BIN)/python -e '.[notebook]' --group dev
+	 $$UV pip install --quiet $(COMPILE) --python $(BIN)/python -e . --group dev
 	@touch $@
 
 demo: env

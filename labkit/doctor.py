@@ -46,7 +46,7 @@ PORTS_A_LAB = 1000
 ETCD_FIXED = (3, 5, 3)
 """Earlier 3.5 releases can diverge when killed under load (etcd's data inconsistency postmortem,
 https://github.com/etcd-io/etcd/blob/main/Documentation/postmortems/v3.5-data-inconsistency.md)."""
-EXTRAS = ("jupyterlab", "papermill", "nbconvert", "ipywidgets", "anywidget", "voila")
+NOTEBOOK_PACKAGES = ("jupyterlab", "papermill", "nbconvert", "ipywidgets", "anywidget", "voila")
 
 
 class Feature(StrEnum):
@@ -124,7 +124,7 @@ def diagnose(home: Path) -> Diagnosis:
         cockroach,
         lambda: ports(home),
         lambda: cockroach_ports(home),
-        notebook_extras,
+        notebook_packages,
         browser,
     ]
     return Diagnosis((*(check() for check in checks), *containers()))
@@ -303,15 +303,16 @@ def _free(port: int) -> bool:
 # notebooks and containers
 
 
-def notebook_extras() -> Check:
-    """Whether the packages of the `notebook` extra can be imported."""
-    missing = [name for name in EXTRAS if find_spec(name) is None]
+def notebook_packages() -> Check:
+    """Whether what runs and shows notebooks can be imported: labkit's installation brings it."""
+    missing = [name for name in NOTEBOOK_PACKAGES if find_spec(name) is None]
     needed_for = (Feature.NOTEBOOKS,)
     if missing:
-        found, advice = f"missing: {', '.join(missing)}", "`pip install 'labkit[notebook]'`"
-        return Check("notebook extras", Level.FAIL, found, advice, needed_for)
+        found = f"missing: {', '.join(missing)}"
+        advice = "install labkit again, with what it depends on"
+        return Check("notebooks", Level.FAIL, found, advice, needed_for)
     found = f"JupyterLab {version('jupyterlab')}, papermill {version('papermill')}"
-    return Check("notebook extras", Level.OK, found, "", needed_for)
+    return Check("notebooks", Level.OK, found, "", needed_for)
 
 
 def browser() -> Check:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from labkit.assets import asset
 from labkit.cli.show import Stages
-from labkit.errors import RunError
 
 
 def desk(
@@ -23,8 +21,6 @@ def desk(
     Starts the lab when none runs; one that runs is taken as it is, broken or not. On 127.0.0.1 with
     a token; as many browsers as you like. Ctrl-C ends the desk, not the lab.
     """
-    if find_spec("voila") is None:
-        raise RunError("voila is not installed: `pip install 'labkit[notebook]'`")
     from labkit.lab import connect
     from labkit.ui.page_server import serve_page
 

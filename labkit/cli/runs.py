@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -16,7 +15,7 @@ from labkit.cli.bars import Bars, where
 from labkit.cli.gates import MaxLost, MaxP99, MaxRto, MaxUnavailable, MaxWriteGap, hold, limits
 from labkit.cli.outcome import Exit, complain
 from labkit.cli.show import VERDICT_STYLE, AsJson, Stages, console, new_table, print_json
-from labkit.errors import BadInput, LabError, RunError
+from labkit.errors import BadInput, LabError
 
 if TYPE_CHECKING:
     from labkit.run_folders import Run
@@ -186,8 +185,6 @@ def notebook(
     ] = True,
 ) -> None:
     """Open JupyterLab on the lab's notebooks, on 127.0.0.1 with a token; Ctrl-C ends it."""
-    if find_spec("jupyterlab") is None:
-        raise RunError("JupyterLab is not installed: `pip install 'labkit[notebook]'`")
     argv = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     argv += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={asset('notebooks')}"]
     # others on this machine can reach a kernel's ports: they read nothing there

@@ -30,9 +30,14 @@ STYLE = {State.RUNNING: "green", State.PAUSED: "yellow", State.DOWN: "red"}
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Standard output, or standard error, as it is now."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+    """Open standard output, or standard error, as it is now.
+
+    Texts are printed as they are: rich would take `[notebook]` for markup and leave it out.
+    """
+    found = Console(stderr=stderr, highlight=False, markup=False)
+    if not found.is_terminal:
+        found.width = PIPE_WIDTH
+    return found
 
 
 def print_json(data: object) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import webbrowser
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,9 +216,18 @@ def test_without_a_cockroach_only_its_backend_will_not_run(monkeypatch: pytest.M
 
 def test_missing_notebook_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "voila" else object())
-    check = doctor.notebook_extras()
+    check = doctor.notebook_packages()
     assert (check.level, check.found) == (Level.FAIL, "missing: voila")
-    assert "labkit[notebook]" in check.advice
+    assert "install labkit again" in check.advice
+
+
+def test_brackets_in_advice_reach_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(distribution: str) -> str:
+        raise PackageNotFoundError(distribution)
+
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(doctor, "notebook_packages", doctor.python)
+    assert "pip install 'patroni[etcd3,psycopg3]'" in labkit("doctor").stdout
 
 
 def test_no_browser_is_only_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,10 +253,3 @@ def test_notebook_becomes_jupyterlab_on_loopback(executed: list[Any]) -> None:
     assert argv[:3] == [program, "-m", "jupyterlab"]
     assert {"--ServerApp.ip=127.0.0.1", "--ServerApp.port=24750", "--no-browser"} <= set(argv)
     assert not any("token" in argument for argument in argv)
-
-
-def test_notebook_without_jupyterlab_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labkit.cli.runs.find_spec", lambda name: None)
-    done = labkit("notebook")
-    assert done.exit_code == 3
-    assert "labkit[notebook]" in done.stderr
