@@ -35,9 +35,9 @@ FOUND = "found.json"
 SETUP = f"""
 import json, threading
 from pathlib import Path
-import numpy as np
 import labkit as lab
 from labkit.history import only_orders
+from labkit.measurement.percentiles import nearest_rank
 from labkit.measurement.windows import is_ok, latency_s
 
 cluster = lab.connect()
@@ -57,7 +57,7 @@ def p99_ms(number, watch):
     orders = only_orders(result.history.ops)
     orders = orders[is_ok(orders)]
     return {{
-        region: float(np.percentile(latency_s(here), 99)) * 1000
+        region: nearest_rank(latency_s(here), 99) * 1000
         for region, here in orders.groupby("region", observed=True)
     }}
 

@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import permutations
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from time import perf_counter, sleep
 
+import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from labkit.measurement.percentiles import nearest_rank
 from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
 
 HOST = "127.0.0.1"
@@ -123,7 +125,7 @@ def trips() -> Table:
             with wan(delay_ms, port):
                 times_ms = round_trips_ms(PORT + 1, ROUND_TRIPS)
             errors_ms = [(time_ms - direct_ms) / 2 - delay_ms for time_ms in times_ms]
-            figures = (median(errors_ms), quantiles(errors_ms, n=10)[-1], max(errors_ms))
+            figures = (median(errors_ms), nearest_rank(np.array(errors_ms), 90), max(errors_ms))
             table.add_row(f"{delay_ms:g}", *(f"{figure:.2f}" for figure in figures))
     return table
 

@@ -131,8 +131,7 @@ def _watch(running: RunningWorkload, duration_s: float | None) -> None:
 
 def _line(at_s: float, ops: pd.DataFrame, regions: tuple[str, ...]) -> Text:
     """What ended in the last second, region by region."""
-    import numpy as np
-
+    from labkit.measurement.percentiles import nearest_rank
     from labkit.measurement.windows import is_ok, latency_s
 
     line = Text(f"{at_s:6.0f} s  ")
@@ -141,8 +140,8 @@ def _line(at_s: float, ops: pd.DataFrame, regions: tuple[str, ...]) -> Text:
         ok = is_ok(here)
         cell = f"{ok.sum()}/s"
         if ok.any():
-            p50_ms, p99_ms = np.percentile(latency_s(here)[ok] * 1000, [50, 99])
-            cell += f"  {p50_ms:.0f}, {p99_ms:.0f} ms"
+            took_ms = latency_s(here)[ok] * 1000
+            cell += f"  {nearest_rank(took_ms, 50):.0f}, {took_ms.max():.0f} ms"
         failed = f"  {(~ok).sum()} failed" if not ok.all() else ""
         line.append(cell)
         line.append(failed, "red")

@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.figures.timeline import shade
+from labkit.measurement.percentiles import percentile
 from labkit.measurement.windows import is_ok, latency_s, per_window, run_end_s
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import worst_recovery, worst_write_gap
@@ -167,8 +168,9 @@ def _row(result: Result) -> dict[str, float | int | str | None]:
 def _percentiles_ms(orders: pd.DataFrame) -> tuple[float, float]:
     if orders.empty:
         return float("nan"), float("nan")
-    p50_ms, p99_ms = np.percentile(latency_s(orders) * 1000, [50, 99])
-    return float(p50_ms), float(p99_ms)
+    found_ms = latency_s(orders) * 1000
+    p50_ms, p99_ms = (percentile(found_ms, percent) for percent in (50, 99))
+    return np.nan if p50_ms is None else p50_ms, np.nan if p99_ms is None else p99_ms
 
 
 def _count(result: Result, checker: str) -> int | None:

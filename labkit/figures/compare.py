@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from labkit.figures import theme
 from labkit.figures.chart import chart
 from labkit.history import OpKind
-from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.latency import ALL_REGIONS
 from labkit.measurement.windows import Phase
 from labkit.verdict import words
 from labkit.verdict.compare import compare

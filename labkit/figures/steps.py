@@ -13,7 +13,7 @@ from labkit.measurement.steps import ALL
 
 
 def steps_figure(table: pd.DataFrame, regions: Sequence[str], title: str) -> go.Figure:
-    """Acknowledged orders and p99 over offered orders, a line a region.
+    """Acknowledged orders and p90 over offered orders, a line a region.
 
     Where a line leaves the diagonal, orders come faster than they are done: the knee.
 
@@ -35,7 +35,7 @@ def steps_figure(table: pd.DataFrame, regions: Sequence[str], title: str) -> go.
         col=1,
     )
     for region, rows in here.groupby("region", sort=False):
-        for col, column in ((1, "acked_per_s"), (2, "p99_ms")):
+        for col, column in ((1, "acked_per_s"), (2, "p90_ms")):
             figure.add_scatter(
                 x=rows["offered_per_s"],
                 y=rows[column],
@@ -60,5 +60,5 @@ def steps_figure(table: pd.DataFrame, regions: Sequence[str], title: str) -> go.
     )
     figure.update_xaxes(title_text="orders a second asked of a region", rangemode="tozero")
     figure.update_yaxes(title_text="acknowledged a second", row=1, col=1)
-    figure.update_yaxes(title_text="p99, ms", type="log", dtick=1, row=1, col=2)
+    figure.update_yaxes(title_text="p90, ms", type="log", dtick=1, row=1, col=2)
     return figure

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.measurement.histograms import Latency
+from labkit.measurement.latency import Latency
 from labkit.measurement.service import Failures, Service
 from labkit.verdict.result import Result
 
@@ -16,8 +16,8 @@ from labkit.verdict.result import Result
 def latency_table(result: Result) -> pd.DataFrame:
     """Latency from the scheduled moment: a row a kind, region and phase.
 
-    Percentiles p50 to p99.9 in milliseconds, of acknowledged operations, within 0.1 %; and how
-    many ended ok, fail and info.
+    Percentiles p50 to p99.9 in milliseconds, of acknowledged operations; NaN where there are too
+    few for one (`labkit.measurement.percentiles`). And how many ended ok, fail and info.
     """
     return _frame(Latency, result.summary.latency, ["kind", "region", "phase"])
 

@@ -29,8 +29,9 @@ _LATENCY, _THROUGHPUT = 1, 2
 def timeline(result: Result, *, width_s: float | None = None) -> go.Figure:
     """Draw what the clients felt, in seconds since the first fault (or since the start).
 
-    Latency is that of acknowledged operations from their scheduled moment, p99 bold and p50 thin,
-    on a logarithmic scale: an outage is a slope that falls to the moment service is back.
+    Latency is that of acknowledged operations from their scheduled moment, the slowest of each
+    window bold and p50 thin, on a logarithmic scale: an outage is a slope that falls to the moment
+    service is back.
     Throughput counts acknowledgements as they arrive; crosses are operations that were not.
 
     Args:
@@ -61,7 +62,7 @@ def timeline(result: Result, *, width_s: float | None = None) -> go.Figure:
     figure.update_yaxes(
         row=_LATENCY,
         col=1,
-        title_text="latency, ms<br>(p99 bold, p50 thin)",
+        title_text="latency, ms<br>(slowest bold, p50 thin)",
         type="log",
         dtick=1,
         tickformat=",",
@@ -87,7 +88,7 @@ def _title(result: Result) -> str:
 
 def _decades(points: pd.DataFrame) -> list[float] | None:
     """The range of the latency axis, with room for labels above; None when there is nothing."""
-    found = points[["p50_ms", "p99_ms"]].to_numpy(dtype=float)
+    found = points[["p50_ms", "slowest_ms"]].to_numpy(dtype=float)
     found = found[found > 0]
     if not found.size:
         return None
@@ -123,12 +124,12 @@ def _draw_region(figure: go.Figure, history: History, region: str, points: pd.Da
             name=region,
             line={**line, "width": width},
             opacity=opacity,
-            showlegend=column == "p99_ms",
+            showlegend=column == "slowest_ms",
             hovertemplate=f"{column.removesuffix('_ms')} %{{y:,.0f}} ms",
         )
 
     figure.add_trace(latency("p50_ms", 1.5, 0.75), row=_LATENCY, col=1)
-    figure.add_trace(latency("p99_ms", 3, 1), row=_LATENCY, col=1)
+    figure.add_trace(latency("slowest_ms", 3, 1), row=_LATENCY, col=1)
     figure.add_trace(
         go.Scatter(
             **shared,

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from labkit.history import Outcome
-from labkit.measurement.histograms import ALL_REGIONS, histogram
+from labkit.measurement.latency import ALL_REGIONS
+from labkit.measurement.percentiles import percentile
 from labkit.measurement.taxonomy import in_words
 from labkit.measurement.windows import is_ok, latency_s
 
@@ -23,7 +24,7 @@ class Throughput:
         ok: how many were acknowledged; `fail` were certainly not applied, of `info` nobody knows.
         ok_per_s: acknowledged a second, over the whole span of the load.
         p50_ms: latency of the acknowledged ones, from when they were due; None without any.
-        p99_ms: likewise.
+        p99_ms: likewise; None of fewer than 100.
         max_ms: likewise.
     """
 
@@ -98,13 +99,7 @@ def _at(ops: pd.DataFrame, region: str) -> pd.DataFrame:
 def _row(region: str, kind: str, ops: pd.DataFrame, span_s: float) -> Throughput:
     ok = np.asarray(is_ok(ops))
     fail = int((ops["outcome"] == str(Outcome.FAIL)).sum())
-    latencies_s = latency_s(ops)[ok]
-    p50_ms = p99_ms = max_ms = None
-    if latencies_s.size:
-        found = histogram(latencies_s).get_percentile_to_value_dict([50, 99])
-        max_ms = float(latencies_s.max()) * 1000
-        # a slot's upper edge may lie above everything that was recorded in it
-        p50_ms, p99_ms = (min(found[p] / 1000, max_ms) for p in (50, 99))
+    latencies_ms = latency_s(ops)[ok] * 1000
     return Throughput(
         region=region,
         kind=kind,
@@ -112,7 +107,7 @@ def _row(region: str, kind: str, ops: pd.DataFrame, span_s: float) -> Throughput
         fail=fail,
         info=int((~ok).sum()) - fail,
         ok_per_s=ok.sum() / span_s if span_s > 0 else 0.0,
-        p50_ms=p50_ms,
-        p99_ms=p99_ms,
-        max_ms=max_ms,
+        p50_ms=percentile(latencies_ms, 50),
+        p99_ms=percentile(latencies_ms, 99),
+        max_ms=float(latencies_ms.max()) if latencies_ms.size else None,
     )

@@ -18,7 +18,7 @@ import pandas as pd
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, only_orders
-from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.latency import ALL_REGIONS
 from labkit.measurement.windows import is_ok, latency_s, run_end_s
 
 

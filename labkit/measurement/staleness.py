@@ -9,6 +9,7 @@ import pandas as pd
 
 from labkit.history import History, OpKind
 from labkit.measurement.parts import parts, rows_in
+from labkit.measurement.percentiles import percentile
 from labkit.measurement.windows import is_ok
 
 
@@ -19,14 +20,14 @@ class Staleness:
     Attributes:
         reads: how many were answered.
         behind: how many of them did not show an order acknowledged before they were sent.
-        p99_s: of all of them, how far behind; 0 counts too.
+        p99_s: of all of them, how far behind; 0 counts too. None of fewer than 100 reads.
         max_s: the furthest.
     """
 
     region: str
     reads: int
     behind: int
-    p99_s: float
+    p99_s: float | None
     max_s: float
 
 
@@ -44,7 +45,7 @@ def staleness(history: History) -> tuple[Staleness, ...]:
                     name,
                     len(here),
                     int((here > 0).sum()),
-                    float(np.percentile(here, 99)),
+                    percentile(here, 99),
                     float(here.max()),
                 )
             )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from labkit.history import History
+from labkit.measurement.percentiles import percentile
 from labkit.measurement.windows import is_ok, latency_s
 
 
@@ -21,7 +22,8 @@ class Step:
             scheduled.
         waiting: operations that were due when the step ended, and had no outcome yet.
         p50_ms: of the operations scheduled in this step and acknowledged, from their scheduled
-            moment, so the time in a queue is in it; NaN without any. Likewise `p99_ms`.
+            moment, so the time in a queue is in it; NaN without any. Likewise `p90_ms`, NaN of
+            fewer than 10.
         not_acked: operations scheduled in this step that were never acknowledged.
     """
 
@@ -30,7 +32,7 @@ class Step:
     acked_per_s: float
     waiting: int
     p50_ms: float
-    p99_ms: float
+    p90_ms: float
     not_acked: int
 
 
@@ -62,9 +64,7 @@ def by_step(history: History, *, every_s: float, count: int, settle_s: float = 1
             due = (scheduled_s >= since_s) & (scheduled_s < end_s)
             acked = ok & (finished_s >= since_s) & (finished_s < end_s)
             found_ms = latency_ms[due & ok]
-            p50_ms, p99_ms = (
-                np.percentile(found_ms, [50, 99]) if found_ms.size else (np.nan, np.nan)
-            )
+            p50_ms, p90_ms = (percentile(found_ms, percent) for percent in (50, 90))
             rows.append(
                 {
                     "step": step + 1,
@@ -72,8 +72,8 @@ def by_step(history: History, *, every_s: float, count: int, settle_s: float = 1
                     "offered_per_s": due.sum() / width_s,
                     "acked_per_s": acked.sum() / width_s,
                     "waiting": int(((scheduled_s < end_s) & (finished_s >= end_s)).sum()),
-                    "p50_ms": float(p50_ms),
-                    "p99_ms": float(p99_ms),
+                    "p50_ms": np.nan if p50_ms is None else p50_ms,
+                    "p90_ms": np.nan if p90_ms is None else p90_ms,
                     "not_acked": int((due & ~ok).sum()),
                 }
             )

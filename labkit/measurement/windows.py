@@ -90,7 +90,7 @@ def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataF
 
     Returns:
         A row a region and window, without holes: `region`, `at_s` (the window's start, seconds
-        from the origin), `p50_ms` and `p99_ms` (NaN where no acknowledged operation was
+        from the origin), `p50_ms` and `slowest_ms` (NaN where no acknowledged operation was
         scheduled), `acked_per_s`, `failed_per_s` (outcome FAIL or INFO).
 
     Raises:
@@ -98,7 +98,7 @@ def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataF
     """
     if not width_s > 0:
         raise BadInput(f"width_s must be more than 0, not {width_s:g}")
-    columns = ["region", "at_s", "p50_ms", "p99_ms", "acked_per_s", "failed_per_s"]
+    columns = ["region", "at_s", "p50_ms", "slowest_ms", "acked_per_s", "failed_per_s"]
     history = history.orders
     ops = history.ops
     if ops.empty:
@@ -123,7 +123,7 @@ def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataF
             "region": np.repeat(np.array(history.regions), count),
             "at_s": np.tile(np.arange(first, first + count) * width_s, len(history.regions)),
             "p50_ms": latency_ms.quantile(0.5).reindex(range(cells)).to_numpy(),
-            "p99_ms": latency_ms.quantile(0.99).reindex(range(cells)).to_numpy(),
+            "slowest_ms": latency_ms.max().reindex(range(cells)).to_numpy(),
             "acked_per_s": np.bincount(cell(finished, acked), minlength=cells) / width_s,
             "failed_per_s": np.bincount(cell(finished, failed), minlength=cells) / width_s,
         },

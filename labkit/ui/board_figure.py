@@ -20,7 +20,7 @@ from labkit.figures.theme import (
 from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample
 
-COLUMNS = ("p99_ms", "p50_ms", "acked_per_s", "failed_per_s")
+COLUMNS = ("slowest_ms", "p50_ms", "acked_per_s", "failed_per_s")
 """A row is the seconds since the start, then these of the first region, of the second, and so on.
 
 The figure has one trace for each, in the same order.
@@ -33,7 +33,7 @@ def row(sample: LiveSample, regions: Sequence[str], start_s: float) -> list[floa
     cells = [sample.at_s - start_s]
     for name in regions:
         region = by_name[name]
-        cells += [region.p99_ms, region.p50_ms, region.acked_per_s]
+        cells += [region.slowest_ms, region.p50_ms, region.acked_per_s]
         cells.append(region.failed_per_s or np.nan)
     return cells
 
@@ -61,7 +61,7 @@ def skeleton(regions: Sequence[str]) -> go.Figure:
             },
             "yaxis2": {"domain": [0, 0.42], "autorangeoptions": {"include": 1}},
             "annotations": [
-                _panel_title("Latency: <b>p99</b> thick, p50 thin", y=1),
+                _panel_title("Latency: <b>slowest</b> thick, p50 thin", y=1),
                 _panel_title("Orders per second: <b>acked</b> as lines, failed as ✕", y=0.42),
             ],
         }
@@ -163,10 +163,10 @@ def summary(recording: Recording) -> str:
         return f"{recording.title}: nothing was seen"
     lines = [f"{recording.title}: watched for {rows[-1, 0] - rows[0, 0]:.0f} s"]
     for i, name in enumerate(recording.regions):
-        p99_ms, _, acked, failed = rows[:, 1 + 4 * i : 5 + 4 * i].T
-        worst = "none" if np.isnan(p99_ms).all() else f"{np.nanmax(p99_ms):,.0f} ms"
+        slowest_ms, _, acked, failed = rows[:, 1 + 4 * i : 5 + 4 * i].T
+        worst = "none" if np.isnan(slowest_ms).all() else f"{np.nanmax(slowest_ms):,.0f} ms"
         lines.append(
-            f"  {name}: highest p99 {worst}, acked {acked.mean():,.1f}/s, "
+            f"  {name}: slowest {worst}, acked {acked.mean():,.1f}/s, "
             f"failed {np.nan_to_num(failed).mean():,.1f}/s, "
             f"no acks in {np.mean(acked == 0):.0%} of the samples"
         )

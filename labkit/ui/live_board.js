@@ -1,6 +1,6 @@
 // The page's half of live_board.py: keeps the rows that arrive, draws them with plotly.js.
 
-const CELLS = 4; // per region: p99, p50, acked, failed, as board_figure.COLUMNS
+const CELLS = 4; // per region: slowest, p50, acked, failed, as board_figure.COLUMNS
 const WINDOW_S = 120;
 
 /** What has arrived so far, column by column because plotly wants columns; shared by all views. */
@@ -64,7 +64,7 @@ function faultText(fault, now) {
   return `${fault.label} · ${seconds(Math.max(0, now - fault.injected))} ago${bit}`;
 }
 
-/** Whole decades around every latency (traces p99 and p50): an axis that does not twitch. */
+/** Whole decades around every latency (traces slowest and p50): an axis that does not twitch. */
 function decades(columns, otherwise) {
   let [low, high] = [Infinity, 0];
   columns.forEach((column, i) => {
@@ -83,18 +83,18 @@ function makeHeader(spec) {
   const fault = h("span", { class: "lk-fault" });
   const clock = h("span", { class: "lk-clock" });
   const cards = spec.regions.map(({ name, color, dash }) => {
-    const [p99, acked, failed, p50] = ["b", "b", "span", "span"].map((tag) => h(tag, {}, "—"));
+    const [slowest, acked, failed, p50] = ["b", "b", "span", "span"].map((tag) => h(tag, {}, "—"));
     const line = { solid: "solid", dot: "dotted" }[dash] ?? "dashed";
     const card = h(
       "div",
       { class: "lk-card", style: `--line: ${color}; --dash: ${line}`, "aria-label": name },
       h("h4", {}, name),
-      h("p", { class: "lk-big" }, p99, h("small", {}, "ms p99")),
+      h("p", { class: "lk-big" }, slowest, h("small", {}, "ms slowest")),
       h("p", { class: "lk-big" }, acked, h("small", {}, "acked/s")),
       h("p", {}, p50, " ms p50"),
       h("p", { class: "lk-failed" }, failed, " failed/s"),
     );
-    return { card, p99, acked, failed, p50 };
+    return { card, slowest, acked, failed, p50 };
   });
 
   const write = (store) => {
@@ -104,9 +104,9 @@ function makeHeader(spec) {
     fault.textContent = faultText(store.status.fault, now);
     clock.textContent = seconds(now);
     if (!store.columns[0].length) return;
-    cards.forEach(({ card, p99, acked, failed, p50 }, i) => {
+    cards.forEach(({ card, slowest, acked, failed, p50 }, i) => {
       const failures = last(CELLS * i + 4) || 0; // NaN: nothing to draw
-      p99.textContent = latency(last(CELLS * i + 1));
+      slowest.textContent = latency(last(CELLS * i + 1));
       p50.textContent = latency(last(CELLS * i + 2));
       acked.textContent = rate(last(CELLS * i + 3));
       failed.textContent = rate(failures);

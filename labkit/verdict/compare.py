@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from labkit.errors import BadInput
 from labkit.history import OpKind
-from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.latency import ALL_REGIONS
 from labkit.verdict import words
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import number_of

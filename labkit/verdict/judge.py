@@ -11,7 +11,7 @@ from math import inf
 from pydantic import JsonValue
 
 from labkit.history import FaultWindow, History
-from labkit.measurement.histograms import latency_table
+from labkit.measurement.latency import latency_table
 from labkit.measurement.recovery import Healthy, recovery, rpo_s
 from labkit.measurement.service import failures, service
 from labkit.measurement.staleness import staleness

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from labkit.errors import BadInput
 from labkit.history import OpKind
-from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.latency import ALL_REGIONS, Latency
+from labkit.measurement.percentiles import least
 from labkit.measurement.recovery import Recovery
 from labkit.measurement.windows import Phase
 from labkit.verdict.checkers import Finding, Verdict, worst
@@ -177,8 +178,14 @@ def _p99(summary: Measurements) -> Iterable[Measured]:
         for row in summary.latency
         if row.kind == OpKind.ORDER and row.phase in settled and row.region != ALL_REGIONS
     ]
-    measured = [Measured(row.p99_ms, f"{row.region}, {row.phase}") for row in rows]
+    measured = [Measured(row.p99_ms, _where_p99(row)) for row in rows]
     return measured or [Measured(None, "the fault was never healed")]
+
+
+def _where_p99(row: Latency) -> str:
+    where = f"{row.region}, {row.phase}"
+    few = f"{where}: {row.ok:,} acknowledged orders, p99 takes {least(99)}"
+    return where if row.p99_ms is not None else few
 
 
 def _staleness(summary: Measurements) -> Iterable[Measured]:

@@ -33,7 +33,7 @@ from pydantic import (
 
 from labkit.errors import BadInput
 from labkit.history import History
-from labkit.measurement.histograms import Latency
+from labkit.measurement.latency import Latency
 from labkit.measurement.recovery import Healthy, Recovery
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.staleness import Staleness

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from labkit.errors import BadInput
 from labkit.history import only_orders
+from labkit.measurement.percentiles import nearest_rank
 from labkit.measurement.windows import is_ok, latency_s
 from labkit.verdict.checkers import Finding, Verdict
 
@@ -93,7 +93,7 @@ class SteadyState:
                 f"{region}: {(~ok).sum():,} of {len(ok):,} not acknowledged, "
                 f"more than {1 - self.success_ratio:.2%}"
             )
-        p99_ms = float(np.percentile(latency_s(ops)[ok], 99)) * 1000 if ok.any() else 0.0
+        p99_ms = nearest_rank(latency_s(ops)[ok], 99) * 1000 if ok.any() else 0.0
         if p99_ms > self.p99_ms:
             found.append(f"{region}: p99 {p99_ms:.0f} ms, above {self.p99_ms:g} ms")
         return found

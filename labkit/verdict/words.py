@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from labkit.history import OpKind, Outcome
-from labkit.measurement.histograms import Latency
+from labkit.measurement.latency import Latency
+from labkit.measurement.percentiles import least
 from labkit.measurement.recovery import Recovery
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
@@ -126,6 +127,8 @@ def rto_words(row: Recovery) -> str:
     return "not watched"
 
 
+_TAILS = (("p90", 90), ("p99", 99), ("p99.9", 99.9))
+
 LATENCY_HEADINGS = ("p50", "p90", "p99", "p99.9", "max", "acked", "not acked")
 
 
@@ -148,11 +151,20 @@ def latency_tables(latency: Sequence[Latency]) -> list[LatencyTable]:
     kinds = dict.fromkeys(row.kind for row in latency)
     return [
         LatencyTable(
-            f"Latency of {KINDS.get(kind, kind)} in ms, from the scheduled moment",
+            _latency_title(kind, [row for row in latency if row.kind == kind]),
             tuple(_latency_rows([row for row in latency if row.kind == kind])),
         )
         for kind in kinds
     ]
+
+
+def _latency_title(kind: str, latency: Sequence[Latency]) -> str:
+    """Name the table; where a percentile is missing, say why."""
+    title = f"Latency of {KINDS.get(kind, kind)} in ms, from the scheduled moment"
+    if not any(row.ok and row.p999_ms is None for row in latency):
+        return title
+    needs = ", ".join(f"{label} from {least(percent):,}" for label, percent in _TAILS)
+    return f"{title}; {needs} acknowledged on"
 
 
 def _latency_rows(latency: Sequence[Latency]) -> Iterator[tuple[str, str, tuple[str, ...]]]:

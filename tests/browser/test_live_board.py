@@ -16,8 +16,8 @@ from labkit.ui import live_board
 VOILA_FONTS = "https://cdn.jsdelivr.net/npm/@fortawesome/"
 """voila's own default template asks for these; labkit does not."""
 
-# what is on the screen of the latency panel: p99 and p50 of each region, a path for every stretch
-# between two gaps
+# what is on the screen of the latency panel: slowest and p50 of each region, a path for
+# every stretch between two gaps
 LINES = """() => [...document.querySelectorAll(".lk-chart .xy .scatterlayer .trace")]
     .map((trace) => [...trace.querySelectorAll(".js-line")]
         .map((path) => path.getAttribute("d")).join(" "))"""

@@ -30,8 +30,8 @@ def test_a_row_holds_the_seconds_then_each_region_in_the_boards_order() -> None:
     sample = LiveSample(
         102.5,
         (
-            RegionSample("east", acked_per_s=20, failed_per_s=2, p50_ms=130, p99_ms=140),
-            RegionSample("west", acked_per_s=25, failed_per_s=1, p50_ms=60, p99_ms=70),
+            RegionSample("east", acked_per_s=20, failed_per_s=2, p50_ms=130, slowest_ms=140),
+            RegionSample("west", acked_per_s=25, failed_per_s=1, p50_ms=60, slowest_ms=70),
         ),
     )
     row = board_figure.row(sample, REGIONS, start_s=100.0)
@@ -83,8 +83,8 @@ def test_a_run_without_any_ack_still_gives_a_figure(columns: slice) -> None:
 def test_the_summary_says_in_words_what_the_figure_shows() -> None:
     assert board_figure.summary(recording(HEALED)).splitlines() == [
         "Kill a node: watched for 6 s",
-        "  west: highest p99 75 ms, acked 16.3/s, failed 2.7/s, no acks in 33% of the samples",
-        "  east: highest p99 4,000 ms, acked 16.7/s, failed 0.7/s, no acks in 0% of the samples",
+        "  west: slowest 75 ms, acked 16.3/s, failed 2.7/s, no acks in 33% of the samples",
+        "  east: slowest 4,000 ms, acked 16.7/s, failed 0.7/s, no acks in 0% of the samples",
         "  kill west/1 at 3.0 s, healed after 2.0 s",
     ]
     assert board_figure.summary(recording(KILL)).endswith("at 3.0 s, not healed")

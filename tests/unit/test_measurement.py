@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from histories import order, orders
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Outcome
-from labkit.measurement.histograms import ALL_REGIONS, HIGHEST_US, histogram, latency_table
+from labkit.measurement.latency import ALL_REGIONS, latency_table
 from labkit.measurement.live import LiveTail, RecentOps
+from labkit.measurement.percentiles import least, nearest_rank, percentile
 from labkit.verdict.steady import SteadyState
 
 
@@ -18,27 +21,41 @@ def ms(region: str, *latencies_ms: float) -> list:
     return [order(region, i, i + latency / 1000) for i, latency in enumerate(latencies_ms)]
 
 
-def test_percentiles_are_those_of_numpy_within_three_digits():
-    rng = np.random.default_rng(7)
-    latencies_s = rng.lognormal(-3, 1, size=50_000)
-    found = histogram(latencies_s).get_percentile_to_value_dict([50, 90, 99, 99.9])
-    for percentile, value_us in found.items():
-        assert value_us / 1e6 == pytest.approx(np.percentile(latencies_s, percentile), rel=2e-3)
+@pytest.mark.parametrize(("percent", "count"), [(50, 1), (90, 10), (99, 100), (99.9, 1000)])
+def test_a_percentile_is_told_when_a_value_lies_above_it(percent: float, count: int):
+    values = np.arange(float(count))
+    assert least(percent) == count
+    assert percentile(values[1:], percent) is None
+    told = percentile(values, percent)
+    assert told is not None
+    assert told < values.max() or count == 1
 
 
-def test_every_operation_is_counted_whatever_its_latency():
-    latencies_s = np.array([0, 1e-7, 0.0021, 1, 59.9, 3600, 1e6])
-    recorded = histogram(latencies_s)
-    assert recorded.get_total_count() == len(latencies_s)
-    assert recorded.values_are_equivalent(recorded.get_max_value(), HIGHEST_US)
+@given(
+    st.lists(st.floats(0, 100), min_size=1, max_size=300),
+    st.sampled_from([1, 50, 90, 95, 99, 99.9, 100]),
+)
+def test_at_least_so_many_percent_of_the_values_are_at_most_the_percentile(
+    values: list[float], percent: float
+):
+    found = nearest_rank(np.array(values), percent)
+    assert found in values
+    at_most = sum(value <= found for value in values)
+    below = sum(value < found for value in values)
+    assert round(at_most * 1000) >= round(percent * 10 * len(values))
+    assert round(below * 1000) < round(percent * 10 * len(values))
 
 
-def test_histograms_of_two_regions_add_up_to_that_of_both():
-    rng = np.random.default_rng(7)
-    west, east = rng.exponential(0.05, 500), rng.exponential(0.2, 300)
-    together = histogram(west)
-    together.add(histogram(east))
-    assert together.equals(histogram(np.concatenate([west, east])))
+def test_p999_of_501_to_999_values_is_not_less_than_its_name_says():
+    for count in (501, 600, 999, 1000, 1001, 2000):
+        values = np.arange(1.0, count + 1)
+        assert nearest_rank(values, 99.9) >= 0.999 * count
+
+
+def test_no_values_have_no_percentile():
+    assert percentile(np.array([]), 50) is None
+    with pytest.raises(ValueError, match="no values"):
+        nearest_rank(np.array([]), 50)
 
 
 def test_a_row_a_region_and_phase_and_one_for_all_together():
@@ -72,7 +89,12 @@ def test_reads_do_not_count_as_orders():
 
 def test_no_percentile_lies_above_the_slowest_operation():
     row = latency_table(History.of(ms("west", 2049.0)))[0]
-    assert row.p50_ms == row.p999_ms == row.max_ms == pytest.approx(2049.0)
+    assert row.p50_ms == row.max_ms == pytest.approx(2049.0)
+
+
+def test_a_tail_of_few_operations_is_not_told_beside_the_slowest():
+    row = latency_table(History.of(ms("west", *range(1, 100))))[0]
+    assert (row.p90_ms, row.p99_ms, row.p999_ms, row.max_ms) == (90, None, None, 99)
 
 
 def test_a_phase_without_acknowledgements_has_no_percentiles():
@@ -88,7 +110,7 @@ def test_the_tail_tells_the_last_second_of_each_region():
     assert (west.region, west.acked_per_s, west.failed_per_s) == ("west", 10, 0)
     assert west.p50_ms == pytest.approx(100)
     assert (east.region, east.acked_per_s, east.failed_per_s) == ("east", 0, 1)
-    assert math.isnan(east.p99_ms)
+    assert math.isnan(east.slowest_ms)
 
 
 def test_the_tail_says_nothing_when_nothing_finished():

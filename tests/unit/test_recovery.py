@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Op, Outcome
-from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.latency import ALL_REGIONS
 from labkit.measurement.recovery import (
     Healthy,
     Outage,

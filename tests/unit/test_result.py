@@ -11,7 +11,7 @@ from results import problems
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Outcome
-from labkit.measurement.histograms import ALL_REGIONS
+from labkit.measurement.latency import ALL_REGIONS
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.result import Result, Summary, schema_json
 from labkit.verdict.steady import SteadyState

@@ -11,7 +11,7 @@ from psycopg import errors
 
 from labkit.figures.tables import failure_table, latency_table, service_table
 from labkit.history import FaultWindow, History, OpKind, Outcome
-from labkit.measurement import histograms
+from labkit.measurement import latency
 from labkit.measurement.recovery import recovery
 from labkit.measurement.service import failures, service
 from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION
@@ -146,13 +146,13 @@ def test_the_classes_that_clients_meet_all_have_words():
 
 def test_latency_is_told_by_kind_of_operation():
     slow = [replace(op, kind="fresh_read") for op in orders("west", 100, 101, latency_s=0.4)]
-    rows = histograms.latency_table(History.of([*orders("west", 100, 101), *slow]))
+    rows = latency.latency_table(History.of([*orders("west", 100, 101), *slow]))
     p50_ms = {(row.kind, row.region): row.p50_ms for row in rows}
     assert p50_ms == {
         ("order", "west"): pytest.approx(50, rel=1e-3),
-        ("order", histograms.ALL_REGIONS): pytest.approx(50, rel=1e-3),
+        ("order", latency.ALL_REGIONS): pytest.approx(50, rel=1e-3),
         ("fresh_read", "west"): pytest.approx(400, rel=1e-3),
-        ("fresh_read", histograms.ALL_REGIONS): pytest.approx(400, rel=1e-3),
+        ("fresh_read", latency.ALL_REGIONS): pytest.approx(400, rel=1e-3),
     }
 
 
