@@ -7,7 +7,7 @@ Arguments (`--args '{"region_index": 1}'`), all optional:
 
     region_index  the customers' region, by its place in the topology; CockroachDB keeps their
                   accounts there
-    region        its name; when left out, that of the default topology at that place
+    region        its name; it must be given for a place that the default topology does not have
     seed          makes amounts and symbols the same in every run; numbers are always fresh
 """
 
@@ -21,10 +21,10 @@ from typing import Any
 import psycopg
 
 from labkit.errors import TradingError
-from labkit.topology import DEFAULT
 from labkit.trading.accounts import Deposit, NewAccount, create_account, make_deposit
 from labkit.trading.catalogue import LISTED_SYMBOLS
 from labkit.trading.quotes import quote
+from labkit.workload.arguments import region_of
 
 LARGEST_DEPOSIT = 10_000
 """Deposits are drawn from 1 to this, in whole units of money."""
@@ -34,8 +34,7 @@ class TradeAccounts:
     """One thread of new customers, one after the other."""
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        self._region_index = int(args.get("region_index", 0))
-        self._region = args.get("region", DEFAULT.region_names[self._region_index])
+        self._region_index, self._region = region_of(args)
         self._seed = args.get("seed")
         self._random = Random(self._seed)
         self._account: NewAccount | None = None

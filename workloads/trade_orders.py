@@ -6,7 +6,7 @@ Arguments (`--args '{"region_index": 1}'`), all optional:
 
     region_index  the customers' region, by its place in the topology; CockroachDB keeps their
                   orders there
-    region        its name; when left out, that of the default topology at that place
+    region        its name; it must be given for a place that the default topology does not have
     regions       how many regions are driven at the same time, each by a generator of its own
     process       whether each loop also processes orders, the own ones and what else is due; true
                   when left out
@@ -22,10 +22,10 @@ from typing import Any
 import psycopg
 
 from labkit.errors import TradingError
-from labkit.topology import DEFAULT
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.processing import Queue, claim_orders, complete_orders
+from labkit.workload.arguments import region_of
 
 LARGEST_ORDER = 10
 """Shares of an order are drawn from 1 to this."""
@@ -39,11 +39,11 @@ class TradeOrders:
     """
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        self._region_index = int(args.get("region_index", 0))
+        self._region_index, region = region_of(args)
         self._regions = int(args.get("regions", 1))
         self._seed = args.get("seed")
         self._processes = bool(args.get("process", True))
-        self._queue = Queue(args.get("region", DEFAULT.region_names[self._region_index]))
+        self._queue = Queue(region)
         self._unanswered: Order | None = None
 
     def setup(self, _conn: psycopg.Connection[Any], id: int, total_thread_count: int) -> None:  # noqa: A002 - dbworkload's name

@@ -50,7 +50,8 @@ class NewAccount:
 
     def __post_init__(self) -> None:
         nbr = self.account_nbr
-        if not (len(nbr) == ACCOUNT_DIGITS and nbr.isascii() and nbr.isdigit()):
+        text = isinstance(nbr, str)
+        if not (text and len(nbr) == ACCOUNT_DIGITS and nbr.isascii() and nbr.isdigit()):
             raise BadInput(f"account number {nbr!r} refused: it has {ACCOUNT_DIGITS} digits")
         check_whole_cents("opening balance", self.opening_balance, least=Decimal(0))
 
@@ -141,8 +142,8 @@ class Deposit:
             region_index: the person's region, by its place in the topology; as in `Order.new`.
 
         Raises:
-            BadInput: the amount is not positive, or not in whole cents.
-            ValueError: `region_index` is negative, or has more than 12 bits.
+            BadInput: the amount is not positive, or not in whole cents; or `region_index` is no
+                region's place.
         """
         return cls(new_id(region_index), account_nbr, amount)
 

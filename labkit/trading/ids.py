@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
 
+from labkit.errors import BadInput
+
 RUN_BITS = 48
 WORKER_BITS = 12
 SEQUENCE_BITS = 62
@@ -113,8 +115,13 @@ def new_id(region_index: int) -> UUID:
         region_index: the person's region, by its place in the topology.
 
     Raises:
-        ValueError: `region_index` is negative, or has more than 12 bits.
+        BadInput: `region_index` is no whole number, is negative, or has more than 12 bits.
     """
+    if type(region_index) is not int or not 0 <= region_index < 2**WORKER_BITS:
+        raise BadInput(
+            f"region_index {region_index!r} refused: it is the region's place in the topology, "
+            "0 for the first one"
+        )
     return RunId.new().order_id(worker=region_index, sequence=secrets.randbits(SEQUENCE_BITS))
 
 

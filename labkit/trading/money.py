@@ -19,7 +19,9 @@ def check_whole_cents(what: str, amount: Decimal, *, least: Decimal) -> None:
         what: names it in the error, such as "deposit".
 
     Raises:
-        BadInput: less than `least`, or not in whole cents.
+        BadInput: less than `least`, not in whole cents, or no Decimal.
     """
+    if not isinstance(amount, Decimal):
+        raise BadInput(f"{what} of {amount!r} refused: it is a Decimal, such as Decimal('9.99')")
     if not amount.is_finite() or amount < least or amount != round(amount, 2):
         raise BadInput(f"{what} of {amount} refused: {least} or more, in whole cents")

@@ -41,7 +41,8 @@ class Order:
         quantity: shares, 1 to 1,000,000.
 
     Raises:
-        BadInput: the quantity is outside that range.
+        BadInput: the quantity is outside that range or not a whole number, or another value is not
+            of its type.
     """
 
     order_id: UUID
@@ -51,10 +52,17 @@ class Order:
     quantity: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quantity <= MAX_QUANTITY:
+        whole = isinstance(self.quantity, int) and not isinstance(self.quantity, bool)
+        if not whole or not 1 <= self.quantity <= MAX_QUANTITY:
             raise BadInput(
-                f"quantity {self.quantity} refused: an order has 1 to {MAX_QUANTITY:,} shares"
+                f"quantity {self.quantity!r} refused: an order has 1 to {MAX_QUANTITY:,} shares, "
+                "as an int"
             )
+        if not isinstance(self.side, Side):
+            raise BadInput(f"side {self.side!r} refused: it is {' or '.join(map(repr, Side))}")
+        for name in ("account_nbr", "symbol"):
+            if not isinstance(text := getattr(self, name), str):
+                raise BadInput(f"{name} {text!r} refused: it is a text")
 
     @classmethod
     def new(
@@ -67,8 +75,7 @@ class Order:
                 order there (labkit.trading.ids); elsewhere it makes no difference.
 
         Raises:
-            BadInput: the quantity is outside its range.
-            ValueError: `region_index` is negative, or has more than 12 bits.
+            BadInput: a value is refused, as the class says; or `region_index` is no such number.
         """
         return cls(new_id(region_index), account_nbr, symbol, side, quantity)
 

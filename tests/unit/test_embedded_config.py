@@ -10,6 +10,8 @@ from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Secrets
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 from labkit.wan.plan import Kind
+from labkit.workload.trading import TradingWorkload
+from labkit.workload.worker import READ_CONNECTIONS
 
 
 @pytest.fixture
@@ -62,6 +64,22 @@ def test_region_survival_always_has_a_copy_elsewhere_and_can_go_on_after_a_regio
     assert standbys > in_region
     left = sum(nodes) - nodes[0] - 1
     assert standbys <= left
+
+
+@pytest.mark.parametrize("nodes", [(1,), (3, 3, 3), (9, 9, 9), (5,) * 9, (9,) * 9])
+def test_every_standby_may_copy_the_data_at_once_and_every_region_may_have_nine_nodes(nodes):
+    parameters = config.postgres_parameters(shape(*nodes))
+    standbys = sum(nodes) - 1
+    # pg_basebackup has two WAL senders; the tenth node of a region is refused
+    for name in ("max_wal_senders", "max_replication_slots"):
+        assert parameters[name] >= max(2 * standbys, 9 * len(nodes) + 1)
+
+
+@pytest.mark.parametrize("regions", range(1, 10))
+def test_the_primary_takes_the_usual_load_of_every_region(regions):
+    parameters = config.postgres_parameters(shape(*[1] * regions))
+    usual = TradingWorkload().connections + READ_CONNECTIONS + 1  # the order processor
+    assert parameters["max_connections"] >= regions * usual + 10
 
 
 def test_patroni_reaches_etcd_near_first_and_through_the_wan_elsewhere(layout, secrets, tmp_path):

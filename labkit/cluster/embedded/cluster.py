@@ -26,7 +26,7 @@ from labkit.cluster.embedded.layout import (
 from labkit.cluster.embedded.rejoin import rejoins
 from labkit.cluster.embedded.services import Services
 from labkit.cluster.embedded.settings import Secrets, Settings
-from labkit.cluster.embedded.starting import Starter, start_everything
+from labkit.cluster.embedded.starting import Starter, service_timeout_s, start_everything
 from labkit.cluster.embedded.status import cluster_status
 from labkit.cluster.local import LocalLab
 from labkit.cluster.ports import HOST
@@ -42,9 +42,6 @@ from labkit.cluster.status import ClusterStatus
 from labkit.errors import BadInput, LabBusy, LabError
 from labkit.topology import Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
-
-SERVICE_TIMEOUT_S = 90.0
-"""How long a lab may take to be in service. It takes a few seconds; slow disks take longer."""
 
 
 class EmbeddedCluster(LocalLab[Settings, Layout]):
@@ -142,7 +139,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         """
         with folder.locked(self.home), self._all_or_nothing(on_stage):
             self._undo_faults()
-            start_everything(self._starter, on_stage, SERVICE_TIMEOUT_S)
+            start_everything(self._starter, on_stage)
 
     def _is_there(self) -> bool:
         return bool(self._services.running())
@@ -314,8 +311,9 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             with starter.forker() as forker:
                 forker.start(missing)
             on_stage(f"{target} in service")
-            starter.await_replication(nodes, SERVICE_TIMEOUT_S)
-            starter.await_balancers(regions, SERVICE_TIMEOUT_S)
+            timeout_s = service_timeout_s(self.topology)
+            starter.await_replication(nodes, timeout_s)
+            starter.await_balancers(regions, timeout_s)
 
     def _undo_faults(self) -> None:
         """Thaw everything and reset the links; what is dead is for the caller to start."""
@@ -334,7 +332,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
 
         Raises:
             TopologyError: this shape cannot give it.
-            NotReady: there is no primary, or it did not take effect in 20 s.
+            NotReady: there is no primary, or it did not take effect in time.
         """
         self._check_survives(self.topology, goal)
         if self._services.running():

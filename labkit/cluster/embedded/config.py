@@ -19,7 +19,7 @@ from labkit.cluster.embedded.layout import SCOPE, Layout, member_name
 from labkit.cluster.embedded.programs import Program
 from labkit.cluster.embedded.settings import Secrets
 from labkit.cluster.ports import HOST
-from labkit.topology import Node, SurvivalGoal, Topology
+from labkit.topology import MAX_NODES, Node, SurvivalGoal, Topology
 from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
 
 TRADER = "trader"
@@ -31,9 +31,6 @@ REST_USER = "labkit"
 
 _POSTGRES: Mapping[str, str | int] = {
     "wal_level": "replica",
-    "max_connections": 100,
-    "max_wal_senders": 20,
-    "max_replication_slots": 20,
     "max_worker_processes": 4,
     "max_prepared_transactions": 0,
     "max_locks_per_transaction": 64,
@@ -71,6 +68,33 @@ _POSTGRES: Mapping[str, str | int] = {
     "log_checkpoints": "off",
     "logging_collector": "off",
 }
+
+
+CONNECTIONS_PER_REGION = 33
+"""A region's load at the primary: 20 for orders, 6 for fresh reads, 1 for the order processor
+(labkit.workload), and 6 for the desk and other programs. They end at the primary from every
+region."""
+LEAST_CONNECTIONS = 100
+SPARE_WAL_SENDERS = 4
+"""For a node that is added, which takes two while it copies the data, and for one that is rewound
+at the same time."""
+
+
+def postgres_parameters(topology: Topology) -> dict[str, str | int]:
+    """PostgreSQL's settings; they are the same on every node.
+
+    Those that take a restart to change are large enough for every node that can be added later. In
+    the first start each standby copies the data by pg_basebackup, which has two WAL senders and two
+    slots (one of its own, one of Patroni's) until the copy is done, all at the same time.
+    """
+    regions, standbys = len(topology.regions), len(topology.nodes) - 1
+    senders = max(2 * standbys, MAX_NODES * regions) + SPARE_WAL_SENDERS
+    return {
+        **_POSTGRES,
+        "max_connections": max(LEAST_CONNECTIONS, CONNECTIONS_PER_REGION * regions),
+        "max_wal_senders": senders,
+        "max_replication_slots": senders,
+    }
 
 
 def synchronous_nodes(topology: Topology, goal: SurvivalGoal) -> int:
@@ -140,7 +164,7 @@ def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bi
                 "postgresql": {
                     "use_pg_rewind": True,
                     "use_slots": True,
-                    "parameters": dict(_POSTGRES),
+                    "parameters": postgres_parameters(layout.topology),
                 },
             },
             "initdb": [

@@ -20,7 +20,7 @@ from labkit.cluster.embedded.layout import SCOPE
 from labkit.cluster.ports import HOST
 from labkit.errors import ClusterError, NotReady
 
-_POOL = urllib3.PoolManager(num_pools=64, maxsize=2, retries=False)
+_POOL = urllib3.PoolManager(num_pools=256, maxsize=2, retries=False)
 
 
 def _ask(

@@ -12,13 +12,11 @@ from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, patroni
 from labkit.cluster.embedded.layout import member_name
 from labkit.cluster.embedded.services import Services
-from labkit.cluster.embedded.starting import Starter
+from labkit.cluster.embedded.starting import Starter, service_timeout_s
 from labkit.cluster.processes import alive, kill_and_wait, send
 from labkit.errors import NotReady
 from labkit.topology import Node, SurvivalGoal, Topology
 
-SERVICE_TIMEOUT_S = 90.0
-"""How long a new node may take to copy the data and stream; it takes a few seconds."""
 STOP_TIMEOUT_S = 30.0
 """How long Patroni and PostgreSQL may take to end when they are asked to."""
 
@@ -27,7 +25,7 @@ def obey(starter: Starter, topology: Topology, goal: SurvivalGoal) -> None:
     """Let commits wait for as many standbys as a goal wants in a shape, and wait until they do.
 
     Raises:
-        NotReady: there is no primary, or it did not take effect in 20 s.
+        NotReady: there is no primary, or it did not take effect in time.
     """
     _change(starter, config.cluster_settings(topology, goal))
     count = config.synchronous_nodes(topology, goal)
@@ -39,7 +37,7 @@ def obey(starter: Starter, topology: Topology, goal: SurvivalGoal) -> None:
         names = str(row[0]) if row else ""
         return names.startswith(wanted) if wanted else not names
 
-    wait_until(in_force, what=f"survival goal {goal}", timeout_s=20)
+    wait_until(in_force, what=f"survival goal {goal}", timeout_s=max(20, 2 * len(topology.nodes)))
 
 
 def hand_over(starter: Starter, node: Node) -> Node:
@@ -74,7 +72,11 @@ def hand_over(starter: Starter, node: Node) -> Node:
             return starter.primary() != node
         return False
 
-    wait_until(handed_over, what=f"another primary than {node}", timeout_s=SERVICE_TIMEOUT_S)
+    wait_until(
+        handed_over,
+        what=f"another primary than {node}",
+        timeout_s=service_timeout_s(starter.layout.topology),
+    )
     return starter.primary()
 
 
@@ -87,7 +89,7 @@ def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
     with starter.forker() as forker:
         forker.start([node])
     on_stage(f"{node} copies the data and streams")
-    starter.await_replication([node], SERVICE_TIMEOUT_S)
+    starter.await_replication([node], service_timeout_s(starter.layout.topology))
     obey(starter, starter.layout.topology, starter.settings.survive)
     on_stage("the load balancers")
     starter.tell_balancers()

@@ -37,13 +37,21 @@ from labkit.cluster.local import await_parts
 from labkit.cluster.ports import HOST, require_free
 from labkit.cluster.processes import ProcessTable
 from labkit.errors import ClusterError, NotReady
-from labkit.topology import Node
+from labkit.topology import Node, Topology
 from labkit.wan.client import WanClient
 
 FRESH_FREE_BYTES = 1 << 30
 """What the disk of a new lab must have left: nine nodes take about 450 MB and grow."""
 KEPT_FREE_BYTES = 1 << 28
 """What it must have left for a lab whose data is there already."""
+SERVICE_TIMEOUT_S = 90.0
+"""How long nine nodes may take to be in service. They take a few seconds; slow disks take longer."""
+SERVICE_TIMEOUT_PER_NODE_S = 10.0
+
+
+def service_timeout_s(topology: Topology) -> float:
+    """Say how long the lab, or a part of it, may take to be in service."""
+    return max(SERVICE_TIMEOUT_S, SERVICE_TIMEOUT_PER_NODE_S * len(topology.nodes))
 
 
 @dataclass(frozen=True)
@@ -314,7 +322,7 @@ class Starter:
         )
 
 
-def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90) -> None:
+def start_everything(starter: Starter, on_stage: OnStage) -> None:
     """Start what does not run of a whole lab and wait until it is in service.
 
     Raises:
@@ -322,6 +330,7 @@ def start_everything(starter: Starter, on_stage: OnStage, timeout_s: float = 90)
         NotReady: a stage took too long.
     """
     layout, topology = starter.layout, starter.layout.topology
+    timeout_s = service_timeout_s(topology)
     missing = [node for node in topology.nodes if starter.table.pid(member_name(node)) is None]
     if not layout.served.exists() and len(missing) == len(topology.nodes):
         # it never was in service, so there is nothing to keep of what an interrupted first start
