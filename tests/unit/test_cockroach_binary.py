@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.compose.layout import ComposeLayout
 from labkit.cluster.ports import require_distinct
 from labkit.cluster.processes import Identity
-from labkit.errors import LabMismatch, MissingBinary, TopologyError
-from labkit.topology import DEFAULT, Node
+from labkit.errors import LabMismatch, MissingBinary
+from labkit.topology import DEFAULT, Node, Topology
 
 ORACLE = Path(os.environ.get("LABKIT_CRDB_GRAMMAR", Path(__file__).parents[3] / "shared" / "crdb"))
 NEW = Node(region="us-east-1", index=4)
@@ -127,16 +128,26 @@ def test_a_node_that_comes_moves_no_port_of_the_others(
     assert gone.with_topology(after.topology).numbered() == after.numbered()
 
 
-def test_a_node_that_has_no_port_left_is_refused() -> None:
-    shape = DEFAULT
-    for region in DEFAULT.region_names:
-        for _ in range(3):
-            shape, _node = shape.with_node(region)
-    numbers = {node.name: number for number, node in enumerate(shape.nodes)}
-    numbers[shape.nodes[-1].name] = 19  # where the first balancer is
-    layout = ComposeLayout(shape, True, False, None, numbers)
-    with pytest.raises(TopologyError, match="--port-base"):
-        require_distinct(layout.parts())
+@pytest.mark.parametrize("kind", [ComposeLayout, ProcessLayout])
+@pytest.mark.parametrize("regions", [3, 9])
+def test_a_lab_may_grow_to_its_largest_shape_and_no_port_moves(
+    kind: type[ComposeLayout | ProcessLayout], regions: int, home: Path
+) -> None:
+    names = [f"r{number}" for number in range(regions)]
+    links = [{"between": pair, "rtt_ms": 5} for pair in combinations(names, 2)]
+    settings = BinaryCluster.create(
+        home,
+        topology=Topology.model_validate({"region": [{"name": n} for n in names], "link": links}),
+    ).settings
+    before: dict[str, int] = {}
+    for name in names:
+        for _ in range(6):
+            settings = settings.with_topology(settings.topology.with_node(name)[0])
+            layout = kind(settings.topology, True, False, None, settings.numbered())
+            require_distinct(layout.parts())
+            after = {what: port for port, what in layout.parts()}
+            assert before.items() <= after.items()
+            before = after
 
 
 def test_commands_about_nodes_have_documented_flags() -> None:

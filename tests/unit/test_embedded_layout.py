@@ -1,4 +1,9 @@
+from itertools import combinations
+
+import pytest
+
 from labkit.cluster.embedded.layout import Layout, member_name
+from labkit.cluster.embedded.settings import Settings
 from labkit.topology import DEFAULT, Topology
 
 SMALL = {
@@ -11,11 +16,41 @@ SMALL = {
 }
 
 
+def shape(regions: int, nodes: int) -> Topology:
+    names = [f"r{i}" for i in range(regions)]
+    links = [{"between": pair, "rtt_ms": 5} for pair in combinations(names, 2)]
+    listed = [{"name": name, "nodes": nodes} for name in names]
+    return Topology.model_validate({"region": listed, "link": links, "survive": "none"})
+
+
 def test_with_the_wan_on_every_service_and_every_way_to_it_has_a_port_of_its_own(tmp_path):
     for topology in (DEFAULT, Topology.model_validate(SMALL)):
         ports = [port for port, _ in Layout(tmp_path, topology, 21000, wan=True).parts()]
         assert len(ports) == len(set(ports))
         assert all(21000 <= port < 22000 for port in ports)
+
+
+@pytest.mark.parametrize("regions", range(1, 10))
+def test_a_lab_of_any_number_of_regions_has_ports_for_nine_nodes_in_each(tmp_path, regions):
+    for nodes in (1, 9):
+        layout = Layout(tmp_path, shape(regions, nodes), 21000, wan=True)
+        ports = [port for port, _ in layout.parts()]
+        assert len(ports) == len(set(ports))
+        assert {*ports} <= {*layout.block}
+
+
+@pytest.mark.parametrize("regions", range(1, 10))
+def test_a_node_that_is_added_moves_no_port(tmp_path, regions):
+    settings = Settings(topology=shape(regions, 1), survive="none")
+    topology = settings.topology
+    before = {what: port for port, what in Layout(tmp_path, topology, 21000, wan=True).parts()}
+    for name in topology.region_names:
+        for _ in range(8):
+            settings = settings.with_topology(settings.topology.with_node(name)[0])
+            layout = Layout(tmp_path, settings.topology, 21000, True, settings.numbered())
+            after = {what: port for port, what in layout.parts()}
+            assert before.items() <= after.items()
+            before = after
 
 
 def test_with_the_wan_off_everybody_dials_the_servers_themselves(tmp_path):

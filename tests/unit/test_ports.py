@@ -45,19 +45,23 @@ def test_three_full_regions_have_ports_enough(
         assert all(port_base <= port < port_base + 1000 for port, _ in parts)
 
 
-@pytest.mark.parametrize("backend", ["embedded", "cockroach-binary"])
-def test_a_shape_with_more_parts_than_ports_is_refused_and_nothing_is_made(
-    home: Path, backend: str
+@pytest.mark.parametrize("port_base", [30000, None])
+@pytest.mark.parametrize("backend", labkit.cluster.BACKENDS)
+def test_every_lab_has_ports_for_the_largest_shape(
+    home: Path, backend: str, port_base: int | None
 ) -> None:
-    with pytest.raises(TopologyError, match=r"more parts than a lab has ports .*both have port"):
-        labkit.cluster.create(backend, topology=shape(9, 9))
-    assert not home.exists()
-
-
-def test_containers_have_ports_for_the_largest_shape(home: Path) -> None:
-    lab = labkit.cluster.create("cockroachdb", topology=shape(9, 9))
+    lab = labkit.cluster.create(backend, topology=shape(9, 9), port_base=port_base)
     assert isinstance(lab, LocalLab)
     require_distinct(lab.layout.parts())
+
+
+@pytest.mark.parametrize("backend", ["embedded", "cockroach-binary"])
+def test_a_shape_whose_ports_end_too_high_is_refused_and_nothing_is_made(
+    home: Path, backend: str
+) -> None:
+    with pytest.raises(TopologyError, match="another --port-base"):
+        labkit.cluster.create(backend, topology=shape(9, 9), port_base=64000)
+    assert not home.exists()
 
 
 def test_a_block_of_ports_that_ends_too_high_is_refused() -> None:

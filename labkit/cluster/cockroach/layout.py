@@ -3,6 +3,7 @@
 On 127.0.0.1, unless a port base is given, the ports of the demo this lab is built around:
 
     26257..  SQL of the nodes            port base +0..
+    26419..  SQL of node 20 and later
     26276..  the balancers               port base +200..
      8080..  DB Consoles of the nodes    port base +100..
      8404..  statistics of the balancers port base +220..
@@ -26,6 +27,8 @@ WAN = "wan"
 
 Place = tuple[str, int]
 """Host and port."""
+_BEFORE_BALANCERS = 26276 - 26257
+"""How many nodes have their usual SQL port below those of the balancers."""
 
 
 def node_service(node: Node) -> str:
@@ -70,7 +73,9 @@ class Layout(ABC):
 
     def sql(self, node: Node) -> int:
         """A node's own SQL port: the operator's, past balancer and WAN."""
-        return self._at(0, 26257) + self._number(node)
+        number = self._number(node)
+        # the balancers keep the ports where they usually are, however many nodes come
+        return self._at(0, 26257 if number < _BEFORE_BALANCERS else 26400) + number
 
     def console(self, node: Node) -> int:
         """A node's DB Console, health and metrics."""
@@ -78,9 +83,7 @@ class Layout(ABC):
 
     def balancer(self, region: str) -> int:
         """A region's balancer: the application's."""
-        # more nodes than 19 take the ports where the balancers usually are
-        first = self._at(200, max(26276, 26257 + len(self.topology.nodes)))
-        return first + self._region(region)
+        return self._at(200, 26276) + self._region(region)
 
     def balancer_from(self, source: str, region: str) -> int:
         """Where clients in `source` dial another region's balancer, through the WAN."""
@@ -90,7 +93,7 @@ class Layout(ABC):
 
     @property
     def _first_way(self) -> int:
-        return self._at(300, max(26300, self.balancer(self.topology.region_names[-1]) + 1))
+        return self._at(300, 26300)
 
     @property
     def ways(self) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,8 @@
 port base +300.. SQL of nodes in other regions, through the WAN      usually 28000..
 port base +610.. their health, for balancers of other regions        usually 28310..
 port base +920.. balancers, as clients of another region dial them   usually 28620..
+
+With more than five regions the last two begin later.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from pathlib import Path
 
 from labkit.cluster.cockroach.layout import Layout, Place, node_service
 from labkit.cluster.ports import HOST
-from labkit.topology import Node
+from labkit.topology import MAX_NODES, Node
 
 ELSEWHERE = 310
-"""How many ports lead from regions to nodes elsewhere."""
+"""How many ports lead from regions to nodes elsewhere, for each of two purposes; more with more
+than five regions, of nine nodes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,15 @@ class ProcessLayout(Layout):
 
     home: Path = Path()
 
+    @property
+    def _pairs(self) -> int:
+        """How many pairs of a dialling region and a node there can be, with nodes to come."""
+        return max(ELSEWHERE, MAX_NODES * len(self.topology.regions) ** 2)
+
     def _through_wan(self, source: str, node: Node) -> int:
-        return self._region(source) * (ELSEWHERE // len(self.topology.regions)) + self._number(node)
+        return self._region(source) * (self._pairs // len(self.topology.regions)) + self._number(
+            node
+        )
 
     def sql_from(self, source: str, node: Node) -> Place:
         """Where `source` dials a node for SQL and node-to-node traffic."""
@@ -38,11 +48,11 @@ class ProcessLayout(Layout):
         """Where `source` dials a node for its health."""
         if source == node.region or not self.wan:
             return HOST, self.console(node)
-        return HOST, self._at(300 + ELSEWHERE, 28000 + ELSEWHERE) + self._through_wan(source, node)
+        return HOST, self._at(300, 28000) + self._pairs + self._through_wan(source, node)
 
     @property
     def _first_way(self) -> int:
-        return self._at(300 + 2 * ELSEWHERE, 28000 + 2 * ELSEWHERE)
+        return self._at(300, 28000) + 2 * self._pairs
 
     def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
         """`balancer_from` itself, and the balancer."""

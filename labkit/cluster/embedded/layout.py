@@ -1,6 +1,7 @@
 """Where everything of a lab is: folders and ports, computed from its settings.
 
-All ports lie in one block of 1000 from `port_base` up, on 127.0.0.1:
+All ports lie in one block from `port_base` up, on 127.0.0.1. It has 1000 ports with up to four
+regions:
 
     +000..  balancers            10 a region: read-write, read-only, statistics
     +099    the WAN's control
@@ -14,6 +15,9 @@ All ports lie in one block of 1000 from `port_base` up, on 127.0.0.1:
     +700..  a region's balancer to PostgreSQL elsewhere (through the WAN)
     +850..  a region's balancer to health checks elsewhere (through the WAN)
 
+With more regions the last two begin at +1000 and have a port for each pair of a region and a node
+that there may ever be: 2 x 9 x regions x regions.
+
 With the WAN off nothing stands in between and the direct ports are used everywhere.
 """
 
@@ -23,14 +27,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.topology import Node, Topology
+from labkit.topology import MAX_NODES, Node, Topology
 
 SCOPE = "lab"
 """Patroni's name for the cluster: the prefix of its keys in etcd."""
 
 
 ELSEWHERE = 150
-"""How many ports lead from regions to nodes elsewhere."""
+"""How many ports lead from regions to nodes elsewhere, for each of two purposes, in a lab whose
+regions can have nine nodes each in so many: up to four."""
+BLOCK = 1000
+"""How many ports a lab of up to four regions has."""
 
 
 def member_name(node: Node) -> str:
@@ -114,10 +121,29 @@ class Layout:
     def _node(self, node: Node) -> int:
         return 10 * self._region(node.region) + node.index - 1
 
-    def _elsewhere(self, source: str, node: Node) -> int:
-        """A number below 150 for each pair of a dialling region and a node."""
+    @property
+    def _most_nodes(self) -> int:
+        """How many nodes there can be after any number of additions."""
+        return MAX_NODES * len(self.topology.regions)
+
+    @property
+    def _pairs(self) -> int:
+        """How many pairs of a dialling region and a node there can be."""
+        return self._most_nodes * len(self.topology.regions)
+
+    def _elsewhere(self, source: str, node: Node, purpose: int) -> int:
+        """A port for a pair of a dialling region and a node, for each of two purposes."""
         number = self.topology.nodes.index(node) if not self.numbers else self.numbers[node.name]
-        return self._region(source) * (ELSEWHERE // len(self.topology.regions)) + number
+        pair = self._region(source) * self._most_nodes + number
+        if self._pairs <= ELSEWHERE:
+            return self.port_base + 700 + purpose * ELSEWHERE + pair
+        return self.port_base + BLOCK + purpose * self._pairs + pair
+
+    @property
+    def block(self) -> range:
+        """The ports that the lab has, or may come to have."""
+        more = 0 if self._pairs <= ELSEWHERE else 2 * self._pairs
+        return range(self.port_base, self.port_base + BLOCK + more)
 
     def read_write(self, region: str) -> int:
         """The balancer's port that reaches the primary."""
@@ -177,13 +203,13 @@ class Layout:
         """Where a balancer in `source` dials a node's PostgreSQL."""
         if source == node.region or not self.wan:
             return self.postgres(node)
-        return self.port_base + 700 + self._elsewhere(source, node)
+        return self._elsewhere(source, node, 0)
 
     def rest_from(self, source: str, node: Node) -> int:
         """Where a balancer in `source` dials a node's health check."""
         if source == node.region or not self.wan:
             return self.rest(node)
-        return self.port_base + 850 + self._elsewhere(source, node)
+        return self._elsewhere(source, node, 1)
 
     def parts(self) -> Iterator[tuple[int, str]]:
         """Every port, and what it is for."""

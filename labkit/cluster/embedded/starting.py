@@ -45,7 +45,7 @@ FRESH_FREE_BYTES = 1 << 30
 KEPT_FREE_BYTES = 1 << 28
 """What it must have left for a lab whose data is there already."""
 SERVICE_TIMEOUT_S = 90.0
-"""How long nine nodes may take to be in service. They take a few seconds; slow disks take longer."""
+"""How long nine nodes may take to be in service: a few seconds, but slow disks take longer."""
 SERVICE_TIMEOUT_PER_NODE_S = 10.0
 
 
