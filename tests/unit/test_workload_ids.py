@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit.errors import BadInput
 from labkit.trading.ids import OrderIdParts, RunId, parts
 from labkit.trading.orders import Order, Side
 
@@ -59,7 +60,7 @@ def test_an_order_of_a_person_tells_the_persons_region() -> None:
 
     assert worker(Order.new("0005821112", "AAPL", Side.BUY, 1)) == 0
     assert worker(Order.new("0005821112", "AAPL", Side.BUY, 1, region_index=2)) == 2
-    with pytest.raises(ValueError, match="worker -1"):
+    with pytest.raises(BadInput, match="region_index -1"):
         Order.new("0005821112", "AAPL", Side.BUY, 1, region_index=-1)
 
 
