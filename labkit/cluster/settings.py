@@ -15,7 +15,7 @@ from labkit.cluster.folder import write_whole
 from labkit.errors import LabMismatch, NotRunning
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 
-FORMAT = 3
+FORMAT = 4
 """The layout of the state folder. Raised when an older labkit could not use it any more."""
 
 

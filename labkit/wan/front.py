@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from labkit.errors import ClusterError, PortInUse
 from labkit.wan.line import Connection
 from labkit.wan.links import Network
-from labkit.wan.peek import EtcdPeerWatch, From, Refuse, Reply, peek_for
-from labkit.wan.plan import Kind, Listener, Plan
+from labkit.wan.peek import Finding, From, Refuse, Reply, peek_for
+from labkit.wan.plan import Listener, Plan
 from labkit.wan.socket_owner import command_of
 
 log = logging.getLogger(__name__)
 
 PEEK_TIMEOUT_S = 30.0
-"""A dialler that has not said by then who it is, is refused; but see `Arrival`."""
+"""A dialler that has not said by then who it is, is refused."""
 
 ETCD = "etcd"
-"""The name of the program whose peers do not always say who they are."""
+"""The name of the program whose peers are known by their process."""
 
 BACKLOG = 512
 """Connections the kernel takes ahead of this process: after a cut heals, many dial at once."""
@@ -53,14 +53,14 @@ class Front:
 
     Attributes:
         listener: what it was made from.
-        diallers: how many connections each region has opened; None did not say.
+        diallers: how many connections each region has opened.
         refused: how many diallers were turned away, by reason.
     """
 
     def __init__(self, listener: Listener, plan: Plan, network: Network) -> None:
         self.listener = listener
         self.peek = peek_for(listener, plan)
-        self.diallers: Counter[str | None] = Counter()
+        self.diallers: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self._plan = plan
         self._network = network
@@ -98,17 +98,18 @@ class Front:
         """They hung up, or are no longer strangers."""
         self._arrivals.discard(arrival)
 
+    def look(self, transport: asyncio.Transport, first: bytes) -> Finding:
+        """Find out who dials: by the first bytes or, where they tell nothing, by the process."""
+        return self._process(transport) if self.peek is None else self.peek(first)
+
     def connect(
-        self, source: str | None, transport: asyncio.Transport, first: bytes, dialled_at_s: float
+        self, source: str, transport: asyncio.Transport, first: bytes, dialled_at_s: float
     ) -> None:
-        """Begin the connection of a dialler whose region is known, or may be later (None)."""
-        source = source or self._owner(transport)
+        """Begin the connection of a dialler whose region is known."""
         self.diallers[source] += 1
         route = self._network.route(source, self.listener.region)
         connection = Connection(route, dialled_at_s, self._over)
         self._connections[connection] = asyncio.create_task(self._dial(connection))
-        if source is None:
-            self._watch(connection)
         transport.set_protocol(connection.client)
         connection.client.connection_made(transport)
         if first:
@@ -135,47 +136,26 @@ class Front:
         except OSError:
             connection.abort()
 
-    def _owner(self, transport: asyncio.Transport) -> str | None:
-        """The region of the etcd whose socket it is, named as by its `--name`."""
+    def _process(self, transport: asyncio.Transport) -> Finding:
+        """Name the etcd whose socket it is by its `--name`; None if it has hung up already."""
         ends = (transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
-        if not all(ends):
+        command = command_of(*ends, program=ETCD) if all(ends) else None
+        if command is None:
             return None
-        for argument in command_of(*ends, program=ETCD):
-            name = argument.removeprefix("--name=")
-            if name != argument and name in self._plan.regions:
-                return name
-        return None
+        for region in self._plan.regions:
+            if f"--name={region}" in command:
+                return From(region)
+        return Refuse("not the socket of an etcd of this lab", repr(ends[0]))
 
     def _over(self, connection: Connection) -> None:
         self._connections.pop(connection).cancel()
 
-    def _watch(self, connection: Connection) -> None:
-        """Give the connection to its region's links as soon as a request names it."""
-        watch = EtcdPeerWatch(self._plan.etcd_members)
-
-        def look(data: bytes) -> None:
-            match watch.feed(data):
-                case Refuse() as refusal:
-                    self.refuse(refusal)
-                    connection.abort()
-                case From(source):
-                    self.diallers[source] += 1
-                    connection.move(self._network.route(source, self.listener.region))
-                    connection.client.watch = None
-
-        connection.client.watch = look
-
 
 class Arrival(asyncio.Protocol):
-    """A connection nobody has named yet.
-
-    It has PEEK_TIMEOUT_S to say who it is: from its arrival, or, as an etcd peer, from its first
-    byte. etcd's HTTP transport dials ahead and keeps what it did not need for later (Go, net/http,
-    Transport.queueForDial), so silence there is nobody's fault.
-    """
+    """A connection nobody has named yet. It has PEEK_TIMEOUT_S to say who it is."""
 
     _transport: asyncio.Transport
-    _timeout: asyncio.TimerHandle | None = None
+    _timeout: asyncio.TimerHandle
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -188,14 +168,13 @@ class Arrival(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._front.arrived(self)
-        if self._front.listener.kind is not Kind.ETCD_PEER:
-            self._hurry()
+        silent = Refuse("did not say who it is", f"nothing that names it in {PEEK_TIMEOUT_S:g} s")
+        self._timeout = self._loop.call_later(PEEK_TIMEOUT_S, self._refuse, silent)
         self._look()
 
     def data_received(self, data: bytes) -> None:
         """Look again."""
         self._first += data
-        self._hurry()
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -206,19 +185,12 @@ class Arrival(asyncio.Protocol):
         """Reset it."""
         self._transport.abort()
 
-    def _hurry(self) -> None:
-        if self._timeout is None:
-            silent = Refuse(
-                "did not say who it is", f"nothing that names it in {PEEK_TIMEOUT_S:g} s"
-            )
-            self._timeout = self._loop.call_later(PEEK_TIMEOUT_S, self._refuse, silent)
-
     def _look(self) -> None:
-        finding = self._front.peek(self._first)
+        finding = self._front.look(self._transport, self._first)
         while isinstance(finding, Reply):
             self._transport.write(finding.data)
             self._first = self._first[finding.consumed :]
-            finding = self._front.peek(self._first)
+            finding = self._front.look(self._transport, self._first)
         if isinstance(finding, Refuse):
             self._refuse(finding)
         elif isinstance(finding, From):
@@ -231,6 +203,5 @@ class Arrival(asyncio.Protocol):
         self._transport.close()
 
     def _leave(self) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
+        self._timeout.cancel()
         self._front.gone(self)

@@ -69,13 +69,6 @@ class DelayLine:
         """The link it uses now."""
         return self._link
 
-    def move(self, link: Link) -> None:
-        """Use another link from now on; what is on its way keeps its time of arrival."""
-        self._link.lines.discard(self)
-        self._link = link
-        link.lines.add(self)
-        self.settings_changed()
-
     def put(self, data: bytes) -> None:
         """Take bytes the source has read."""
         if self._sink.lost:
@@ -179,7 +172,6 @@ class Endpoint(asyncio.Protocol):
         lost: the socket is gone; what is sent to it vanishes.
         outgoing: takes what this socket's other side sends.
         incoming: brings what is to be written here.
-        watch: sees what is read before it is passed on; may reset or move the connection.
     """
 
     outgoing: DelayLine
@@ -187,7 +179,6 @@ class Endpoint(asyncio.Protocol):
 
     def __init__(self, connection: Connection) -> None:
         self.lost = False
-        self.watch: Callable[[bytes], None] | None = None
         self._connection = connection
         self._transport: asyncio.Transport | None = None
         self._keeps_up = True
@@ -212,8 +203,6 @@ class Endpoint(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what was read, later."""
-        if self.watch is not None:
-            self.watch(data)
         self.outgoing.put(data)
 
     def eof_received(self) -> bool:
@@ -303,20 +292,13 @@ class Connection:
         self._on_over = on_over
         self._closing = False
         self._over = False
-        self._count(there)
+        there.open_connections += 1
+        there.total_connections += 1
 
     @property
     def route(self) -> Route:
         """The links it uses now."""
         return self._forward.link, self._backward.link
-
-    def move(self, route: Route) -> None:
-        """Use other links from now on."""
-        there, back = route
-        self._forward.link.open_connections -= 1
-        self._forward.move(there)
-        self._backward.move(back)
-        self._count(there)
 
     def lost(self, endpoint: Endpoint) -> None:
         """One socket is gone: reset the other a trip later, unless both were being closed."""
@@ -338,10 +320,6 @@ class Connection:
         self._closing = True
         self.client.abort()
         self.service.abort()
-
-    def _count(self, link: Link) -> None:
-        link.open_connections += 1
-        link.total_connections += 1
 
     def _finish(self) -> None:
         if self._over:

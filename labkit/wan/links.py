@@ -91,17 +91,9 @@ class Network:
         self._planned = dict(plan.links)
         self._links = {pair: Link(settings) for pair, settings in plan.links.items()}
         self._local = {region: _no_delay() for region in plan.regions}
-        self._unnamed = {region: _no_delay() for region in plan.regions}
-        self._cut_unnamed()
 
-    def route(self, source: str | None, target: str) -> Route:
-        """The links from a dialler's region to a service's and back.
-
-        A source of None is a dialler not named yet: no delay, and cut while the target's region
-        is cut off from every other.
-        """
-        if source is None:
-            return self._unnamed[target]
+    def route(self, source: str, target: str) -> Route:
+        """Find the links from a dialler's region to a service's and back."""
         if source == target:
             return self._local[target]
         return self._links[source, target], self._links[target, source]
@@ -117,7 +109,6 @@ class Network:
             if settings != self._links[pair].settings:
                 log.info("%s > %s: %s", *pair, settings)
                 self._links[pair].apply(settings)
-        self._cut_unnamed()
 
     def reset(self) -> None:
         """Give every link the plan's settings again."""
@@ -140,16 +131,6 @@ class Network:
             )
             for (source, target), link in self._links.items()
         )
-
-    def _cut_unnamed(self) -> None:
-        settings = self.settings
-        for region, (into, out_of) in self._unnamed.items():
-            into_cuts = [settings[pair].cut for pair in settings if pair[1] == region]
-            out_of_cuts = [settings[pair].cut for pair in settings if pair[0] == region]
-            for link, cuts in ((into, into_cuts), (out_of, out_of_cuts)):
-                cut = bool(cuts) and all(cuts)
-                if cut != link.settings.cut:
-                    link.apply(LinkSettings(cut=cut))
 
 
 def _no_delay() -> Route:

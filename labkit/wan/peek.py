@@ -1,17 +1,12 @@
 """Who dials: pure functions from the first bytes of a connection to a region.
 
 A dialler that cannot be named is refused, so that nothing passes without its link's delay and
-cuts. There is one exception: etcd peers ask each other for /version, /members, /raft/probing
-and /leases without a header that names them. Who holds the socket tells then, where the system
-says so (`labkit.wan.socket_owner`). It matters: the lease of a primary's key is renewed by /leases,
-and a primary that can hear but not speak would keep its place through a cut. Where nothing tells,
-they pass without delay, are held while every link into the region is cut, and count for their
-region from the first request that names it.
+cuts. etcd's peers speak TLS, so their bytes name nobody: the operating system says whose socket it
+is (`labkit.wan.socket_owner`, asked by `labkit.wan.front`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from struct import unpack_from
@@ -21,9 +16,9 @@ from labkit.wan.plan import Kind, Listener, Plan
 
 @dataclass(frozen=True, slots=True)
 class From:
-    """The dialler's region; None is an etcd peer that has not said yet."""
+    """The dialler's region."""
 
-    region: str | None
+    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +43,18 @@ Finding = From | Reply | Refuse | None
 Peek = Callable[[bytes], Finding]
 
 
-def peek_for(listener: Listener, plan: Plan) -> Peek:
-    """How this listener looks at the first bytes of a connection."""
+def peek_for(listener: Listener, plan: Plan) -> Peek | None:
+    """How this listener looks at the first bytes of a connection; None if they tell nothing."""
     match listener.kind:
         case Kind.FIXED:
-            return lambda first: From(listener.source)
+            dialler = From(str(listener.source))
+            return lambda first: dialler
         case Kind.POSTGRES:
             return lambda first: peek_postgres(first, plan.names)
         case Kind.HTTP:
             return lambda first: peek_http(first, plan.regions)
         case Kind.ETCD_PEER:
-            return lambda first: peek_etcd_peer(first, plan.etcd_members)
+            return None
 
 
 # PostgreSQL 18 documentation, "Message Formats": StartupMessage, SSLRequest, GSSENCRequest and
@@ -111,40 +107,6 @@ def peek_http(first: bytes, regions: Collection[str]) -> Finding:
     if region not in regions:
         return Refuse("unknown region in X-Region", repr(region))
     return From(region)
-
-
-def peek_etcd_peer(first: bytes, members: Mapping[str, str]) -> Finding:
-    """Name the dialler by the X-Server-From header that etcd's raft requests carry."""
-    head = _http_head(first)
-    if not isinstance(head, _Head):
-        return head
-    member = head.headers.get("x-server-from")
-    return From(None) if member is None else _member(member, members)
-
-
-class EtcdPeerWatch:
-    """Names an etcd peer later in its connection, by the first request that carries its id."""
-
-    _HEADER = re.compile(rb"\r\nX-Server-From: *([0-9a-f]{1,16})\r\n", re.IGNORECASE)
-    _LONGEST_BYTES = 64
-
-    def __init__(self, members: Mapping[str, str]) -> None:
-        self._members = members
-        self._tail = b""
-
-    def feed(self, data: bytes) -> From | Refuse | None:
-        """Look at the next bytes; a header may be split between two calls."""
-        text = self._tail + data
-        match = self._HEADER.search(text)
-        if match:
-            return _member(match[1].decode(), self._members)
-        self._tail = text[-self._LONGEST_BYTES :]
-        return None
-
-
-def _member(member: str, members: Mapping[str, str]) -> From | Refuse:
-    region = members.get(member)
-    return Refuse("unknown etcd member", repr(member)) if region is None else From(region)
 
 
 @dataclass(frozen=True, slots=True)

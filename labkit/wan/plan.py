@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from enum import StrEnum
@@ -39,7 +38,7 @@ class Kind(StrEnum):
     HTTP = "http"
     """By the `X-Region` header of the first request."""
     ETCD_PEER = "etcd-peer"
-    """By the `X-Server-From` header (a member id), looked up in the plan's `etcd_members`."""
+    """By the process whose socket it is: an etcd names its region on its command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,6 @@ class Plan:
         links: one entry a direction; every ordered pair of regions has one.
         listeners: one a (service, way to know the dialler).
         names: PostgreSQL application name -> region.
-        etcd_members: etcd member id (hex as etcd prints it) -> region.
         host: the address all ports listen on.
 
     Raises:
@@ -153,7 +151,6 @@ class Plan:
     links: Mapping[Pair, LinkSettings]
     listeners: tuple[Listener, ...]
     names: Mapping[str, str] = field(default_factory=dict)
-    etcd_members: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
@@ -165,10 +162,6 @@ class Plan:
         self._check_links()
         for name, region in self.names.items():
             self._check_region(f"names[{name!r}]", region)
-        for member, region in self.etcd_members.items():
-            if not re.fullmatch("[1-9a-f][0-9a-f]{0,15}", member):
-                raise BadInput(f"etcd_members: {member!r} is no member id as etcd prints it")
-            self._check_region(f"etcd_members[{member!r}]", region)
 
     def _check_ports(self) -> None:
         users = {self.control_port: "control_port"}
@@ -212,7 +205,6 @@ class Plan:
             ],
             "listeners": [asdict(listener) for listener in self.listeners],
             "names": dict(self.names),
-            "etcd_members": dict(self.etcd_members),
         }
 
     @classmethod
@@ -230,9 +222,8 @@ class Plan:
                 _build(Listener, item, f"listeners[{i}]")
                 for i, item in enumerate(_list("listeners", values["listeners"]))
             )
-        for key in ("names", "etcd_members"):
-            if key in values:
-                values[key] = _mapping(key, values[key])
+        if "names" in values:
+            values["names"] = _mapping("names", values["names"])
         return _build(cls, values, "plan")
 
     def save(self, path: Path) -> None:

@@ -62,7 +62,7 @@ class Proxy:
 
     def state(self) -> WanState:
         """What each link does and has carried, who dialled, and who was refused."""
-        diallers: Counter[tuple[str, str | None, str]] = Counter()
+        diallers: Counter[tuple[str, str, str]] = Counter()
         for front in self._fronts:
             for source, count in front.diallers.items():
                 diallers[front.listener.kind.value, source, front.listener.region] += count

@@ -33,14 +33,10 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True)
 class DiallerCount:
-    """How many connections to services of a kind one region has opened to another.
-
-    Attributes:
-        source: None for etcd peers that did not say who they are when they dialled.
-    """
+    """How many connections to services of a kind one region has opened to another."""
 
     kind: str
-    source: str | None
+    source: str
     target: str
     connections: int
 

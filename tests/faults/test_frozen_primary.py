@@ -20,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 from labkit.clock import wait_until
 from labkit.cluster.embedded import patroni
 from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.layout import member_name
 from labkit.cluster.embedded.services import Services
 from labkit.cluster.processes import freeze, send
@@ -46,14 +47,14 @@ def processes_of(lab: EmbeddedCluster, node: Node, what: str) -> list[int]:
 
 def another_leads(lab: EmbeddedCluster, old: Node) -> Node:
     """The node that has taken the leader key from another one."""
-    etcd = lab.layout.etcd_client(old.region)
+    etcd = EtcdClient.of(lab.layout, old.region)
     wait_until(
-        lambda: patroni.last_primary(etcd) not in (None, member_name(old)),
+        lambda: etcd.last_primary() not in (None, member_name(old)),
         what=f"a leader in place of {old}",
         timeout_s=30,
         poll_s=0.02,
     )
-    name = patroni.last_primary(etcd)
+    name = etcd.last_primary()
     return next(node for node in lab.topology.nodes if member_name(node) == name)
 
 

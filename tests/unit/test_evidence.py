@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
 from time import monotonic, time
@@ -20,6 +22,8 @@ from labkit.cluster import balancer_log
 from labkit.cluster.base import HasFailoverEvidence
 from labkit.cluster.cockroach.evidence import LeaseWatch, moved
 from labkit.cluster.embedded import programs
+from labkit.cluster.embedded.certificate import Certificate
+from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.evidence import (
     LEADER_KEY,
     LeaderWatch,
@@ -169,9 +173,20 @@ def taken(revision: int, member: str, before: str = "") -> dict[str, object]:
 Say = Callable[[dict[str, object]], None]
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> tuple[Path, Path]:
+    """The certificate of a lab, and its key."""
+    folder, made = tmp_path_factory.mktemp("certificate"), Certificate.make()
+    (folder / "crt").write_text(made.certificate)
+    (folder / "key").write_text(made.key)
+    return folder / "crt", folder / "key"
+
+
 @contextmanager
-def etcd(*streams: Callable[[Say, dict[str, object]], None]) -> Iterator[int]:
-    """An etcd that answers its first watch by the first of these, and so on; gives its port."""
+def etcd(
+    files: tuple[Path, Path], *streams: Callable[[Say, dict[str, object]], None]
+) -> Iterator[EtcdClient]:
+    """An etcd that answers its first watch by the first of these, and so on; gives its client."""
     waiting = list(streams)
 
     class Handler(BaseHTTPRequestHandler):
@@ -198,20 +213,24 @@ def etcd(*streams: Callable[[Say, dict[str, object]], None]) -> Iterator[int]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files[0])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(*files)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield server.server_address[1]
+        yield EtcdClient(server.server_address[1], *files)
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def watched(port: int, count: int) -> tuple[Noticed, ...]:
+def watched(client: EtcdClient, count: int) -> tuple[Noticed, ...]:
     """What a watch is told, once it was told `count` changes."""
     ended = Flag()
-    watch = LeaderWatch(port, NAMES, ended)
+    watch = LeaderWatch(client, NAMES, ended)
     watch.start()
     try:
         wait_until(lambda: len(watch.noticed) >= count, what="changes", timeout_s=20, poll_s=0.01)
@@ -221,32 +240,32 @@ def watched(port: int, count: int) -> tuple[Noticed, ...]:
     return watch.noticed
 
 
-def test_a_leader_that_is_gone_and_the_next_one_are_noticed_as_they_are_told():
+def test_a_leader_that_is_gone_and_the_next_one_are_noticed_as_they_are_told(files):
     def stream(say: Say, _request: dict[str, object]) -> None:
         say(message(7, created=True))
         say(message(8, gone(8, "us-west-2-1")))
         say(message(9, taken(9, "us-west-2-2")))
 
     begun_s = monotonic()
-    with etcd(stream) as port:
-        first, second = (noticed.event for noticed in watched(port, 2))
+    with etcd(files, stream) as client:
+        first, second = (noticed.event for noticed in watched(client, 2))
     assert (first.sign, first.node) == (Sign.LEADER_GONE, "us-west-2/1")
     assert (second.sign, second.node) == (Sign.LEADER, "us-west-2/2")
     assert begun_s < first.at_s <= second.at_s < monotonic()
     assert first.within_s == second.within_s == 0
 
 
-def test_a_leader_key_that_its_holder_writes_again_is_no_election():
+def test_a_leader_key_that_its_holder_writes_again_is_no_election(files):
     def stream(say: Say, _request: dict[str, object]) -> None:
         say(message(7, created=True))
         say(message(8, taken(8, "us-west-2-1", before="us-west-2-1")))
         say(message(9, gone(9, "us-west-2-1")))
 
-    with etcd(stream) as port:
-        assert [noticed.revision for noticed in watched(port, 1)] == [9]
+    with etcd(files, stream) as client:
+        assert [noticed.revision for noticed in watched(client, 1)] == [9]
 
 
-def test_a_watch_that_was_cut_goes_on_where_it_was_and_says_how_long_it_was_deaf():
+def test_a_watch_that_was_cut_goes_on_where_it_was_and_says_how_long_it_was_deaf(files):
     asked: list[object] = []
 
     def cut(say: Say, request: dict[str, object]) -> None:
@@ -258,13 +277,13 @@ def test_a_watch_that_was_cut_goes_on_where_it_was_and_says_how_long_it_was_deaf
         say(message(8, created=True))
         say(message(8, taken(8, "us-west-2-2")))
 
-    with etcd(cut, resumed) as port:
-        (noticed,) = watched(port, 1)
+    with etcd(files, cut, resumed) as client:
+        (noticed,) = watched(client, 1)
     assert asked == [None, 8]
     assert noticed.event.within_s > 0
 
 
-def test_a_revision_that_was_compacted_away_is_not_asked_for_again():
+def test_a_revision_that_was_compacted_away_is_not_asked_for_again(files):
     asked: list[object] = []
 
     def compacted(say: Say, request: dict[str, object]) -> None:
@@ -277,14 +296,14 @@ def test_a_revision_that_was_compacted_away_is_not_asked_for_again():
         say(message(9, created=True))
         say(message(10, taken(10, "us-west-2-2")))
 
-    with etcd(compacted, fresh) as port:
-        watched(port, 1)
+    with etcd(files, compacted, fresh) as client:
+        watched(client, 1)
     assert asked == [None, None]
 
 
-def test_an_etcd_that_is_down_tells_nothing_and_ends_no_program(unused_ports):
+def test_an_etcd_that_is_down_tells_nothing_and_ends_no_program(unused_ports, files):
     ended = Flag()
-    watch = LeaderWatch(unused_ports[0], NAMES, ended)
+    watch = LeaderWatch(EtcdClient(unused_ports[0], *files), NAMES, ended)
     watch.start()
     ended.set()
     watch.join()

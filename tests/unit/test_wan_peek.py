@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,13 +18,11 @@ from hypothesis import strategies as st
 from wan_lab import EAST, EU, QUIET_S, REGIONS, WEST, Rig, listener, make_plan, receive, rig, silent
 
 from labkit.clock import wait_until
-from labkit.wan import front
+from labkit.wan import front, socket_owner
 from labkit.wan.peek import (
-    EtcdPeerWatch,
     From,
     Refuse,
     Reply,
-    peek_etcd_peer,
     peek_http,
     peek_postgres,
 )
@@ -30,7 +30,6 @@ from labkit.wan.plan import Kind, LinkSettings
 from labkit.wan.state import DiallerCount, RefusedCount
 
 NAMES = {"us-west-2/1": WEST, "us-east-1/1": EAST}
-MEMBERS = {"8e9e05c52164694d": WEST, "1234": EU}
 
 
 def startup(**parameters: str) -> bytes:
@@ -86,7 +85,6 @@ def test_a_postgres_dialler_is_named_by_a_whole_startup_packet_only(extra: bytes
 def test_noise_is_never_taken_for_somebody(first: bytes) -> None:
     assert not isinstance(peek_postgres(first, NAMES), From)
     assert not isinstance(peek_http(first, REGIONS), From)
-    assert not isinstance(peek_etcd_peer(first, MEMBERS), Reply)
 
 
 @pytest.mark.parametrize(
@@ -111,27 +109,6 @@ def test_an_http_request_without_end_is_refused() -> None:
     assert finding.reason == "an HTTP request without end"
 
 
-@pytest.mark.parametrize(
-    ("first", "finding"),
-    [
-        (request("/raft", X_Server_From="1234"), From(EU)),
-        (request("/version"), From(None)),
-        (request("/raft", X_Server_From="9999"), Refuse("unknown etcd member", "'9999'")),
-    ],
-)
-def test_an_etcd_peer_is_named_by_its_member_id_or_not_yet(first: bytes, finding: object) -> None:
-    assert peek_etcd_peer(first, MEMBERS) == finding
-
-
-@given(cuts=st.lists(st.integers(0, 200), max_size=6))
-def test_an_etcd_peer_is_named_later_however_its_bytes_are_split(cuts: list[int]) -> None:
-    stream = request("/version") + request("/raft", X_Server_From="8e9e05c52164694d")
-    watch = EtcdPeerWatch(MEMBERS)
-    edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    findings = [watch.feed(stream[a:b]) for a, b in pairwise(edges)]
-    assert From(WEST) in findings
-
-
 @pytest.fixture
 def net() -> Iterator[Rig]:
     with rig() as made:
@@ -144,7 +121,6 @@ def start(net: Rig, kind: Kind, **settings: object) -> None:
             listener(kind, net.service.port),
             settings=LinkSettings(**settings),
             names=NAMES,
-            etcd_members=MEMBERS,
         )
     )
 
@@ -191,29 +167,6 @@ def test_a_dialler_that_says_nothing_is_hung_up_on(
     assert net.wan.state().refused[0].reason == "did not say who it is"
 
 
-def test_an_etcd_peer_may_dial_ahead_and_speak_later(
-    net: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(front, "PEEK_TIMEOUT_S", 0.05)
-    start(net, Kind.ETCD_PEER)
-    client = net.dial()
-    assert silent(client)
-    client.sendall(request("/raft", X_Server_From="1234"))
-    assert receive(net.accept(), 9) == b"GET /raft"
-    assert net.wan.state().refused == ()
-
-
-def test_an_etcd_peer_that_begins_a_request_and_falls_silent_is_hung_up_on(
-    net: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(front, "PEEK_TIMEOUT_S", 0.05)
-    start(net, Kind.ETCD_PEER)
-    client = net.dial()
-    client.sendall(b"GET /raft")
-    assert client.recv(1) == b""
-    assert net.wan.state().refused[0].reason == "did not say who it is"
-
-
 def test_a_dialler_that_is_named_in_time_is_not_hung_up_on(
     net: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,82 +190,91 @@ def test_an_http_dialler_takes_its_own_regions_link(net: Rig) -> None:
         net.accept(timeout_s=QUIET_S)
 
 
-def test_an_etcd_peer_without_a_name_is_held_only_while_its_target_is_cut_off(net: Rig) -> None:
-    start(net, Kind.ETCD_PEER, delay_ms=60_000)
-    into = [{"source": WEST, "target": EAST}, {"source": EU, "target": EAST}]
-    net.wan.change([{**into[0], "cut": True}])
-    net.dial().sendall(request("/version"))
-    server = net.accept()
-    assert receive(server, len(request("/version"))) == request("/version")
-    net.wan.change([{**into[1], "cut": True}])
-    net.dial().sendall(request("/members"))
-    with pytest.raises(TimeoutError):
-        net.accept(timeout_s=QUIET_S)
-    net.wan.change([{**into[0], "cut": False}])
-    assert receive(net.accept(), 12) == b"GET /members"
+DIALS = """
+import os, socket, sys
+os.setuid(int(sys.argv[2]))
+peer = socket.socket()
+peer.connect(("127.0.0.1", int(sys.argv[1])))
+peer.sendall(b"hello")
+print("sent", flush=True)
+sys.stdin.read()
+"""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-def test_an_etcd_peer_that_says_no_name_is_known_by_its_process(
-    net: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def etcd(port: int, *arguments: str, user: int | None = None) -> Iterator[None]:
+    """A process that dials a port as an etcd with these arguments would."""
+    user = os.geteuid() if user is None else user
+    argv = [sys.executable, "-c", DIALS, str(port), str(user), *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"sent\n"
+        yield
+        process.communicate()
+
+
+@pytest.fixture(params=["the kernel", "psutil"])
+def told_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way to learn whose socket it is; the program of an etcd is Python here."""
+    monkeypatch.setattr(front, "ETCD", Path(sys.executable).name)
+    if request.param == "psutil":
+        monkeypatch.setattr(socket_owner, "_NETLINK_SOCK_DIAG", -1)
+    elif sys.platform != "linux":
+        pytest.skip("only Linux has sock_diag")
+
+
+@pytest.mark.usefixtures("told_by")
+def test_an_etcd_peer_is_known_by_its_process_and_takes_its_regions_link(net: Rig) -> None:
     """Or it would renew the lease of a primary that can hear but not speak."""
     start(net, Kind.ETCD_PEER)
     net.wan.change([{"source": WEST, "target": EAST, "cut": True}])
-    dial = (
-        "import socket, sys\n"
-        f"peer = socket.create_connection(('127.0.0.1', {net.port}))\n"
-        f"peer.sendall({request('/leases')!r})\n"
-        "sys.stdin.read()\n"
-    )
-    monkeypatch.setattr(front, "ETCD", Path(sys.executable).name)
-    etcd = [sys.executable, "-c", dial, f"--name={WEST}", "--data-dir=/nowhere"]
-    with subprocess.Popen(etcd, stdin=subprocess.PIPE) as peer:
+    with etcd(net.port, f"--name={WEST}", "--data-dir=/nowhere"):
         wait_until(lambda: net.wan.state().diallers, what="dialler", timeout_s=10)
         assert set(net.wan.state().diallers) == {DiallerCount("etcd-peer", WEST, EAST, 1)}
         with pytest.raises(TimeoutError):
             net.accept(timeout_s=QUIET_S)
         net.wan.change([{"source": WEST, "target": EAST, "cut": False}])
-        assert receive(net.accept(), 11) == b"GET /leases"
-        peer.communicate()
+        assert receive(net.accept(), 5) == b"hello"
 
 
-def test_an_etcd_peer_counts_for_its_region_from_the_request_that_names_it(net: Rig) -> None:
+@pytest.mark.usefixtures("told_by")
+@pytest.mark.parametrize("arguments", [(), ("--name=mars",), (WEST,)])
+def test_a_process_that_is_no_etcd_of_the_lab_reaches_none_of_its_peers(
+    net: Rig, arguments: tuple[str, ...]
+) -> None:
     start(net, Kind.ETCD_PEER)
-    client = net.dial()
-    client.sendall(request("/version"))
-    server = net.accept()
-    receive(server, len(request("/version")))
-    net.wan.change([{"source": EU, "target": EAST, "cut": True}])
-    raft = request("/raft/stream", X_Server_From="1234")
-    client.sendall(raft)
-    assert silent(server)
-    link = net.wan.state().link(EU, EAST)
-    assert (link.open_connections, link.held_bytes) == (1, len(raft))
-    assert set(net.wan.state().diallers) == {
-        DiallerCount("etcd-peer", None, EAST, 1),
-        DiallerCount("etcd-peer", EU, EAST, 1),
-    }
-    net.wan.change([{"source": EU, "target": EAST, "cut": False}])
-    assert receive(server, len(raft)) == raft
-    client.sendall(raft)
-    assert receive(server, len(raft)) == raft
-    assert DiallerCount("etcd-peer", EU, EAST, 1) in net.wan.state().diallers
-    client.close()
-    server.close()
-    wait_until(
-        lambda: net.wan.state().link(EU, EAST).open_connections == 0, what="end", timeout_s=5
-    )
+    with etcd(net.port, *arguments):
+        wait_until(lambda: net.wan.state().refused, what="refusal", timeout_s=10)
+        with pytest.raises(TimeoutError):
+            net.accept(timeout_s=QUIET_S)
+    assert net.wan.state().refused[0].reason == "not the socket of an etcd of this lab"
 
 
-def test_an_etcd_peer_that_turns_out_a_stranger_is_reset_before_a_byte_passes(net: Rig) -> None:
+@pytest.mark.usefixtures("told_by")
+def test_another_program_reaches_no_peer_whatever_it_says(net: Rig) -> None:
     start(net, Kind.ETCD_PEER)
-    client = net.dial()
-    client.sendall(request("/version"))
-    server = net.accept()
-    receive(server, len(request("/version")))
-    client.sendall(request("/raft", X_Server_From="9999"))
-    for sock in (client, server):
-        with pytest.raises(ConnectionResetError):
-            sock.recv(1)
-    assert net.wan.state().refused[0].reason == "unknown etcd member"
+    front.ETCD = "etcd"
+    with etcd(net.port, f"--name={WEST}"):
+        wait_until(lambda: net.wan.state().refused, what="refusal", timeout_s=10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user_reaches_no_peer_whatever_its_process_is_called(
+    net: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "ETCD", Path(sys.executable).name)
+    start(net, Kind.ETCD_PEER)
+    with etcd(net.port, f"--name={WEST}", user=65534):
+        wait_until(lambda: net.wan.state().refused, what="refusal", timeout_s=10)
+        with pytest.raises(TimeoutError):
+            net.accept(timeout_s=QUIET_S)
+
+
+def test_a_peer_that_has_hung_up_is_nobody_to_refuse(net: Rig) -> None:
+    start(net, Kind.ETCD_PEER)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        ends = client.getsockname(), client.getpeername()
+        client.close()
+        assert socket_owner.command_of(*ends, program="etcd") in (None, ())

@@ -27,7 +27,6 @@ PLAN = Plan(
     LINKS,
     LISTENERS,
     names={"us-west-2/1": WEST},
-    etcd_members={"8e9e05c52164694d": EU},
 )
 
 
@@ -79,7 +78,6 @@ def first_link(**keys: Any) -> dict[str, Any]:
         (change(links=[]), f"plan: links: none from '{EAST}' to '{WEST}'"),
         (change(names={"psql": "mars"}), "names['psql']: no region 'mars': there are eu-west-1"),
         (change(names=["psql"]), "names: expected an object"),
-        (change(etcd_members={"0X1": EU}), "'0X1' is no member id as etcd prints it"),
         (
             first_link(delay_ms=-1),
             "links[0]: delay_ms must be at least 0 and at most 60000, not -1",

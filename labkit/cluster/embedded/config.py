@@ -7,7 +7,6 @@ everything that decides how much memory nine servers take is small.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -147,6 +146,10 @@ def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bi
         },
         "etcd3": {
             "hosts": [f"{HOST}:{layout.etcd_client(to, node.region)}" for to in near_first],
+            "protocol": "https",
+            "cacert": str(layout.certificate),
+            "cert": str(layout.certificate),
+            "key": str(layout.certificate_key),
             # otherwise Patroni leaves these ports for the URLs that etcd advertises, which are
             # the direct ones
             "use_proxies": True,
@@ -283,10 +286,23 @@ listen statistics
 
 
 def etcd(layout: Layout, program: Program, region: str) -> list[str]:
-    """One region's etcd command line."""
+    """Render one region's etcd command line.
+
+    Clients and peers must show the lab's certificate, before anything else is heard of them: that
+    holds for every request of every protocol etcd speaks, while its users and passwords leave some
+    of them open (its version, health and metrics, the status of a member, its peers' questions).
+    """
 
     def peer(name: str) -> str:
-        return f"http://{HOST}:{layout.etcd_peer_advertised(name)}"
+        return f"https://{HOST}:{layout.etcd_peer_advertised(name)}"
+
+    def tls(prefix: str) -> list[str]:
+        return [
+            f"--{prefix}cert-file={layout.certificate}",
+            f"--{prefix}key-file={layout.certificate_key}",
+            f"--{prefix}trusted-ca-file={layout.certificate}",
+            f"--{prefix}client-cert-auth=true",
+        ]
 
     # 3.5.1 can corrupt its data when killed (etcd-io/etcd#13766): refuse to start on it
     check = (
@@ -294,7 +310,7 @@ def etcd(layout: Layout, program: Program, region: str) -> list[str]:
         if program.version >= (3, 6)
         else "--experimental-initial-corrupt-check=true"
     )
-    client = f"http://{HOST}:{layout.etcd_client(region)}"
+    client = f"https://{HOST}:{layout.etcd_client(region)}"
     members = ",".join(f"{name}={peer(name)}" for name in layout.topology.region_names)
     return [
         str(program.path),
@@ -302,11 +318,16 @@ def etcd(layout: Layout, program: Program, region: str) -> list[str]:
         f"--data-dir={layout.etcd_data(region)}",
         f"--listen-client-urls={client}",
         f"--advertise-client-urls={client}",
-        f"--listen-peer-urls=http://{HOST}:{layout.etcd_peer(region)}",
+        f"--listen-peer-urls=https://{HOST}:{layout.etcd_peer(region)}",
         f"--initial-advertise-peer-urls={peer(region)}",
         f"--initial-cluster={members}",
         "--initial-cluster-state=new",
         f"--initial-cluster-token={SCOPE}",
+        *tls(""),
+        *tls("peer-"),
+        # by default pages of any origin may read its answers, and any Host is served
+        f"--cors={client}",
+        f"--host-whitelist={HOST}",
         "--heartbeat-interval=100",
         "--election-timeout=1000",
         "--pre-vote=true",
@@ -316,16 +337,6 @@ def etcd(layout: Layout, program: Program, region: str) -> list[str]:
         "--auto-compaction-retention=10m",
         "--log-level=warn",
     ]
-
-
-def etcd_member_id(layout: Layout, region: str) -> str:
-    """The id that etcd gives a member: it names itself so to its peers.
-
-    The first 8 bytes of the SHA-1 of its peer URL and the cluster's token
-    (etcd: server/etcdserver/api/membership/member.go, computeMemberId).
-    """
-    text = f"http://{HOST}:{layout.etcd_peer_advertised(region)}{SCOPE}"
-    return f"{int.from_bytes(hashlib.sha1(text.encode()).digest()[:8]):x}"  # noqa: S324
 
 
 def wan(layout: Layout, secrets: Secrets) -> Plan:
@@ -391,5 +402,4 @@ def wan(layout: Layout, secrets: Secrets) -> Plan:
         },
         listeners=tuple(listeners),
         names={member_name(node): node.region for node in topology.nodes},
-        etcd_members={etcd_member_id(layout, region): region for region in regions},
     )

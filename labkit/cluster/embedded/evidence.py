@@ -30,8 +30,8 @@ from labkit.clock import Anchor
 from labkit.cluster import balancer_log
 from labkit.cluster.base import Gather
 from labkit.cluster.embedded import patroni
+from labkit.cluster.embedded.etcd import EtcdClient, encoded
 from labkit.cluster.embedded.layout import SCOPE, Layout, balancer_name, member_name
-from labkit.cluster.ports import HOST
 from labkit.events import Event, Sign
 
 READ_WRITE = "read_write"
@@ -42,8 +42,6 @@ STREAM_S = 1.0
 AGAIN_S = 0.1
 """Between two attempts to reach an etcd that is down."""
 
-_POOL = urllib3.PoolManager(num_pools=64, maxsize=2, retries=False)
-
 
 @contextmanager
 def failover_evidence(layout: Layout) -> Iterator[Gather]:
@@ -52,7 +50,7 @@ def failover_evidence(layout: Layout) -> Iterator[Gather]:
     names = {member_name(node): node.name for node in layout.topology.nodes}
     regions = layout.topology.region_names
     ended = Flag()
-    watches = [LeaderWatch(layout.etcd_client(region), names, ended) for region in regions]
+    watches = [LeaderWatch(EtcdClient.of(layout, region), names, ended) for region in regions]
 
     def gather() -> tuple[Event, ...]:
         found = [
@@ -87,14 +85,15 @@ class LeaderWatch:
     (https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/, "Watch keys").
     """
 
-    def __init__(self, port: int, names: Mapping[str, str], ended: Flag) -> None:
-        """A watch of the etcd at a client port.
+    def __init__(self, etcd: EtcdClient, names: Mapping[str, str], ended: Flag) -> None:
+        """Watch one etcd.
 
         Args:
+            etcd: who is asked.
             names: of the nodes, by the names that Patroni gives them.
             ended: set to end it.
         """
-        self._url = f"http://{HOST}:{port}/v3/watch"
+        self._etcd = etcd
         self._names = names
         self._noticed: list[Noticed] = []
         self._next_revision = 0
@@ -102,7 +101,7 @@ class LeaderWatch:
         self._ended = ended
         self._lock = Lock()
         # daemon: an etcd that is frozen must not keep the program from ending
-        self._thread = Thread(target=self._follow, daemon=True, name=f"labkit-etcd-{port}")
+        self._thread = Thread(target=self._follow, daemon=True, name=f"labkit-etcd-{etcd.port}")
 
     def start(self) -> None:
         """Begin to follow."""
@@ -128,14 +127,8 @@ class LeaderWatch:
                 self._ended.wait(AGAIN_S)
 
     def _stream(self) -> None:
-        reply = _POOL.request(
-            "POST",
-            self._url,
-            body=json.dumps({"create_request": self._request()}),
-            headers={"Content-Type": "application/json"},
-            timeout=urllib3.Timeout(connect=STREAM_S, read=STREAM_S),
-            preload_content=False,
-        )
+        request = {"create_request": self._request()}
+        reply = self._etcd.stream("/v3/watch", request, timeout_s=STREAM_S)
         deaf_since_s, caught_up = self._heard_s, 0
         try:
             for line in reply:
@@ -155,7 +148,7 @@ class LeaderWatch:
             reply.close()
 
     def _request(self) -> dict[str, object]:
-        request: dict[str, object] = {"key": _encoded(LEADER_KEY), "prev_kv": True}
+        request: dict[str, object] = {"key": encoded(LEADER_KEY), "prev_kv": True}
         if self._next_revision:
             request["start_revision"] = self._next_revision
         return request
@@ -237,7 +230,3 @@ def promotion(line: patroni.HistoryLine, names: Mapping[str, str], anchor: Ancho
         within_s=anchor.drift_s(),
         detail=f"end of timeline {timeline}: {reason}",
     )
-
-
-def _encoded(key: str) -> str:
-    return base64.b64encode(key.encode()).decode()

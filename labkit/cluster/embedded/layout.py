@@ -96,6 +96,16 @@ class Layout:
         return self.conf / f"{member_name(node)}.yml"
 
     @property
+    def certificate(self) -> Path:
+        """What etcd, its peers and its clients show each other."""
+        return self.conf / "etcd.crt"
+
+    @property
+    def certificate_key(self) -> Path:
+        """The key that belongs to it."""
+        return self.conf / "etcd.key"
+
+    @property
     def passfile(self) -> Path:
         """The password file that `dsn` names: libpq reads it, nobody else can."""
         return self.home / "pgpass"

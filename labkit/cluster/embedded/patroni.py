@@ -1,4 +1,4 @@
-"""Questions to Patroni's REST API, to etcd and to HAProxy's statistics.
+"""Questions to Patroni's REST API and to HAProxy's statistics.
 
 They are asked past the WAN: this is the operator's view, which must work while regions are cut.
 A part that does not answer is an answer too (None), never an exception.
@@ -6,7 +6,6 @@ A part that does not answer is an answer too (None), never an exception.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ import urllib3
 
 from labkit.cluster import haproxy
 from labkit.cluster.embedded.config import REST_USER
-from labkit.cluster.embedded.layout import SCOPE
 from labkit.cluster.ports import HOST
 from labkit.errors import ClusterError, NotReady
 
@@ -136,53 +134,6 @@ def switch_over(port: int, password: str, leader: str, candidate: str) -> None:
     if status != 200:
         said = text.decode(errors="replace").strip() or "no answer"
         raise NotReady(f"Patroni did not switch over from {leader} to {candidate}: {said}")
-
-
-def last_primary(client_port: int) -> str | None:
-    """The member that was primary when Patroni last wrote to etcd; None when it never did.
-
-    The leader key outlives its ttl when etcd was stopped with everything else; where it is gone,
-    the synchronous mode's state names the one that commits waited on last.
-    """
-    leader = _etcd_value(client_port, f"/service/{SCOPE}/leader")
-    if leader:
-        return leader
-    return _json((_etcd_value(client_port, f"/service/{SCOPE}/sync") or "").encode()).get("leader")
-
-
-def etcd_serves(client_port: int) -> bool:
-    """Whether an etcd answers a linearizable read, which needs a majority."""
-    return _etcd_value(client_port, "health") is not None
-
-
-def _etcd_value(client_port: int, key: str) -> str | None:
-    """The value of a key, empty when there is no such key; None without an answer.
-
-    etcd speaks JSON on /v3/ too, keys and values in base64
-    (https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/).
-    """
-    encoded = base64.b64encode(key.encode()).decode()
-    status, text = _ask("POST", client_port, "/v3/kv/range", body={"key": encoded}, timeout_s=1.0)
-    if status != 200:
-        return None
-    found = _json(text).get("kvs") or [{}]
-    return base64.b64decode(found[0].get("value", "")).decode()
-
-
-def etcd_version_decided(client_port: int) -> bool:
-    """Whether the members have agreed on a cluster version.
-
-    Until then etcd says 3.0.0, for which Patroni 4.1 has no code path and dies.
-    """
-    _status, text = _ask("GET", client_port, "/version", timeout_s=1.0)
-    version = str(_json(text).get("etcdcluster", "0.0"))
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) >= (3, 4)
-
-
-def etcd_healthy(client_port: int) -> bool:
-    """Whether an etcd member says it is healthy (it can reach a majority)."""
-    status, text = _ask("GET", client_port, "/health", timeout_s=0.8)
-    return status == 200 and str(_json(text).get("health")) == "true"
 
 
 def servers_up(stats_port: int, password: str) -> dict[str, list[str]] | None:

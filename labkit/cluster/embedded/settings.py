@@ -6,6 +6,7 @@ import secrets
 
 from pydantic import Field
 
+from labkit.cluster.embedded.certificate import Certificate
 from labkit.cluster.settings import LabSecrets, LabSettings
 
 DEFAULT_PORT_BASE = 21000
@@ -20,9 +21,10 @@ class Settings(LabSettings):
 
 
 class Secrets(LabSecrets):
-    """The passwords of one lab."""
+    """The passwords of one lab, and the certificate that opens its etcd."""
 
     superuser: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     replication: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     rest_api: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     balancer_stats: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    etcd: Certificate = Field(default_factory=Certificate.make)

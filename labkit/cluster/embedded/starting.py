@@ -23,6 +23,7 @@ from psycopg import sql
 from labkit.cluster import haproxy
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, patroni, programs, serving
+from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.forker import MemberForker
 from labkit.cluster.embedded.layout import (
     WAN,
@@ -91,6 +92,8 @@ class Starter:
         for region in layout.topology.region_names:
             text = config.haproxy(layout, self.secrets, region)
             write_whole(layout.conf / f"{balancer_name(region)}.cfg", text)
+        write_whole(layout.certificate, self.secrets.etcd.certificate)
+        write_whole(layout.certificate_key, self.secrets.etcd.key)
         line = f"{HOST}:*:*:{config.TRADER}:{self.secrets.trader}\n"
         write_whole(layout.passfile, line)
 
@@ -153,14 +156,13 @@ class Starter:
 
     def await_etcd(self, timeout_s: float = 30) -> None:
         """Wait until etcd can be used by Patroni."""
-        ports = [self.layout.etcd_client(name) for name in self.layout.topology.region_names]
+        regions = self.layout.topology.region_names
+        members = [EtcdClient.of(self.layout, region) for region in regions]
 
         def ready() -> bool:
-            return all(
-                patroni.etcd_serves(port) and patroni.etcd_version_decided(port) for port in ports
-            )
+            return all(member.serves() and member.version_decided() for member in members)
 
-        names = [etcd_name(region) for region in self.layout.topology.region_names]
+        names = [etcd_name(region) for region in regions]
         self._await("etcd", ready, timeout_s, parts=names, poll_s=0.05)
 
     def start_balancers(self, regions: Iterable[str]) -> None:
@@ -213,7 +215,7 @@ class Starter:
             The node that was started, whether or not it has become primary in time: with the
             others there will be one. None when etcd names none of `nodes`.
         """
-        name = patroni.last_primary(self.layout.etcd_client(self.layout.topology.region_names[0]))
+        name = EtcdClient.of(self.layout, self.layout.topology.region_names[0]).last_primary()
         node = next((node for node in nodes if member_name(node) == name), None)
         if node is not None:
             on_stage(f"last primary {node}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from labkit.cluster.embedded import patroni
+from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.layout import WAN, balancer_name, etcd_name, member_name
 from labkit.cluster.embedded.starting import Starter
 from labkit.cluster.processes import ProcessTable, stopped
@@ -115,9 +116,9 @@ def _balancer(starter: Starter, region: str) -> ServiceStatus:
 
 
 def _etcd(starter: Starter, region: str) -> ServiceStatus:
-    port = starter.layout.etcd_client(region)
+    member = EtcdClient.of(starter.layout, region)
     state, pid = _process(starter.table, etcd_name(region))
-    healthy = state is State.RUNNING and patroni.etcd_healthy(port)
+    healthy = state is State.RUNNING and member.healthy()
     down = "" if state is State.RUNNING else state.value
     return ServiceStatus(
         name=f"etcd:{region}",
@@ -125,7 +126,7 @@ def _etcd(starter: Starter, region: str) -> ServiceStatus:
         state=state,
         healthy=healthy,
         pid=pid,
-        ports={"client": port},
+        ports={"client": member.port},
         detail="" if healthy else down or "it reaches no majority",
     )
 

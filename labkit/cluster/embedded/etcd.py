@@ -1,0 +1,144 @@
+"""Questions to etcd, asked past the WAN as in `labkit.cluster.embedded.patroni`.
+
+etcd speaks JSON on /v3/, keys and values in base64
+(https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/), to whoever shows the lab's certificate.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from labkit.cluster.embedded.layout import SCOPE, Layout
+from labkit.cluster.ports import HOST
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdClient:
+    """A client of one etcd.
+
+    Attributes:
+        port: where it listens for clients.
+        certificate, key: the lab's, as files.
+    """
+
+    port: int
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def of(cls, layout: Layout, region: str) -> EtcdClient:
+        """Make a client of a region's etcd."""
+        return cls(layout.etcd_client(region), layout.certificate, layout.certificate_key)
+
+    def serves(self) -> bool:
+        """Ask for a linearizable read, which needs a majority."""
+        return self.value("health") is not None
+
+    def healthy(self) -> bool:
+        """Ask whether it is healthy (it can reach a majority)."""
+        return str(self._ask("GET", "/health", timeout_s=0.8).get("health")) == "true"
+
+    def version_decided(self) -> bool:
+        """Ask whether the members have agreed on a cluster version.
+
+        Until then etcd says 3.0.0, for which Patroni 4.1 has no code path and dies.
+        """
+        version = str(self._ask("GET", "/version").get("etcdcluster", "0.0"))
+        return tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) >= (3, 4)
+
+    def value(self, key: str) -> str | None:
+        """Read the value of a key: empty if there is no such key, None without an answer."""
+        answer = self._ask("POST", "/v3/kv/range", {"key": encoded(key)})
+        if "header" not in answer:
+            return None
+        found = answer.get("kvs") or [{}]
+        return base64.b64decode(found[0].get("value", "")).decode()
+
+    def last_primary(self) -> str | None:
+        """Read which member was primary when Patroni last wrote to etcd; None if it never did.
+
+        The leader key outlives its ttl when etcd was stopped with everything else; where it is
+        gone, the synchronous mode's state names the one that commits waited on last.
+        """
+        leader = self.value(f"/service/{SCOPE}/leader")
+        if leader:
+            return leader
+        return _json((self.value(f"/service/{SCOPE}/sync") or "").encode()).get("leader")
+
+    def stream(
+        self, path: str, body: Mapping[str, object], timeout_s: float
+    ) -> urllib3.BaseHTTPResponse:
+        """Ask for an answer that goes on; it is to be closed.
+
+        Raises:
+            urllib3.exceptions.HTTPError, OSError: it does not answer in time.
+        """
+        return self._pool().request(
+            "POST",
+            self._url(path),
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
+            preload_content=False,
+        )
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        timeout_s: float = 1.0,
+    ) -> dict[str, Any]:
+        """Ask; empty if there is no good answer in time."""
+        try:
+            reply = self._pool().request(
+                method,
+                self._url(path),
+                body=None if body is None else json.dumps(body).encode(),
+                headers={"Content-Type": "application/json"},
+                timeout=urllib3.Timeout(total=timeout_s),
+            )
+        except (urllib3.exceptions.HTTPError, OSError):
+            return {}
+        return _json(reply.data) if reply.status == 200 else {}
+
+    def _url(self, path: str) -> str:
+        return f"https://{HOST}:{self.port}{path}"
+
+    def _pool(self) -> urllib3.PoolManager:
+        return _pool(self.certificate, self.key, self.certificate.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _pool(certificate: Path, key: Path, _written_ns: int) -> urllib3.PoolManager:
+    """Make the connections of one lab; a lab that was made again has another certificate."""
+    return urllib3.PoolManager(
+        num_pools=16,
+        maxsize=2,
+        retries=False,
+        cert_file=str(certificate),
+        key_file=str(key),
+        ca_certs=str(certificate),
+        cert_reqs="CERT_REQUIRED",
+    )
+
+
+def encoded(key: str) -> str:
+    """Encode a key or a value as etcd's JSON has it."""
+    return base64.b64encode(key.encode()).decode()
+
+
+def _json(text: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
