@@ -40,11 +40,14 @@ class WheelHook(BuildHookInterface):
 
 
 def without_outputs(notebook: str) -> str:
-    """Take out what running a notebook leaves in it; one that was not run stays as it is."""
+    """Take out what running a notebook leaves in it; one that was not run stays as it is.
+
+    An output that is written down on purpose has nbstripout's tag `keep_output`.
+    """
     content = json.loads(notebook)
     run = content["metadata"].pop("widgets", None) is not None
     for cell in content["cells"]:
-        if cell["cell_type"] == "code":
+        if cell["cell_type"] == "code" and "keep_output" not in cell["metadata"].get("tags", ()):
             run |= bool(cell["outputs"]) or cell["execution_count"] is not None
             cell.update(outputs=[], execution_count=None)
         run |= cell["metadata"].pop("execution", None) is not None

@@ -28,10 +28,10 @@ from typing import Any
 
 import yaml
 
-from labkit.assets import asset
 from labkit.cluster import attach
 from labkit.draft import RUN_FOLDER, runs_folder
 from labkit.errors import BadInput, NotRunning, RunError, UnknownParameter
+from labkit.notebooks import find_notebook
 from labkit.run_folders import Run, make_whole
 from labkit.trials import parse_trial_heading
 from labkit.ui.saving import drop_widgets
@@ -70,26 +70,6 @@ class Progress:
     line: str
     trial: int = 0
     trials: int = 0
-
-
-def notebooks() -> dict[str, Path]:
-    """The notebooks that ship with labkit, by name without ending."""
-    return {path.stem: path for path in sorted(asset("notebooks").glob("[0-9]*.ipynb"))}
-
-
-def find_notebook(name: str) -> Path:
-    """A notebook by path, by name (`03_node_loss`) or by the name after its number.
-
-    Raises:
-        BadInput: there is none; lists what there is.
-    """
-    if name.endswith(".ipynb") and Path(name).is_file():
-        return Path(name).absolute()
-    known = notebooks()
-    for stem, path in known.items():
-        if name.removesuffix(".ipynb") in (stem, stem.partition("_")[2]):
-            return path
-    raise BadInput(f"no notebook {name!r}: there are {', '.join(known)}")
 
 
 def parse_parameters(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli import compare, compose, desk, doctor, faults, lab, load, nodes, runs
+from labkit.cli import compare, compose, desk, doctor, faults, lab, load, nodes, notebook, runs
 from labkit.cli.outcome import Commands
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         runs.run,
         runs.runs,
         compare.compare,
-        runs.notebook,
+        notebook.notebook,
     ),
     "Load": (load.load,),
     "Faults": (lab.heal,),

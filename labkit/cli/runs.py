@@ -1,16 +1,13 @@
-"""Commands around notebooks: run, demo, runs, notebook."""
+"""Commands around runs: run, demo, runs."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.text import Text
 
-from labkit.assets import asset
 from labkit.cli.bars import Bars, where
 from labkit.cli.gates import MaxLost, MaxP99, MaxRto, MaxUnavailable, MaxWriteGap, hold, limits
 from labkit.cli.outcome import Exit, complain
@@ -83,7 +80,7 @@ def run(
 
 
 def _chosen(notebook: str | None, every: bool) -> list[str]:
-    from labkit.runs import notebooks
+    from labkit.notebooks import notebooks
 
     if every and notebook is not None:
         raise BadInput(f"--all runs every notebook: leave out {notebook}")
@@ -176,24 +173,6 @@ def runs(as_json: AsJson = False) -> None:
                     numbers.get("Lost acks", ""),
                 )
         console().print(table)
-
-
-def notebook(
-    port: Annotated[int, typer.Option(help="Where JupyterLab listens, on 127.0.0.1.")] = 8888,
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")
-    ] = True,
-) -> None:
-    """Open JupyterLab on the lab's notebooks, on 127.0.0.1 with a token; Ctrl-C ends it."""
-    argv = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
-    argv += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={asset('notebooks')}"]
-    # others on this machine can reach a kernel's ports: they read nothing there
-    argv.append("--MappingKernelManager.transport_encryption=auto")
-    if not browser:
-        argv.append("--no-browser")
-    if os.geteuid() == 0:
-        argv.append("--allow-root")
-    os.execv(sys.executable, argv)  # noqa: S606 - becomes JupyterLab
 
 
 def _parameters(given: Iterable[str]) -> dict[str, str]:

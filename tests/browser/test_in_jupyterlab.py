@@ -24,7 +24,7 @@ from labkit.clock import wait_until
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.lab import bring_up
-from labkit.runs import notebooks
+from labkit.notebooks import notebooks
 from labkit.ui.saving import WIDGET
 
 pytestmark = pytest.mark.cluster

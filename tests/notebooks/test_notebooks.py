@@ -27,7 +27,8 @@ from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.status import settled
-from labkit.runs import NOTEBOOK_FILE, notebooks
+from labkit.notebooks import notebooks
+from labkit.runs import NOTEBOOK_FILE
 from labkit.verdict.result import Result, Summary
 
 BRIEFLY = {"steady_s": 3, "rate_per_s": 30}

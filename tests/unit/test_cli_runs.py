@@ -1,4 +1,4 @@
-"""run, demo, runs and notebook: what they say, and their exit codes."""
+"""run, demo and runs: what they say, and their exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Became, labkit
+from commands import labkit
 from histories import failover_run
 
 from labkit.cluster.base import OnStage
@@ -188,7 +188,7 @@ def test_run_all_goes_on_after_one_that_breaks_down_and_ends_with_the_worst(
         return FakeRun(tmp_path, {"00_setup": None, "03_node_loss": "fail"}[name])
 
     names = dict.fromkeys(["00_setup", "01_broken", "03_node_loss"], tmp_path)
-    monkeypatch.setattr("labkit.runs.notebooks", lambda: names)
+    monkeypatch.setattr("labkit.notebooks.notebooks", lambda: names)
     monkeypatch.setattr("labkit.runs.run_notebook", run_notebook)
     done = labkit("run", "--all", "--short")
     assert done.exit_code == 3
@@ -244,12 +244,3 @@ def test_without_runs_the_next_step_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("labkit.run_folders.list_runs", list)
     assert "labkit run" in labkit("runs").stdout
     assert json.loads(labkit("runs", "--json").stdout) == []
-
-
-def test_notebook_becomes_jupyterlab_on_loopback(executed: list[Any]) -> None:
-    with pytest.raises(Became):
-        labkit("notebook", "--port", "24750", "--no-browser")
-    program, argv = executed
-    assert argv[:3] == [program, "-m", "jupyterlab"]
-    assert {"--ServerApp.ip=127.0.0.1", "--ServerApp.port=24750", "--no-browser"} <= set(argv)
-    assert not any("token" in argument for argument in argv)

@@ -9,11 +9,10 @@ import pytest
 from histories import failover_run
 
 from labkit.errors import BadInput, RunError, UnknownParameter
+from labkit.notebooks import find_notebook, notebooks
 from labkit.run_folders import list_runs
 from labkit.runs import (
     NOTEBOOK_FILE,
-    find_notebook,
-    notebooks,
     parse_parameters,
     run_notebook,
     short_parameters,
