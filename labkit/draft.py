@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -19,15 +20,17 @@ from typing import TypedDict, Unpack
 
 from pydantic import JsonValue
 
-from labkit.cluster.base import Cluster, HasSurvivalGoal, HasVersions
+from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVersions
+from labkit.cluster.marks import Claim, claimed, marked
 from labkit.errors import BadInput
-from labkit.figures.page import write_report
-from labkit.history import History, load_faults
+from labkit.events import EVENTS_FILE
+from labkit.figures.page import REPORT_FILE, write_report
+from labkit.history import FAULTS_FILE, SAMPLES_FILE, History, load_faults
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result, Summary
-from labkit.workload.ledger import read_ledger
+from labkit.workload.ledger import LEDGER_FOLDER, read_ledger
 from labkit.workload.oplog import OPS_FOLDER
 from labkit.workload.running import recorded
 
@@ -35,6 +38,23 @@ RUN_FOLDER = "LABKIT_RUN_FOLDER"
 """The environment variable that names the folder of the run going on."""
 MORE_FOLDER = "more"
 """Inside a run folder: those of a notebook's second and further experiments."""
+TRIALS_FOLDER = "trials"
+"""Inside a run folder: one folder for each trial."""
+WATCHDOG_LOG = "watchdog.log"
+"""In a run folder: what the watchdog did, where it had to."""
+WRITTEN = (
+    RESULT_FILE,
+    SAMPLES_FILE,
+    FAULTS_FILE,
+    EVENTS_FILE,
+    REPORT_FILE,
+    WATCHDOG_LOG,
+    LEDGER_FOLDER,
+    OPS_FOLDER,
+    TRIALS_FOLDER,
+    MORE_FOLDER,
+)
+"""What an experiment writes into its run folder, by name."""
 _ABOVE = Path(__file__).resolve().parents[1]
 """The checkout, where labkit runs from one."""
 COMPLETED = "completed"
@@ -52,14 +72,43 @@ class About(TypedDict):
     versions: Mapping[str, str]
 
 
+@contextmanager
+def going_on(cluster: Cluster, folder: Path) -> Iterator[Claim]:
+    """Have a lab and a run folder for the length of a run; the folder's mark says so.
+
+    Raises:
+        LabBusy: another run has the lab.
+        LabTakenDown: somebody takes the lab down.
+        BadInput: the folder cannot be made.
+    """
+    with claimed(cluster.home if isinstance(cluster, HasStateFolder) else None, folder) as claim:
+        made = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"the run folder {folder} cannot be made: {error.strerror}") from error
+        try:
+            with marked(folder):
+                yield claim
+        finally:
+            if made and not any(folder.iterdir()):  # nothing was begun
+                folder.rmdir()
+
+
 def begin(folder: Path, **about: Unpack[About]) -> None:
     """Write what the run is about; as long as nothing replaces it, the run was broken off.
 
     Raises:
-        BadInput: another run has the folder.
+        BadInput: another run has the folder, or somebody's files stand where the run would write.
     """
     if (folder / RESULT_FILE).exists():
         raise BadInput(f"{folder}: has another run; each run needs a folder of its own")
+    there = [name for name in WRITTEN if os.path.lexists(folder / name)]
+    if there:
+        raise BadInput(
+            f"{folder} has {', '.join(there)} already, which a run would overwrite: each run needs "
+            "a folder of its own"
+        )
     now = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     history = History.from_frame(History.of([]).ops, regions=about["topology"].region_names)
@@ -173,6 +222,27 @@ def run_folder(scenario: str, backend: str) -> Path:
         folder = Path(chosen)
         if not (folder / RESULT_FILE).exists():
             return folder
-        number = 2 + sum(path.is_dir() for path in (folder / MORE_FOLDER).glob("*"))
+        number = 2 + max(
+            (int(path.name.partition("-")[0]) - 1 for path in more_folders(folder)), default=0
+        )
         return folder / MORE_FOLDER / f"{number}-{scenario}"
-    return runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"
+    return new_folder(scenario, backend)
+
+
+def new_folder(scenario: str, backend: str) -> Path:
+    """A name for a run folder that nothing has yet: when the run begins, and what it is."""
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"
+    names = (name, *(f"{name}-{number}" for number in range(2, 100)))
+    return next(
+        folder for folder in (runs_folder() / name for name in names) if not os.path.lexists(folder)
+    )
+
+
+def more_folders(folder: Path) -> list[Path]:
+    """The folders of a notebook's second and further experiments, in their order."""
+    found = [
+        path
+        for path in (folder / MORE_FOLDER).glob("*-*")
+        if path.is_dir() and path.name.partition("-")[0].isdecimal()
+    ]
+    return sorted(found, key=lambda path: int(path.name.partition("-")[0]))

@@ -11,6 +11,7 @@ LabError                    one clear line: what happened, where, what to do nex
 │   ├── PortInUse           another process listens where the lab would
 │   ├── LabBusy             another labkit command is changing this lab
 │   ├── LabMismatch         the state folder belongs to another version or shape
+│   ├── LabTakenDown        the lab was stopped while a run measured it
 │   └── NotRunning          no lab runs here
 ├── FaultError              a fault could not be applied or healed
 │   ├── FaultUnavailable    this backend cannot do it
@@ -76,6 +77,10 @@ class LabBusy(ClusterError):  # noqa: N818
 
 class LabMismatch(ClusterError):  # noqa: N818
     """The state folder belongs to another version, topology or engine."""
+
+
+class LabTakenDown(ClusterError):  # noqa: N818
+    """The lab was stopped while a run measured it; the message says by which command."""
 
 
 class NotRunning(ClusterError):  # noqa: N818

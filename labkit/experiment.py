@@ -21,8 +21,9 @@ from pydantic import JsonValue
 
 from labkit import draft
 from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFolder, OnStage
+from labkit.cluster.marks import Claim
 from labkit.cluster.status import settled
-from labkit.errors import ClusterError, LabError, NotReady
+from labkit.errors import ClusterError, LabError, LabTakenDown, NotReady
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History, save_faults
@@ -40,9 +41,6 @@ from labkit.workload.running import RunningWorkload
 from labkit.workload.trading import TradingWorkload
 
 T = TypeVar("T")
-
-WATCHDOG_LOG = "watchdog.log"
-"""In a run folder: what the watchdog did, where it had to."""
 
 WATCH_EVERY_S = 0.2
 """Between two looks at what the clients wrote; a look is late only when the one before was long."""
@@ -94,18 +92,27 @@ class Experiment:
             FaultUnavailable: this backend cannot apply the fault; nothing was started.
             ClusterError: the cluster is not in service, and nothing was started: it needs mending,
                 or did not come to rest within `patience_s`.
+            LabBusy: another run measures the lab, and goes on; nothing was started.
+            LabTakenDown: the lab was taken down meanwhile; the run folder says so.
             RunError: the workload broke down.
         """
         folder = self.folder or draft.run_folder(self.scenario, self.cluster.backend)
         watch = watch or Silent()
-        result = self.measure(folder, watch)
-        write_report(result, folder)
-        return result
+        if self.fault is not None:
+            self.fault.require_available(self.cluster)
+        with draft.going_on(self.cluster, folder):
+            result = self.measure(folder, watch)
+            write_report(result, folder)
+            return result
 
     def measure(self, folder: Path, watch: Watch) -> Result:
         """`run` without the report. Raises what `run` does."""
         if self.fault is not None:
             self.fault.require_available(self.cluster)
+        with draft.going_on(self.cluster, folder) as claim:
+            return self._measure(folder, watch, claim)
+
+    def _measure(self, folder: Path, watch: Watch, claim: Claim) -> Result:
         self._require_service()
         about = self.about()
         started_at = datetime.now(UTC)
@@ -113,7 +120,7 @@ class Experiment:
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.load}, run folder {folder}")
-            course, final = self._go(folder, watch)
+            course, final = self._go(folder, watch, claim)
         finally:
             watch.end()
         history = course.history()
@@ -131,25 +138,31 @@ class Experiment:
         draft.drop_ops(folder)
         return result
 
-    def _go(self, folder: Path, watch: Watch) -> tuple[_Course, FinalRead | None]:
+    def _go(self, folder: Path, watch: Watch, claim: Claim) -> tuple[_Course, FinalRead | None]:
         """Do everything, and read back what came of it. When it is broken off, keep what is."""
         course = None
         try:
             with (
-                Watchdog(self._guarded, folder / WATCHDOG_LOG, self._service) as watchdog,
+                Watchdog(self._guarded, folder / draft.WATCHDOG_LOG, self._service) as watchdog,
                 _evidence(self.cluster) as gather,
                 self.workload.start(self.cluster, folder) as running,
             ):
-                course = _Course(self, running, watch, watchdog, folder, gather)
+                course = _Course(self, running, watch, watchdog, folder, gather, claim)
                 course.go()
                 running.stop()
             course.enter("final read")
-            return course, read_back(self.cluster, running.run_id)
+            final = read_back(self.cluster, running.run_id)
+            claim.check()  # nothing can be read from a database that was stopped
         except BaseException as error:
             phase = course.phase if course else "starting the clients"
             history = course.running.history() if course else None
-            draft.complete(folder, f"{type(error).__name__} in its phase {phase!r}", history)
+            by = claim.ended_by
+            why = f"the lab was taken down by {by}" if by else type(error).__name__
+            draft.complete(folder, f"{why} in its phase {phase!r}", history)
+            if by and not isinstance(error, LabTakenDown):
+                raise LabTakenDown(f"the lab was taken down during the run, by {by}") from error
             raise
+        return course, final
 
     def _require_service(self) -> None:
         """Let the cluster come to rest: clients are served again before every replica follows."""
@@ -227,9 +240,10 @@ class _Course:
         watchdog: Watchdog,
         folder: Path,
         gather: Gather,
+        claim: Claim,
     ) -> None:
         self.experiment, self.running, self.watch = experiment, running, watch
-        self.watchdog, self.folder, self.gather = watchdog, folder, gather
+        self.watchdog, self.folder, self.gather, self.claim = watchdog, folder, gather, claim
         self.phase = ""
         self.tail = LiveTail(experiment.cluster.topology.region_names)
         self.begun_s = monotonic()
@@ -292,7 +306,7 @@ class _Course:
             self.enter("healing")
             self._beside(heal)
         except BaseException:
-            if not tried:
+            if not tried and not self.claim.ended_by:  # else it would start what is being stopped
                 heal()
             raise
         self.watch.fault(self.faults[0])
@@ -362,6 +376,7 @@ class _Course:
         sleep(max(0.0, min(self.next_look_s, until_s) - now_s))
 
     def _step(self) -> None:
+        self.claim.check()
         self.running.check()
         frame = self.running.poll()
         self.recent.feed(frame, since_s=self._last_seconds[0])

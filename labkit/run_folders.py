@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from labkit import draft
-from labkit.draft import MORE_FOLDER, runs_folder
+from labkit.draft import TRIALS_FOLDER, runs_folder
 from labkit.errors import BadInput
 from labkit.figures.page import REPORT_FILE, write_report
-from labkit.trials import TRIALS_FOLDER
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.gates import Gate, hold
 from labkit.verdict.result import RESULT_FILE, Result, Summary
@@ -169,8 +168,7 @@ def reports(folder: Path) -> list[Path]:
 def _experiments(folder: Path) -> Iterator[Path]:
     """The folders of a notebook's experiments: the run folder itself, and those inside it."""
     yield folder
-    more = [path for path in (folder / MORE_FOLDER).glob("*") if path.is_dir()]
-    yield from sorted(more, key=lambda path: int(path.name.partition("-")[0]))
+    yield from draft.more_folders(folder)
 
 
 def _summary(folder: Path) -> Summary | None:

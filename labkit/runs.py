@@ -18,19 +18,21 @@ A run folder holds, under the same names always:
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import yaml
 
-from labkit.cluster import attach
-from labkit.draft import RUN_FOLDER, runs_folder
-from labkit.errors import BadInput, NotRunning, RunError, UnknownParameter
+from labkit.cluster import attach, backend_of, home
+from labkit.cluster.marks import Claim, claimed, marked
+from labkit.draft import RUN_FOLDER, new_folder
+from labkit.errors import BadInput, LabTakenDown, NotRunning, RunError, UnknownParameter
 from labkit.notebooks import find_notebook
 from labkit.run_folders import Run, make_whole
 from labkit.trials import parse_trial_heading
@@ -138,17 +140,31 @@ def run_notebook(
         RunError: a cell failed for another reason than a verdict; names it. The folder with the
             notebook as far as it came is kept and named.
     """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
     notebook = find_notebook(name)
     values = parse_parameters(notebook, parameters)
     if short:
         values = short_parameters(notebook) | values
     scenario = notebook.stem.replace("_", "-")
-    folder = runs_folder() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{_backend()}"
-    folder.mkdir(parents=True)
+    folder = new_folder(scenario, _backend())
+    lab = home() if backend_of(home()) else None
+    with claimed(lab, folder) as claim:
+        folder.mkdir(parents=True)
+        with marked(folder), _interrupted_when_taken_down(claim):
+            return _execute(notebook, values, folder, on_progress, claim)
+
+
+def _execute(
+    notebook: Path,
+    values: Mapping[str, Any],
+    folder: Path,
+    on_progress: Callable[[Progress], None],
+    claim: Claim,
+) -> Run:
+    """`run_notebook` with a run folder, and with the lab to itself."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     refused = False
     try:
         with (
@@ -168,6 +184,8 @@ def run_notebook(
             )
     except PapermillExecutionError as error:
         refused = error.ename.startswith("Verdict")  # a verdict that says no is a result
+        if error.ename == LabTakenDown.__name__ or claim.ended_by:
+            raise _taken_down(claim, folder) from error
         if not refused:
             raise RunError(
                 f"{notebook.stem}: cell {error.cell_index + 1} failed: {error.ename}: "
@@ -177,14 +195,52 @@ def run_notebook(
         raise RunError(
             f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
         ) from error
+    except KeyboardInterrupt:
+        if claim.ended_by:
+            raise _taken_down(claim, folder) from None
+        raise
     finally:
-        heal_lab()  # an experiment heals its own fault; a kernel that died could not
+        if not claim.ended_by:
+            heal_lab()  # an experiment heals its own fault; a kernel that died could not
         make_whole(folder, "its notebook was interrupted, or its kernel died")
         leave_no_widgets(folder / NOTEBOOK_FILE)
     run = Run(folder)
     if refused and not run.summaries:
         raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
     return run
+
+
+PATIENCE_S = 20.0
+"""How long the experiment of a notebook may take to end when its lab is taken down."""
+
+
+@contextmanager
+def _interrupted_when_taken_down(claim: Claim) -> Iterator[None]:
+    """Interrupt this process when its lab is taken down and no experiment of its notebook ends it.
+
+    An experiment sees by itself that its lab is taken down, but there may be none right now.
+    """
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if claim.ended_by:
+                if not over.wait(PATIENCE_S):
+                    os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watcher = Thread(target=watch, name="labkit-taken-down", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _taken_down(claim: Claim, folder: Path) -> LabTakenDown:
+    by = claim.ended_by or "`labkit down`"
+    return LabTakenDown(f"the lab was taken down during the run, by {by}; {folder} says how far")
 
 
 def leave_no_widgets(notebook: Path) -> None:

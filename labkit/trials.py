@@ -15,7 +15,7 @@ from uuid import UUID
 
 from labkit import draft
 from labkit.cluster.base import resolve
-from labkit.errors import BadInput
+from labkit.errors import BadInput, LabTakenDown
 from labkit.experiment import Experiment, read_back
 from labkit.faults.base import Fault
 from labkit.faults.victims import Victims
@@ -29,9 +29,6 @@ from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result, Trial
 from labkit.verdict.trials import TrialRun, together, trial_of
 from labkit.workload.ledger import read_ledger
-
-TRIALS_FOLDER = "trials"
-"""Inside a run folder: a folder a trial."""
 
 _HEADING = re.compile(r"trial (\d+) of (\d+)\b")
 
@@ -103,17 +100,20 @@ class Trials:
         folder = self.experiment.folder or draft.run_folder(
             self.experiment.scenario, cluster.backend
         )
-        draft.begin(folder, **self.experiment.about())
-        course = _Course(self, folder, watch or Silent())
-        try:
-            course.go()
-        except BaseException as error:
-            course.ended = f"trial {len(course.done) + 1} broke down ({type(error).__name__})"
-            course.give_up()
-            raise
-        result = course.save()
-        write_report(result, folder)
-        return result
+        with draft.going_on(cluster, folder):
+            draft.begin(folder, **self.experiment.about())
+            course = _Course(self, folder, watch or Silent())
+            try:
+                course.go()
+            except BaseException as error:
+                number = len(course.done) + 1
+                down = str(error) if isinstance(error, LabTakenDown) else ""
+                course.ended = f"trial {number} broke down ({down or type(error).__name__})"
+                course.give_up()
+                raise
+            result = course.save()
+            write_report(result, folder)
+            return result
 
 
 class _Course:
@@ -175,7 +175,7 @@ class _Course:
     def _trial(self, number: int, fault: Fault | None, watch: Watch) -> None:
         whole = self.trials.experiment
         inject_after_s = whole.inject_after_s + self.chance.uniform(0, self.trials.jitter_s)
-        folder = f"{TRIALS_FOLDER}/{number}"
+        folder = f"{draft.TRIALS_FOLDER}/{number}"
         experiment = replace(
             whole,
             fault=fault,

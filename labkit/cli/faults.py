@@ -86,21 +86,21 @@ class Receipt:
 @fault_commands.command()
 def kill(target: ProcessTarget, as_json: AsJson = False) -> None:
     """Let it die at once, like a power cut."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     _inject(parse("kill", target, cluster), cluster, as_json)
 
 
 @fault_commands.command()
 def stop(target: ProcessTarget, as_json: AsJson = False) -> None:
     """Shut it down in order, as an operator would; a primary hands over first."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     _inject(parse("stop", target, cluster), cluster, as_json)
 
 
 @fault_commands.command()
 def pause(target: ProcessTarget, as_json: AsJson = False) -> None:
     """Freeze it: alive and connected, but not answering."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     _inject(parse("pause", target, cluster), cluster, as_json)
 
 
@@ -114,14 +114,14 @@ def disaster(
     as_json: AsJson = False,
 ) -> None:
     """Cut a region off, then kill it."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     _inject(parse("disaster", target, cluster, alone_s=alone_s), cluster, as_json)
 
 
 @fault_commands.command()
 def partition(target: LinkTarget, direction: Way = None, as_json: AsJson = False) -> None:
     """Turn links between regions into black holes."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     _inject(parse("partition", target, cluster, direction=direction), cluster, as_json)
 
 
@@ -140,7 +140,7 @@ def slow(
     as_json: AsJson = False,
 ) -> None:
     """Add delay and jitter to links between regions."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     fault = parse(
         "slow", target, cluster, delay_ms=delay_ms, jitter_ms=jitter_ms, direction=direction
     )

@@ -13,6 +13,7 @@ import typer
 import labkit.cluster
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, Stages, print_json, print_status
+from labkit.cluster.marks import require_no_run
 from labkit.errors import ClusterError, NotRunning
 from labkit.topology import SurvivalGoal, Topology
 
@@ -64,6 +65,7 @@ def up(
     from labkit.lab import bring_up
 
     shape = Topology.load(topology) if topology else None
+    require_no_run(labkit.cluster.home())
     cluster = labkit.cluster.create(
         backend,
         topology=shape,
@@ -111,7 +113,7 @@ def down(
 
 def heal() -> None:
     """Undo every fault, whoever injected it, and wait until all is in service."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     with Stages() as on_stage:
         cluster.heal(on_stage)
     typer.echo("every part is in service")

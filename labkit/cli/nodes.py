@@ -26,7 +26,7 @@ def node() -> None:
 @node_commands.command()
 def add(region: RegionName) -> None:
     """Start one more node in a region; returns when it is behind the region's balancer."""
-    cluster = _scalable(labkit.cluster.attach())
+    cluster = _scalable(labkit.cluster.attach_to_change())
     with Stages() as on_stage:
         added = cluster.add_node(region, on_stage)
     typer.echo(f"{added} is in service")
@@ -37,7 +37,7 @@ def remove(
     name: Annotated[str, typer.Argument(metavar="NODE", help="Such as us-west-2/4.")],
 ) -> None:
     """Let a node hand over and leave for good. Its data on this machine is removed."""
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     target = cluster.topology.node(name)
     with Stages() as on_stage:
         _scalable(cluster).remove_node(target, on_stage)
@@ -55,7 +55,7 @@ def restart(
     """Restart nodes in turn, the leader last: each hands over, stops, and is in service again."""
     from labkit.cluster.rolling import rolling_restart
 
-    cluster = labkit.cluster.attach()
+    cluster = labkit.cluster.attach_to_change()
     chosen = [cluster.topology.node(name) for name in names] if names else None
     with Stages() as on_stage:
         done = rolling_restart(cluster, chosen, on_stage)

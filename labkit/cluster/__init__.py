@@ -46,6 +46,19 @@ def attach() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
     return _class_of(backend_of(home())).attach(home())
 
 
+def attach_to_change() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
+    """The lab under `home`, for somebody who is about to change it by hand.
+
+    Raises:
+        As `attach`.
+        LabBusy: a run measures it; names the run.
+    """
+    from labkit.cluster.marks import require_no_run
+
+    require_no_run(home())
+    return attach()
+
+
 def create(
     backend: str | None = None,
     *,

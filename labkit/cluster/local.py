@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Unpack
 
 from labkit.clock import wait_until
-from labkit.cluster import folder
+from labkit.cluster import folder, marks, watchdogs
 from labkit.cluster.base import LinkChange, OnStage, quiet
 from labkit.cluster.ports import require_distinct
 from labkit.cluster.processes import uninterrupted
@@ -16,6 +16,9 @@ from labkit.cluster.settings import LabSettings
 from labkit.errors import ClusterError, FaultUnavailable, LabMismatch, NotReady, NotRunning
 from labkit.topology import DEFAULT, Node, SurvivalGoal, Topology
 from labkit.wan.client import WanClient
+
+RUN_END_S = 45.0
+"""How long a run may take to end when its lab is taken down: it judges what it has recorded."""
 
 
 class Ports(Protocol):
@@ -191,6 +194,17 @@ class LocalLab(ABC, Generic[S, L]):
     def _require_running(self) -> None:
         if not self._is_there():
             raise NotRunning("the lab is stopped: `labkit up` starts it")
+
+    def _end_runs(self, on_stage: OnStage) -> None:
+        """End what would start the lab again: its watchdogs, and the run that measures it."""
+        watchdogs.end(self.home)
+        run = marks.ask_to_end(self.home, "`labkit down`")
+        if run is None:
+            return
+        on_stage(f"ending the run {run}")
+        if not marks.ended(self.home, RUN_END_S):
+            on_stage(f"process {run.pid} did not end its run in {RUN_END_S:.0f} s: going on")
+        watchdogs.end(self.home)
 
     @abstractmethod
     def _is_there(self) -> bool:

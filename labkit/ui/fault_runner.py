@@ -8,7 +8,8 @@ from itertools import count
 from threading import Lock, Thread
 from time import monotonic, time
 
-from labkit.cluster.base import CanKill, CanPause, Cluster, HasWan, resolve
+from labkit.cluster.base import CanKill, CanPause, Cluster, HasStateFolder, HasWan, resolve
+from labkit.cluster.marks import require_no_run
 from labkit.errors import LabError
 from labkit.faults.base import await_bite, await_service, require_absent
 from labkit.faults.kill import Kill
@@ -128,7 +129,12 @@ class FaultRunner:
                 del self._entries[min(self._entries)]
         self._on_change()
 
+    def _require_no_run(self) -> None:
+        if isinstance(self._cluster, HasStateFolder):
+            require_no_run(self._cluster.home)
+
     def _inject(self, kind: str, target: str, delay_ms: float | None) -> tuple[str, str]:
+        self._require_no_run()
         fault = parse(kind, target, self._cluster, delay_ms=delay_ms if kind == "slow" else None)
         require_absent(fault, self._cluster)
         window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
@@ -148,6 +154,7 @@ class FaultRunner:
         return ("bit" if after.bit else "void"), after.detail
 
     def _heal(self, target: str) -> tuple[str, str]:
+        self._require_no_run()
         with self._healing:
             if target == EVERYTHING:
                 self._cluster.heal()

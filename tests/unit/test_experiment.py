@@ -10,8 +10,9 @@ import pytest
 from market import Database, Market, RunningMarket, database  # noqa: F401 - one is a fixture
 
 from labkit import draft
+from labkit.cluster import marks
 from labkit.cluster.status import ClusterStatus
-from labkit.errors import BadInput, ClusterError, RunError
+from labkit.errors import BadInput, ClusterError, LabBusy, LabTakenDown, RunError
 from labkit.experiment import Experiment, read_back
 from labkit.faults.kill import Kill
 from labkit.measurement.live import Silent, Watch
@@ -153,6 +154,102 @@ def test_an_interrupted_run_leaves_no_fault(experiment, cluster):
     with pytest.raises(KeyboardInterrupt):
         experiment.run(watch=Breaks("holding the fault", KeyboardInterrupt()))
     assert cluster.status().healthy
+
+
+# the lab under it is taken down, or another run has it
+
+
+class Homed(FakeCluster):
+    """Has a state folder, by which other processes find it."""
+
+    home: Path
+
+
+class TakesDown(Silent):
+    """Takes the lab down, as `labkit down` of another process, when a run enters a phase."""
+
+    def __init__(self, home: Path, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.home, self.at, self.monkeypatch = home, at, monkeypatch
+
+    def phase(self, name: str) -> None:
+        if name == self.at:
+            with self.monkeypatch.context() as other:
+                other.setattr("os.getpid", lambda: 1)
+                assert marks.ask_to_end(self.home, "`labkit down`")
+
+
+@pytest.fixture
+def homed(experiment, tmp_path) -> Experiment:
+    cluster = Homed(election_s=0.1)
+    cluster.home = tmp_path / "home"
+    cluster.home.mkdir()
+    cluster.start()
+    return replace(experiment, cluster=cluster, fault=Kill(cluster.leader()))
+
+
+@pytest.mark.parametrize("phase", ["holding the fault", "final read"])
+def test_a_run_whose_lab_is_taken_down_says_so_and_does_not_heal(
+    homed, tmp_path, monkeypatch, phase
+):
+    healed = []
+    monkeypatch.setattr(Kill, "heal", lambda *_: healed.append(phase))
+    with pytest.raises(LabTakenDown, match="by `labkit down`"):
+        homed.run(watch=TakesDown(homed.cluster.home, phase, monkeypatch))
+    result = Result.load(tmp_path / "run")
+    assert result.verdict is Verdict.UNKNOWN
+    assert result.summary.finding(draft.COMPLETED).summary == (
+        f"the run was broken off: the lab was taken down by `labkit down` in its phase {phase!r}"
+    )
+    assert healed == ([phase] if phase == "final read" else [])  # in its time, before that
+    assert marks.run_of(homed.cluster.home) is None
+    assert names(tmp_path / "run") - {"watchdog.log"} == WHOLE
+
+
+def test_trials_whose_lab_is_taken_down_keep_those_that_were_done(homed, tmp_path, monkeypatch):
+    phase = "trial 2 of 3: recovery"
+    with pytest.raises(LabTakenDown):
+        Trials(3, homed, jitter_s=0).run(TakesDown(homed.cluster.home, phase, monkeypatch))
+    result = Result.load(tmp_path / "run")
+    assert result.verdict is Verdict.UNKNOWN
+    assert len(result.trials) == 1
+    assert "taken down" in str(result.summary.findings)
+    assert marks.run_of(homed.cluster.home) is None
+
+
+def test_a_run_goes_on_when_a_second_one_is_refused(homed, tmp_path):
+    refused = []
+
+    class Begins(Silent):
+        def phase(self, name: str) -> None:
+            if name == "holding the fault":
+                with pytest.raises(LabBusy, match="a run is going on") as error:
+                    replace(homed, folder=tmp_path / "second").run()
+                refused.append(str(error.value))
+
+    assert homed.run(watch=Begins()).verdict is Verdict.PASS
+    assert str(tmp_path / "run") in refused[0]
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("name", ["samples.parquet", "ops", "ledger", "trials", "report.html"])
+def test_somebodys_files_are_refused_where_a_run_would_write_and_not_touched(
+    experiment, tmp_path, name
+):
+    run = tmp_path / "run"
+    (run / "ops").mkdir(parents=True)
+    (run / "ops").rename(run / name)
+    (run / name / "mine.txt").write_text("mine")
+    with pytest.raises(BadInput, match=f"has {name} already"):
+        experiment.run()
+    assert names(run) == {name}
+    assert (run / name / "mine.txt").read_text() == "mine"
+
+
+def test_a_run_leaves_the_files_alone_that_it_does_not_write(experiment, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    experiment.run()
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
 def test_a_run_whose_clients_break_down_leaves_what_was_recorded(experiment, tmp_path, monkeypatch):

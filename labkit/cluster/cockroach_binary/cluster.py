@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from labkit.cluster import folder, watchdogs
+from labkit.cluster import folder
 from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
@@ -70,7 +70,7 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
-        watchdogs.end(self.home)  # they would start it again
+        self._end_runs(on_stage)
         if not self._was_started():
             return
         machine, shape = self.machine, self.topology

@@ -7,7 +7,7 @@ import secrets
 from functools import cached_property
 from pathlib import Path
 
-from labkit.cluster import folder, usual_home, watchdogs
+from labkit.cluster import folder, usual_home
 from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.cockroach.settings import VERSION_VARIABLE
@@ -90,7 +90,7 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
         Raises:
             LabMismatch: something in its project belongs to somebody else; all of it stays.
         """
-        watchdogs.end(self.home)  # they would start it again
+        self._end_runs(on_stage)
         if not self._was_started():
             return
         with folder.locked(self.home), uninterrupted():

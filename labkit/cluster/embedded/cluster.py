@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from labkit.clock import wait_until
-from labkit.cluster import folder, watchdogs
+from labkit.cluster import folder
 from labkit.cluster.base import Gather, OnStage, Rejoin, quiet
 from labkit.cluster.embedded import config, programs, scaling
 from labkit.cluster.embedded.evidence import failover_evidence
@@ -149,7 +149,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
 
     def stop(self, on_stage: OnStage = quiet) -> None:
         """Stop everything; data stays. Idempotent; leaves no process, also none that strayed."""
-        watchdogs.end(self.home)  # they would start it again
+        self._end_runs(on_stage)
         with folder.locked(self.home), uninterrupted():
             if self._was_started():
                 self._services.stop(on_stage)
