@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from labkit.figures.page import REPORT_FILE, write_report
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.gates import Gate, hold
 from labkit.verdict.result import RESULT_FILE, Result, Summary
+
+SHOWN = 8
+"""Runs that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ def find_run(name: str) -> Run:
     `last` is the newest run, `last-1` the one before it.
 
     Raises:
-        BadInput: there is none, or there are several; lists some.
+        BadInput: there is none, or there are several; lists the nearest.
     """
-    if Path(name).is_dir():
+    if _is_folder(name):
         return Run(Path(name).absolute())
     known = list_runs()
     if not known:
@@ -79,9 +83,18 @@ def find_run(name: str) -> Run:
     found = exact or [run for run in known if name in run.name]
     if len(found) == 1:
         return found[0]
+    names = [run.name for run in found or known]
+    some = names if len(names) <= SHOWN else get_close_matches(name, names, SHOWN, cutoff=0.0)
+    left = f" and {len(names) - len(some)} more (`labkit runs`)" if len(names) > len(some) else ""
     several = "several runs are meant by" if found else "no run"
-    some = ", ".join(run.name for run in (found or known)[:5])
-    raise BadInput(f"{several} {name!r}: {'there are ' if not found else ''}{some}")
+    raise BadInput(f"{several} {name!r}: {'' if found else 'there are '}{', '.join(some)}{left}")
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def make_whole(folder: Path, why: str) -> None:
@@ -166,7 +179,10 @@ def reports(folder: Path) -> list[Path]:
 
 
 def _experiments(folder: Path) -> Iterator[Path]:
-    """The folders of a notebook's experiments: the run folder itself, and those inside it."""
+    """The folders of a notebook's experiments: the run folder itself, and those inside it.
+
+    Their names begin with a number; a folder of another name is not of labkit.
+    """
     yield folder
     yield from draft.more_folders(folder)
 

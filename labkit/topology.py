@@ -179,7 +179,9 @@ class Topology(_Frozen):
         """
         try:
             data = tomllib.loads(path.read_text())
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise TopologyError(f"{path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TopologyError(f"{path}: {error}") from error
         try:
             return cls.model_validate(data)

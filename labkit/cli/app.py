@@ -58,5 +58,6 @@ def labkit(
     """A multi-region SQL database on this machine: break it, and measure what an order feels.
 
     Exit codes: 0 done; 1 what was asked about is not so; 2 the command line is refused; 3 it could
-    not be done; 130 interrupted. `run` and `demo`: 0 passed, 1 failed, 2 not proven, 3 not run.
+    not be done; 130 interrupted. `run` and `demo`: 0 passed, 1 failed, 2 not proven or
+    refused, 3 not run.
     """

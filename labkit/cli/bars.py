@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from labkit.cli.show import console
+from labkit.plain import plain
 
 if TYPE_CHECKING:
     from labkit.runs import Progress as RunProgress
@@ -22,10 +23,11 @@ class Bars:
 
     def __init__(self, title: str) -> None:
         self._title = title
+        self._begun = False
         self._console = console(stderr=True)
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", style="bold"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total}"),
             TimeElapsedColumn(),
@@ -34,15 +36,11 @@ class Bars:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._cells = self._bars.add_task(title, total=None, line="", visible=True)
+        self._cells = self._bars.add_task(plain(title), total=None, line="", visible=True)
         self._trials = self._bars.add_task("trials", total=None, line="", visible=False)
 
     def __enter__(self) -> Self:
-        """Show them."""
-        if self._console.is_terminal:
-            self._bars.start()
-        else:
-            self._console.print(Text(f"notebook {self._title}"), soft_wrap=True)
+        """Show nothing until there is something: a notebook may be refused yet."""
         return self
 
     def __exit__(
@@ -55,13 +53,18 @@ class Bars:
         self._bars.stop()
 
     def __call__(self, now: RunProgress) -> None:
-        """The run has come this far."""
+        """Show how far the run is."""
+        first, self._begun = not self._begun, True
         if not self._console.is_terminal:
+            if first:
+                self._console.print(Text(plain(f"notebook {self._title}")), soft_wrap=True)
             if now.line:
-                self._console.print(Text(f"{where(now)} {now.line}"), soft_wrap=True)
+                self._console.print(Text(plain(f"{where(now)} {now.line}")), soft_wrap=True)
             return
+        if first:
+            self._bars.start()
         trials = now.trials > 0
-        line = now.line[:LINE_WIDTH]
+        line = plain(now.line, LINE_WIDTH)
         # a cell, or a trial, that is under way is not done yet
         self._bars.update(
             self._cells,

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from labkit.cli.show import VERDICT_STYLE, AsJson, console, new_table, print_json
+from labkit.errors import BadInput
+from labkit.plain import plain
 
 if TYPE_CHECKING:
     from labkit.verdict.compare import Comparison
@@ -36,7 +38,11 @@ def compare(
     from labkit.run_folders import find_run, side_by_side
     from labkit.verdict.compare import compare as compared
 
-    summaries = side_by_side([find_run(name) for name in runs])
+    named = [find_run(name) for name in runs]
+    for number, run in enumerate(named):
+        if run.folder in [other.folder for other in named[:number]]:
+            raise BadInput(f"{run.name} is named twice: a run differs in nothing from itself")
+    summaries = side_by_side(named)
     found = compared(summaries)
     if as_json:
         print_json(asdict(found))
@@ -60,7 +66,8 @@ def comparison_tables(found: Comparison) -> Iterable[Table]:
         numbers.add_row(number.label, *number.cells(), *([number.change()] if change else []))
     yield numbers
     if found.settings:
-        settings = new_table("\nset differently", *(f"\n{name}" for name in found.names))
+        headings = ("set differently", *found.names)
+        settings = new_table(*(Text(f"\n{plain(heading)}") for heading in headings))
         for label, texts in found.settings:
             settings.add_row(label, *texts)
         yield settings

@@ -33,7 +33,11 @@ def render(
     ] = False,
     port_base: Annotated[
         int | None,
-        typer.Option(help="The first port (default: 26257, 8080 and on, as docs/cockroachdb.md)."),
+        typer.Option(
+            min=1024,
+            max=65535,
+            help="The first port (default: 26257, 8080 and on, as docs/cockroachdb.md).",
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("compose"),
 ) -> None:

@@ -11,7 +11,9 @@ from labkit.cli.show import Stages
 
 
 def desk(
-    port: Annotated[int, typer.Option(help="Where the desk listens, on 127.0.0.1.")] = 8866,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Where the desk listens, on 127.0.0.1.")
+    ] = 8866,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")
     ] = True,

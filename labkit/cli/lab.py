@@ -51,7 +51,8 @@ def up(
         typer.Option(help="A TOML file with regions and distances (default: 3 regions, 9 nodes)."),
     ] = None,
     port_base: Annotated[
-        int | None, typer.Option(help="The first of the 1000 ports that the lab may use.")
+        int | None,
+        typer.Option(min=1024, max=64536, help="The first of the 1000 ports that the lab may use."),
     ] = None,
     secure: Annotated[
         bool | None,

@@ -19,7 +19,9 @@ def notebook(
             "notebooks, in ~/labkit-notebooks or LABKIT_NOTEBOOKS)."
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Where JupyterLab listens, on 127.0.0.1.")] = 8888,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Where JupyterLab listens, on 127.0.0.1.")
+    ] = 8888,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")
     ] = True,

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from labkit.errors import BadInput, LabError
+from labkit.plain import one_line
+
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""A command line that typer refuses; typer has no name of its own for it."""
 
 
 class Exit(IntEnum):
-    """The exit codes, the same for every command; `labkit run` and `demo` have their own."""
+    """The exit codes, the same for every command; `labkit run` and `demo` tell a verdict, too."""
 
     OK = 0
     NO = 1
@@ -27,31 +35,116 @@ class Exit(IntEnum):
 
 
 def complain(message: object) -> None:
-    """One line on standard error."""
-    typer.echo(f"labkit: {message}", err=True)
+    """Print one line on standard error."""
+    typer.echo(f"labkit: {one_line(message)}", err=True)
 
 
 class Commands(TyperGroup):
     """The commands. What they raise on purpose becomes one line and an exit code.
 
-    Everything else is a bug and keeps its traceback.
+    So does what the machine, the database and the command line refuse. Everything else is a bug
+    and keeps its traceback.
     """
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the options that stand before a command."""
+        with _told():
+            return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
-        try:
+        with _told():
             return super().invoke(ctx)
-        except BadInput as error:
-            complain(error)
-            raise typer.Exit(Exit.USAGE) from error
-        except LabError as error:
-            complain(error)
-            raise typer.Exit(Exit.COULD_NOT) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            complain(f"the disk is full ({error}): free some space, then repeat the command")
-            raise typer.Exit(Exit.COULD_NOT) from error
-        except KeyboardInterrupt as error:
-            complain("interrupted")
-            raise typer.Exit(Exit.INTERRUPTED) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell errors that are foreseen as one line, and end with their exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        complain(interrupted(error))
+        raise typer.Exit(Exit.INTERRUPTED) from error
+    except Exception as error:
+        known = foreseen(error)
+        if known is None:
+            raise
+        code, message = known
+        complain(message)
+        raise typer.Exit(code) from error
+
+
+def foreseen(error: Exception) -> tuple[Exit, str] | None:
+    """The exit code and the message of an error; None for a bug, whose traceback is wanted."""
+    match error:
+        case BadInput():
+            return Exit.USAGE, str(error)
+        case LabError():
+            return Exit.COULD_NOT, str(error)
+        case UsageError() if type(error).__name__ != "NoArgsIsHelpError":  # that shows the help
+            return Exit.USAGE, _refused(error)
+        case OSError() if error.errno != errno.EPIPE:  # `labkit runs | head` is no error
+            return Exit.COULD_NOT, of_the_machine(error)
+    if (psycopg := sys.modules.get("psycopg")) and isinstance(error, psycopg.Error):
+        return (
+            Exit.COULD_NOT,
+            f"the database: {str(error) or type(error).__name__}: `labkit status`",
+        )
+    return None
+
+
+def interrupted(error: KeyboardInterrupt) -> str:
+    """What Ctrl-C ended, and in which state; the code that was interrupted may have noted it."""
+    return "; ".join(["interrupted", *getattr(error, "__notes__", ())])
+
+
+def _refused(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "labkit"
+    said = str(error.format_message()).rstrip(".")
+    if (checked := error.__cause__) and hasattr(checked, "errors"):  # pydantic's: typer asks it
+        said = said.replace("value for", f"value {checked.errors()[0]['input']!r} for", 1)
+        said = said.replace("Value error, ", "")
+    return f"{said}: see `{command} --help`"
+
+
+def of_the_machine(error: OSError) -> str:
+    """What the machine refused, naming the file, and what to do next."""
+    what = error.strerror or str(error)
+    where = "" if error.filename is None else f"{_path(error.filename)}: "
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full ({where}{what}): free some space{_on_disk_of(error.filename)}, then "
+            "repeat the command"
+        )
+    return f"{where}{what}{_way_out(error)}"
+
+
+def _path(name: object) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def _on_disk_of(name: object) -> str:
+    """The file system that a file is on, by its mount point."""
+    if not isinstance(name, str):
+        return ""
+    folder = Path(name).absolute()
+    while not folder.is_mount():
+        folder = folder.parent
+    return f" on {folder}"
+
+
+def _way_out(error: OSError) -> str:
+    """Which setting leads to another place, when a file lies where labkit keeps its own."""
+    from labkit.cluster import home
+    from labkit.draft import runs_folder
+
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return ": raise the limit of open files (`ulimit -n`)"
+    if not isinstance(error.filename, str):
+        return ""
+    places = {"LABKIT_HOME": home(), "LABKIT_RUNS": runs_folder()}
+    path = Path(error.filename)
+    for variable, place in places.items():
+        if path == place or place in path.parents or path in place.parents:
+            return f": {variable} names another folder, one that you may write to"
+    return ""

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from labkit.cli.bars import Bars, where
 from labkit.cli.gates import MaxLost, MaxP99, MaxRto, MaxUnavailable, MaxWriteGap, hold, limits
-from labkit.cli.outcome import Exit, complain
+from labkit.cli.outcome import Exit, complain, foreseen
 from labkit.cli.show import VERDICT_STYLE, AsJson, Stages, console, new_table, print_json
-from labkit.errors import BadInput, LabError
+from labkit.errors import BadInput
 
 if TYPE_CHECKING:
     from labkit.run_folders import Run
@@ -52,8 +52,8 @@ def run(
     """Run a notebook on the lab without a browser, and say what came out.
 
     Exit code 0: passed, or it measures nothing. 1: a requirement does not hold, or a gate fails.
-    2: not proven either way. 3: it could not be run. Of several notebooks: the worst, 3 before 1
-    before 2.
+    2: not proven either way, or the command line is refused and nothing was run. 3: it could not be
+    run. Of several notebooks: the worst, 3 before 1 before 2.
     """
     asked = limits(
         rto_s=max_rto,
@@ -62,17 +62,13 @@ def run(
         p99_ms=max_p99,
         lost_acks=max_lost,
     )
-    try:
-        chosen = _chosen(notebook, every)
-        given = _parameters(parameter or [])
-        if every and given:
-            raise BadInput("-p goes with one notebook: each has parameters of its own")
-        if every:
-            _run_all(chosen, short, asked, as_json)
-        found = _run_one(chosen[0], given, short)
-    except LabError as error:  # not 2, which BadInput is elsewhere: that is a verdict here
-        complain(error)
-        raise typer.Exit(Exit.COULD_NOT) from error
+    chosen = _chosen(notebook, every)
+    given = _parameters(parameter or [])
+    if every and given:
+        raise BadInput("-p goes with one notebook: each has parameters of its own")
+    if every:
+        _run_all(chosen, short, asked, as_json)
+    found = _run_one(chosen[0], given, short)
     held = hold(found, asked)
     if asked and not held.summaries:
         complain(f"gate not proven: {found.name} measured nothing")
@@ -104,9 +100,12 @@ def _run_all(
     for name in chosen:
         try:
             rows.append((name, hold(_run_one(name, {}, short), asked), ""))
-        except LabError as error:
-            complain(f"{name}: {error}")
-            rows.append((name, None, str(error)))
+        except Exception as error:
+            known = foreseen(error)
+            if known is None:
+                raise
+            complain(f"{name}: {known[1]}")
+            rows.append((name, None, known[1]))
     if as_json:
         print_json(
             [
@@ -138,12 +137,8 @@ def demo(as_json: AsJson = False) -> None:
     """
     from labkit.demo import demo as run_demo
 
-    try:
-        with Stages() as stages:
-            found = run_demo(stages, lambda progress: _tell(stages, progress))
-    except LabError as error:
-        complain(error)
-        raise typer.Exit(Exit.COULD_NOT) from error
+    with Stages() as stages:
+        found = run_demo(stages, lambda progress: _tell(stages, progress))
     _finish(found, as_json)
 
 

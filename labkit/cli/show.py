@@ -7,6 +7,7 @@ only; rich leaves them out elsewhere, and colours also when NO_COLOR is set.
 from __future__ import annotations
 
 import json
+from math import isfinite
 from time import monotonic
 from types import TracebackType
 from typing import Annotated, Self
@@ -14,10 +15,10 @@ from typing import Annotated, Self
 import typer
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
 from rich.text import Text
 
 from labkit.cluster.status import ClusterStatus, NodeStatus, ServiceStatus, State
+from labkit.plain import PlainTable, plain
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 """The option of every command whose answer a program may want."""
@@ -34,15 +35,23 @@ def console(*, stderr: bool = False) -> Console:
 
     Texts are printed as they are: rich would take `[notebook]` for markup and leave it out.
     """
-    found = Console(stderr=stderr, highlight=False, markup=False)
+    found = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not found.is_terminal:
         found.width = PIPE_WIDTH
     return found
 
 
 def print_json(data: object) -> None:
-    """Data for a program."""
-    typer.echo(json.dumps(data, indent=2))
+    """Print data for a program. What is no JSON number (NaN, the infinities) is null."""
+    typer.echo(json.dumps(_numbers_only(data), indent=2, allow_nan=False))
+
+
+def _numbers_only(data: object) -> object:
+    if isinstance(data, dict):
+        return {key: _numbers_only(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_numbers_only(value) for value in data]
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 class Stages:
@@ -64,14 +73,14 @@ class Stages:
         if self._console.is_terminal:
             self._spin(stage)
         else:
-            self._console.print(Text(stage), soft_wrap=True)
+            self._console.print(Text(plain(stage)), soft_wrap=True)
 
     def detail(self, where: str, line: str) -> None:
         """How far the stage is: beside the spinner; without a terminal a line, if there is one."""
         if self._console.is_terminal:
             self._spin(f"{self._stage} {where} {line}")
         elif line:
-            self._console.print(Text(f"{where} {line}"), soft_wrap=True)
+            self._console.print(Text(plain(f"{where} {line}")), soft_wrap=True)
 
     def __enter__(self) -> Self:
         """Nothing is shown until the first stage begins."""
@@ -89,7 +98,7 @@ class Stages:
             self._spinner.stop()
 
     def _spin(self, text: str) -> None:
-        line = Text(text, no_wrap=True, overflow="ellipsis")
+        line = Text(plain(text), no_wrap=True, overflow="ellipsis")
         if self._spinner is None:
             self._spinner = self._console.status(line)
             self._spinner.start()
@@ -99,7 +108,9 @@ class Stages:
     def _close(self, word: str, style: str) -> None:
         if self._stage and self._console.is_terminal:
             took = f"{monotonic() - self._since_s:.1f} s"
-            self._console.print(Text(f"{word:>6}", style), Text(self._stage), Text(took, "dim"))
+            self._console.print(
+                Text(f"{word:>6}", style), Text(plain(self._stage)), Text(took, "dim")
+            )
         self._stage = ""
 
 
@@ -131,9 +142,9 @@ def print_status(status: ClusterStatus) -> None:
         out.print(links)
 
 
-def new_table(*columns: str) -> Table:
+def new_table(*columns: str | Text) -> PlainTable:
     """An empty table that reads well in a terminal and in a file."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = PlainTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from labkit.figures import theme
 from labkit.figures.timeline import shade
 from labkit.measurement.percentiles import percentile
 from labkit.measurement.windows import is_ok, latency_s, per_window, run_end_s
+from labkit.plain import escape
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import worst_recovery, worst_write_gap
 from labkit.verdict.result import Result

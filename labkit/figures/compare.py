@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -14,6 +13,7 @@ from labkit.figures.chart import chart
 from labkit.history import OpKind
 from labkit.measurement.latency import ALL_REGIONS
 from labkit.measurement.windows import Phase
+from labkit.plain import escape
 from labkit.verdict import words
 from labkit.verdict.compare import compare
 from labkit.verdict.report import TEMPLATES

@@ -10,6 +10,7 @@ from math import cos, pi, sin
 import numpy as np
 
 from labkit.figures import theme
+from labkit.plain import escape as text_of
 
 _CHARACTER = 0.55
 """How wide a letter is on average, in font sizes."""
@@ -39,7 +40,7 @@ class Canvas:
         """All of it as one picture; `label` is for who cannot see it."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
-            f'role="img" aria-label="{escape(label, quote=True)}" '
+            f'role="img" aria-label="{text_of(label)}" '
             f'font-family="{escape(theme.FONT_FAMILY)}" '
             f'fill="currentColor">{"".join(self._parts)}</svg>'
         )
@@ -133,7 +134,7 @@ class Canvas:
         turned: bool = False,
     ) -> None:
         """A text on its base line, in lines where plotly's markup breaks it."""
-        lines = [escape(plain(line)) for line in re.split(r"<br\s*/?>", text)]
+        lines = [text_of(plain(line)) for line in re.split(r"<br\s*/?>", text)]
         spans = "".join(
             f'<tspan x="{x:.1f}" dy="{0 if i == 0 else 1.2 * size:.1f}">{line}</tspan>'
             for i, line in enumerate(lines)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,6 +11,7 @@ from labkit.figures import theme
 from labkit.history import FaultWindow, History
 from labkit.measurement.recovery import write_gap
 from labkit.measurement.windows import per_window, run_end_s
+from labkit.plain import escape
 from labkit.verdict.requirements import worst_recovery
 from labkit.verdict.result import Result
 from labkit.verdict.words import rto_words, seconds

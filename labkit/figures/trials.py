@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import plotly.graph_objects as go
 
 from labkit.cluster.status import Role
 from labkit.errors import BadInput
 from labkit.figures import theme
+from labkit.plain import escape
 from labkit.verdict.requirements import number_of
 from labkit.verdict.result import Result
 from labkit.verdict.words import seconds, spread_of

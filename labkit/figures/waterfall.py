@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import pandas as pd
 import plotly.graph_objects as go
 
 from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.measurement.waterfall import RegionWaterfall, Stage, Waterfall
+from labkit.plain import escape
 from labkit.verdict.result import Result
 from labkit.verdict.words import STAGES, sighting_words, waterfall_cells
 

@@ -6,22 +6,27 @@ import io
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from labkit.errors import VerdictFailed, VerdictUnknown
+from labkit.plain import PlainTable, one_line, plain
 from labkit.verdict import words
 from labkit.verdict.checkers import Verdict, worst
 from labkit.verdict.requirements import PREFIX, requirements
 from labkit.verdict.result import Result, Summary
 
 TEMPLATES = Environment(
-    loader=PackageLoader("labkit.verdict"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    loader=PackageLoader("labkit.verdict"),
+    autoescape=True,
+    finalize=lambda value: value if isinstance(value, Markup) else plain(value),
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
-"""Escapes everything a template prints."""
+"""Escapes everything a template prints, and shows control characters."""
 
 _TEXT_WIDTH = 110
 _STYLE = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "bold yellow"}
@@ -90,10 +95,10 @@ def terminal_report(summary: Summary) -> RenderableType:
     """The report of a run for rich to print, verdict first."""
     verdict = summary.verdict
     headline = Text.assemble(
-        (f"{words.HEADWORD[verdict]}.", _STYLE[verdict]), " ", words.plain_words(summary)
+        (f"{words.HEADWORD[verdict]}.", _STYLE[verdict]), " ", one_line(words.plain_words(summary))
     )
     return Group(
-        Text(f"{summary.scenario} on {summary.backend}", style="dim"),
+        Text(plain(f"{summary.scenario} on {summary.backend}"), style="dim"),
         headline,
         Padding(_headlines(summary), (1, 0, 0, 0)),
         *([_trials(summary)] if summary.trials else []),
@@ -111,7 +116,7 @@ def context(summary: Summary) -> dict[str, object]:
     return {
         "summary": summary,
         "headword": words.HEADWORD[summary.verdict],
-        "plain_words": words.plain_words(summary),
+        "plain_words": one_line(words.plain_words(summary)),
         "headlines": words.headlines(summary),
         "trial_headings": words.TRIAL_HEADINGS,
         "trials": words.trial_cells(summary),
@@ -129,78 +134,81 @@ def context(summary: Summary) -> dict[str, object]:
     }
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+def _table(title: str, *, gap: bool = False) -> PlainTable:
+    heading = Text("\n" * gap + plain(title), justify="left")
+    return PlainTable(title=heading, title_style="bold", box=SIMPLE_HEAD)
 
 
-def _headlines(summary: Summary) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _headlines(summary: Summary) -> PlainTable:
+    table = PlainTable(
+        box=None, padding=(0, 2), collapse_padding=True, pad_edge=False, show_header=False
+    )
     table.add_column(style="bold", no_wrap=True)
     for label, value in words.headlines(summary):
-        table.add_row(label, Text(value))
+        table.add_row(label, value)
     return table
 
 
-def _trials(summary: Summary) -> Table:
-    table = _table("\nTrials, each with its worst region")
+def _trials(summary: Summary) -> PlainTable:
+    table = _table("Trials, each with its worst region", gap=True)
     for heading in words.TRIAL_HEADINGS:
         table.add_column(heading, justify="left" if heading in ("fault", "verdict") else "right")
     for cells in words.trial_cells(summary):
-        table.add_row(*map(Text, cells), style="bold" if not cells[0].isdigit() else "")
+        table.add_row(*cells, style="bold" if not cells[0].isdigit() else "")
     return table
 
 
-def _recovery(summary: Summary) -> Table:
-    table = _table("\nRecovery")
+def _recovery(summary: Summary) -> PlainTable:
+    table = _table("Recovery", gap=True)
     for heading in ("fault", "region"):
         table.add_column(heading)
     for heading in ("RTO", "write gap", "unavailable"):
         table.add_column(heading, justify="right")
     for row in summary.recovery:
-        table.add_row(*(Text(cell) for cell in words.recovery_cells(row)))
+        table.add_row(*words.recovery_cells(row))
     return table
 
 
-def _waterfall(cells: words.WaterfallTable) -> Table:
+def _waterfall(cells: words.WaterfallTable) -> PlainTable:
     table = _table(f"What the outage was made of: {cells.fault}, seconds since the injection")
     table.add_column("stage")
     for region in cells.regions:
         table.add_column(region, justify="right")
     for stage, row in cells.rows:
-        table.add_row(stage, *(Text(cell) for cell in row))
+        table.add_row(stage, *row)
     return table
 
 
-def _service(summary: Summary) -> Table:
+def _service(summary: Summary) -> PlainTable:
     table = _table("Seconds below the steady state")
     for heading in words.SERVICE_HEADINGS:
         table.add_column(heading, justify="left" if heading in ("region", "phase") else "right")
     for row in words.service_rows(summary.service):
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     return table
 
 
-def _failures(summary: Summary) -> Table:
+def _failures(summary: Summary) -> PlainTable:
     table = _table("What was not acknowledged")
     for heading in words.FAILURE_HEADINGS:
         table.add_column(heading, justify="right" if heading == "count" else "left")
     for row in words.failure_rows(summary.failures):
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     return table
 
 
-def _latency(latency: words.LatencyTable) -> Table:
+def _latency(latency: words.LatencyTable) -> PlainTable:
     table = _table(latency.title)
     table.add_column("region")
     table.add_column("phase")
     for heading in words.LATENCY_HEADINGS:
         table.add_column(heading, justify="right")
     for region, phase, cells in latency.rows:
-        table.add_row(Text(region), phase, *cells)
+        table.add_row(region, phase, *cells)
     return table
 
 
-def _findings(summary: Summary) -> Table:
+def _findings(summary: Summary) -> PlainTable:
     table = _table("What was checked")
     table.add_column("check", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -212,6 +220,6 @@ def _findings(summary: Summary) -> Table:
         table.add_row(
             words.check_name(finding.checker),
             Text(words.HEADWORD[finding.verdict].lower(), style=_STYLE[finding.verdict]),
-            Text("\n".join(lines)),
+            Text("\n".join(map(plain, lines))),
         )
     return table

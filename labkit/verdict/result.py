@@ -208,10 +208,11 @@ class Summary(Measurements):
                 raise BadInput(
                     f"{path}: schema version {version}, this labkit reads {SCHEMA_VERSION}"
                 )
+            json.dumps(data, ensure_ascii=False).encode()  # halves of characters are no text
             return cls.model_validate(data)
         except OSError as error:
             raise BadInput(f"{path}: no result there ({error.strerror})") from error
-        except (ValueError, AttributeError, ValidationError) as error:
+        except (ValueError, AttributeError, RecursionError, ValidationError) as error:
             raise BadInput(f"{path}: not a result: {str(error).splitlines()[0]}") from error
 
 

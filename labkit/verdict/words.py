@@ -329,4 +329,4 @@ def _count(summary: Summary, checker: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
+    return f"{words[:1].upper()}{words[1:]}."

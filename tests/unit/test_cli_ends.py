@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import psycopg
 import pytest
 from commands import labkit
 
@@ -102,3 +104,68 @@ def test_a_full_disk_is_one_line(cluster: FakeCluster, monkeypatch: pytest.Monke
     assert done.exit_code == 3
     assert done.stderr.startswith("labkit: the disk is full")
     assert "/somewhere/samples.parquet" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b: Permission denied"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a"), "/a: Not a directory"),
+        (OSError(errno.EROFS, "Read-only file system", "/a"), "/a: Read-only file system"),
+        (OSError(errno.EMFILE, "Too many open files"), "`ulimit -n`"),
+        (TimeoutError("timed out"), "timed out"),
+        (psycopg.OperationalError("FATAL: no\nDETAIL: at all"), "the database: FATAL: no DETAIL"),
+        (psycopg.errors.QueryCanceled(), "the database: QueryCanceled: `labkit status`"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_machine_and_the_database_refuse_is_one_line(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cluster, "heal", fail)
+    done = labkit("heal")
+    assert done.exit_code == 3
+    assert re.fullmatch(r"labkit: .*\n", done.stderr)
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["LABKIT_HOME", "LABKIT_RUNS"])
+def test_a_folder_that_cannot_be_used_is_named_with_its_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "folder"))
+
+    def fail(*_: object) -> None:
+        (tmp_path / "file" / "folder").mkdir()
+
+    monkeypatch.setattr("labkit.cluster.attach", fail)
+    done = labkit("heal")
+    assert done.exit_code == 3
+    assert re.fullmatch(r"labkit: .*/file/folder: Not a directory: .*\n", done.stderr)
+    assert f"{variable} names another folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--nonsense"], "No such option: --nonsense: see `labkit --help`"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["fault", "nonsense"], "No such command 'nonsense': see `labkit fault --help`"),
+        (["fault", "kill"], "Missing argument 'TARGET': see `labkit fault kill --help`"),
+        (["up", "--port-base", "70000"], "'70000' for '--port-base'"),
+        (["up", "--survive", "galaxy"], "'none', 'zone', 'region'"),
+        (["desk", "--port", "0"], "'0' for '--port'"),
+        (["notebook", "--port", "-1"], "'-1' for '--port'"),
+        (["compose", "render", "--port-base", "99999"], "'99999' for '--port-base'"),
+    ],
+)
+def test_a_refused_command_line_is_one_line(words: list[str], says: str) -> None:
+    done = labkit(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert re.fullmatch(r"labkit: .* --help`\n", done.stderr)
+    assert says in done.stderr
+    assert "Value error" not in done.stderr
