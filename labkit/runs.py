@@ -27,29 +27,22 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import yaml
-
 from labkit.cluster import attach, backend_of, home
 from labkit.cluster.marks import Claim, claimed, marked
 from labkit.draft import RUN_FOLDER, new_folder
-from labkit.errors import BadInput, LabTakenDown, NotRunning, RunError, UnknownParameter
+from labkit.errors import LabTakenDown, NotRunning, RunError
 from labkit.notebooks import find_notebook
+from labkit.parameters import (
+    parse_parameters,
+    require_taken,
+    short_parameters,
+    with_parameters,
+)
 from labkit.run_folders import Run, make_whole
 from labkit.trials import parse_trial_heading
 from labkit.ui.saving import drop_widgets
 from labkit.verdict.result import RESULT_FILE
 from labkit.watchdog import heal_lab
-
-SHORT: dict[str, float | str] = {
-    "hold_s": 10,
-    "steady_s": 3,
-    "samples": 3,
-    "trials": 1,
-    "every_s": 4,
-    "beside_victims": "primary",
-}
-"""Parameters, and what they are in a short run. Ten seconds outlast a failover (the embedded
-engine's takes about seven)."""
 
 NOTEBOOK_FILE = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
@@ -72,50 +65,6 @@ class Progress:
     line: str
     trial: int = 0
     trials: int = 0
-
-
-def parse_parameters(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]:
-    """Values for a notebook's parameters out of text, read as YAML (`20`, `true`, `us-east-1`).
-
-    Raises:
-        UnknownParameter: the notebook has none of that name; lists those it has.
-        BadInput: a value is not a number where the default is one, or no scalar.
-    """
-    import papermill
-
-    known = papermill.inspect_notebook(notebook)
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        if name not in known:
-            has = ", ".join(f"{key}={about['default']}" for key, about in known.items()) or "none"
-            raise UnknownParameter(f"{notebook.stem} has no parameter {name!r}: it has {has}")
-        default = yaml.safe_load(str(known[name]["default"]))
-        try:
-            # what stands for a text is taken as it is: "none" is a word there, and nothing a text
-            value = text if isinstance(default, str) else yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        number = isinstance(default, int | float) and not isinstance(default, bool)
-        if number and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise BadInput(f"parameter {name} is a number such as {default}, not {text!r}")
-        if isinstance(value, list | dict):
-            raise BadInput(f"parameter {name} is one value, not {text!r}")
-        values[name] = value
-    return values
-
-
-def short_parameters(notebook: Path) -> dict[str, Any]:
-    """What makes a notebook short: numbers no larger than in `SHORT`, and the words that it has."""
-    import papermill
-
-    known = papermill.inspect_notebook(notebook)
-    defaults = {name: yaml.safe_load(str(about["default"])) for name, about in known.items()}
-    return {
-        name: short
-        for name, short in SHORT.items()
-        if name in defaults
-        and (defaults[name] != short if isinstance(short, str) else defaults[name] > short)
-    }
 
 
 def run_notebook(
@@ -142,6 +91,7 @@ def run_notebook(
     """
     notebook = find_notebook(name)
     values = parse_parameters(notebook, parameters)
+    require_taken(notebook, values)
     if short:
         values = short_parameters(notebook) | values
     scenario = notebook.stem.replace("_", "-")
@@ -161,20 +111,23 @@ def _execute(
     claim: Claim,
 ) -> Run:
     """`run_notebook` with a run folder, and with the lab to itself."""
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    nbformat.write(with_parameters(notebook, values), folder / NOTEBOOK_FILE)  # type: ignore[no-untyped-call]
     refused = False
     try:
         with (
             tempfile.TemporaryDirectory(prefix="labkit-") as sockets,
             _environment({RUN_FOLDER: str(folder), "JUPYTER_RUNTIME_DIR": sockets}),
         ):
+            # papermill takes paths for templates
+            executed = str(folder / NOTEBOOK_FILE).replace("{", "{{").replace("}", "}}")
             papermill.execute_notebook(
-                notebook,
-                folder / NOTEBOOK_FILE,
-                parameters=values,
+                executed,
+                executed,
                 kernel_name="python3",  # that of this environment, whatever the notebook names
                 language="python",
                 engine_name=_engine(on_progress, folder / KERNEL_LOG, Path(sockets)),

@@ -10,12 +10,11 @@ from histories import failover_run
 
 from labkit.errors import BadInput, RunError, UnknownParameter
 from labkit.notebooks import find_notebook, notebooks
+from labkit.parameters import parse_parameters, short_parameters
 from labkit.run_folders import list_runs
 from labkit.runs import (
     NOTEBOOK_FILE,
-    parse_parameters,
     run_notebook,
-    short_parameters,
 )
 from labkit.verdict.checkers import Verdict
 
