@@ -34,7 +34,7 @@ from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
 from labkit.cluster.embedded.starting import FRESH_FREE_BYTES
 from labkit.cluster.ports import HOST
 from labkit.cluster.processes import Identity
-from labkit.errors import LabError, MissingBinary
+from labkit.errors import ClusterError, LabError, MissingBinary
 from labkit.topology import DEFAULT
 
 MIB = 1 << 20
@@ -196,10 +196,10 @@ def user() -> Check:
     """Who the servers would run as: PostgreSQL refuses to run as root."""
     try:
         identity = Identity.current()
-    except MissingBinary as error:
-        return Check("user", Level.FAIL, "root, without a way to drop privileges", f"{error}")
-    if identity.prefix:
-        found = f"root; servers drop to uid {identity.uid} with {identity.prefix[0]}"
+    except ClusterError as error:
+        return Check("user", Level.FAIL, "root, without the right to change user", f"{error}")
+    if identity.dropped:
+        found = f"root; servers run as uid {identity.uid}, without any of root's rights"
         return Check("user", Level.OK, found)
     return Check("user", Level.OK, f"uid {identity.uid}; servers run as the same user")
 

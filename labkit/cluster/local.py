@@ -119,8 +119,13 @@ class LocalLab(ABC, Generic[S, L]):
         require_distinct(cls._layout_of(home, settings).parts())
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)
-        settings.save(home)
+        cls._settled(home, settings).save(home)
         return cls(home)
+
+    @classmethod
+    def _settled(cls, home: Path, settings: S) -> S:
+        """What a new lab's settings are on this machine; none of it is asked for."""
+        return settings
 
     def forget_unused(self) -> bool:
         """Let a lab go of which nothing was ever started; whether it was such a one."""

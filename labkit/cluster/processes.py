@@ -12,20 +12,35 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from shutil import which
 
 import psutil
 
+from labkit import privileges
 from labkit.clock import wait_until
 from labkit.cluster.folder import write_whole
-from labkit.errors import ClusterError, MissingBinary
+from labkit.errors import ClusterError
+from labkit.privileges import held_capabilities
 
 LAB_VARIABLE = "LABKIT_LAB"
 """In the environment of every process of a lab: its id, by which strays are found."""
+
+NOBODY = 65534
+"""The user that has no files."""
+ROOT_NEEDS = {
+    0: "CAP_CHOWN",
+    1: "CAP_DAC_OVERRIDE",
+    3: "CAP_FOWNER",
+    5: "CAP_KILL",
+    6: "CAP_SETGID",
+    7: "CAP_SETUID",
+}
+"""What of its rights root uses to give servers another user, their files, and signals; a bit each
+(linux/capability.h). Docker's default has them."""
 
 _OURS: list[subprocess.Popen[bytes]] = []
 """Children of this very process, kept so that dead ones are reaped."""
@@ -47,48 +62,110 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the servers run as: root drops to an unprivileged user, others stay who they are.
+    """Who a lab's servers run as: root's as another user, everybody else's as their owner.
 
-    PostgreSQL refuses to run as root. Dropped processes keep the one capability to pass folder
-    permissions (CAP_DAC_OVERRIDE), since the environment and the state folder may lie under /root.
+    PostgreSQL refuses to run as root. The servers keep none of root's rights, so what they read
+    and execute must lie where this user may go (`labkit.cluster.reach`).
+
+    Attributes:
+        dropped: whether a process of this one has to become that user first.
     """
 
     uid: int
     gid: int
-    prefix: tuple[str, ...] = ()
+    dropped: bool = False
 
     @classmethod
     def current(cls) -> Identity:
         """How servers started by this process run.
 
         Raises:
-            MissingBinary: root, and no `setpriv` (util-linux) to drop privileges with.
+            ClusterError: root that may not change user.
         """
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
-        if which("setpriv") is None:
-            raise MissingBinary(
-                "running as root needs setpriv to drop privileges: install util-linux, "
-                "or run labkit as an ordinary user"
-            )
-        nobody = 65534
-        return cls(
-            nobody,
-            nobody,
-            (
-                "setpriv",
-                f"--reuid={nobody}",
-                f"--regid={nobody}",
-                "--clear-groups",
-                "--inh-caps=+dac_override",
-                "--ambient-caps=+dac_override",
-            ),
+        return cls.of_root(NOBODY, NOBODY)
+
+    @classmethod
+    def of_root(cls, uid: int, gid: int) -> Identity:
+        """How servers run that root starts as somebody else.
+
+        Raises:
+            ClusterError: this root may not do what that takes, as in a container without
+                capabilities.
+        """
+        if sys.platform == "linux":
+            held = held_capabilities()
+            missing = [name for bit, name in ROOT_NEEDS.items() if not held >> bit & 1]
+            if missing:
+                raise ClusterError(
+                    f"this root lacks {', '.join(missing)}, and PostgreSQL refuses to run as root: "
+                    "run labkit as an ordinary user (docker run --user 1000), "
+                    "or give the container its usual capabilities"
+                )
+        return cls(uid, gid, dropped=True)
+
+    @property
+    def name(self) -> str:
+        """As `labkit.privileges` takes it."""
+        return f"{self.uid}:{self.gid}"
+
+    @property
+    def to_become(self) -> tuple[str, ...]:
+        """`name` as the argument of a program; nothing where nobody changes."""
+        return (self.name,) if self.dropped else ()
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What stands before the command line of a program; nothing where nobody changes."""
+        if not self.dropped:
+            return ()
+        return (sys.executable, "-I", "-S", privileges.__file__, self.name)
+
+    def module(self, name: str, *arguments: str | Path) -> list[str]:
+        """The command line of a module that calls `become_with_imports` itself.
+
+        Nothing is imported from the working directory, which servers may write to.
+        """
+        return [sys.executable, "-P", "-m", name, *map(str, arguments)]
+
+    def may(self, test: str, path: Path) -> bool:
+        """Whether the servers' user may do something with a path: `-r`, `-w` or `-x` of test(1)."""
+        return self.run("test", test, path).returncode == 0
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a short program as that user, to see what it can do."""
+        return subprocess.run(
+            [*self.prefix, *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
         )
 
     def own(self, path: Path) -> None:
-        """Give a file or folder to the user that the servers run as."""
-        if os.geteuid() == 0:
-            os.chown(path, self.uid, self.gid)
+        """Give a file or folder to the user that the servers run as; a link is not followed."""
+        if self.dropped:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def make_folder(self, path: Path, *, written: bool) -> None:
+        """Make a folder that the servers write to, or only pass through and read files in.
+
+        In a folder that belongs to root nobody can put a link where root will write.
+        """
+        path.mkdir(mode=0o700, exist_ok=True)
+        if written:
+            self.own(path)
+        elif self.dropped:
+            os.chown(path, 0, self.gid, follow_symlinks=False)
+            path.chmod(0o710)
+
+
+def wan_command(plan: Path, identity: Identity) -> list[str]:
+    """The command line of a WAN process that serves a plan and changes its user itself."""
+    option = ["--run-as", identity.name] if identity.dropped else []
+    return identity.module("labkit.wan", plan, *option)
 
 
 def start_time(pid: int) -> float | None:
@@ -111,7 +188,12 @@ def start_time(pid: int) -> float | None:
 
 @dataclass(frozen=True)
 class ProcessTable:
-    """The processes of one lab."""
+    """The processes of one lab.
+
+    Attributes:
+        folder: one record a process.
+        logs: one log a process; beside it is what the servers read and write.
+    """
 
     folder: Path
     logs: Path
@@ -124,7 +206,7 @@ class ProcessTable:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         return {
             **kept,
-            "HOME": str(self.folder.parent),
+            "HOME": str(self.logs.parent),
             "LC_ALL": "C",
             "PYTHONDONTWRITEBYTECODE": "1",
             LAB_VARIABLE: self.lab_id,
@@ -132,10 +214,19 @@ class ProcessTable:
         }
 
     def spawn(
-        self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        becomes: bool = False,
     ) -> Record:
-        """Start a detached server that logs into `<logs>/<name>.log`, and record it."""
-        process = self.popen(name, argv, env=env)
+        """Start a detached server that logs into `<logs>/<name>.log`, and record it.
+
+        Args:
+            becomes: it changes to the servers' user itself (`Identity.module`).
+        """
+        process = self.popen(name, argv, env=env, becomes=becomes)
         _OURS.append(process)
         return self.adopt(name, process.pid, [str(part) for part in argv])
 
@@ -147,18 +238,26 @@ class ProcessTable:
         env: Mapping[str, str] | None = None,
         stdin: int = subprocess.DEVNULL,
         stdout: int | None = None,
+        becomes: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Start a process the way servers are started, without recording it."""
+        prefix = () if becomes else self.identity.prefix
         with (self.logs / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [*self.identity.prefix, *(str(part) for part in argv)],
+                [*prefix, *(str(part) for part in argv)],
                 stdin=stdin,
                 stdout=log if stdout is None else stdout,
                 stderr=log,
                 env=self.environment(env),
-                cwd=self.folder.parent,
+                cwd=self.logs.parent,
                 start_new_session=True,
             )
+
+    def make_log(self, name: str) -> None:
+        """Make the log of a server that opens it itself, in a folder where it could not."""
+        path = self.logs / f"{name}.log"
+        path.touch(mode=0o600)
+        self.identity.own(path)
 
     def adopt(self, name: str, pid: int, argv: Sequence[str]) -> Record:
         """Record a process that is already running.
@@ -223,8 +322,9 @@ def postgres_pids(data: Path) -> list[int]:
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         postmaster = psutil.Process(pid)
-        # pids are reused: only a postgres that stands in this very folder is meant
-        if postmaster.name() != "postgres" or Path(postmaster.cwd()) != data.resolve():
+        # pids are reused: only the postgres of this very folder is meant. Its command line can be
+        # read by root in a container, too; where it stands cannot
+        if postmaster.name() != "postgres" or str(data) not in postmaster.cmdline():
             return []
     except (OSError, ValueError, IndexError, psutil.Error):
         return []

@@ -30,6 +30,9 @@ class LabSettings(BaseModel):
     Attributes:
         numbers: where each node stands among the lab's ports, once nodes have come or gone: a
             node that stays keeps its ports.
+        run_as: the user and group that root runs the servers as; None: they run as their owner.
+        servers_at: the folder that the servers read and write, where it is not the state folder:
+            root's may lie where no other user may go.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -42,6 +45,8 @@ class LabSettings(BaseModel):
     survive: SurvivalGoal = SurvivalGoal.REGION
     wan: bool = True
     numbers: dict[str, int] = {}
+    run_as: tuple[int, int] | None = None
+    servers_at: Path | None = None
 
     def numbered(self) -> Mapping[str, int]:
         """A number for each node, by name: counted through in a lab that is as it was made."""

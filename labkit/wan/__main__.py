@@ -54,6 +54,15 @@ def raise_open_files_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def become(user: str) -> None:
+    """Drop root's rights, with all imported that is needed later, when it may lie out of reach."""
+    import encodings.idna  # noqa: F401 - asyncio asks for it when it resolves a host
+
+    from labkit.privileges import become_with_imports
+
+    become_with_imports(user)
+
+
 def main() -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m labkit.wan", description=__doc__)
@@ -64,9 +73,12 @@ def main() -> int:
         help="take the token from this environment variable instead of the file; when it is "
         "empty, nobody can use the control API",
     )
+    parser.add_argument("--run-as", metavar="UID:GID", help="drop root's rights for this user's")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     raise_open_files_limit()
+    if arguments.run_as:
+        become(arguments.run_as)
     try:
         asyncio.run(run(Plan.load(arguments.plan, _token(arguments.token_variable))))
     except LabError as error:

@@ -13,6 +13,7 @@ import psycopg
 from labkit.clock import wait_until
 from labkit.cluster.embedded.programs import postgres
 from labkit.cluster.processes import Identity
+from labkit.cluster.reach import placed
 
 
 @dataclass
@@ -28,6 +29,10 @@ class Server:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}?sslmode=disable"
 
     @property
+    def program(self) -> Path:
+        return placed(postgres(), self.folder, Identity.current()).path
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 
@@ -37,7 +42,7 @@ class Server:
         subprocess.run(
             [
                 *identity.prefix,
-                postgres().path.with_name("initdb"),
+                self.program.with_name("initdb"),
                 *("-D", self.data, "-U", "postgres", "--auth=trust", "--no-sync"),
                 *("--locale=C", "--encoding=UTF8"),
             ],
@@ -62,7 +67,7 @@ class Server:
             [
                 *Identity.current().prefix,
                 *_dies_with_us(),  # last: a change of user undoes it
-                *(postgres().path, "-D", self.data),
+                *(self.program, "-D", self.data),
                 *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
             ],
             stdout=(self.folder / "log").open("ab"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import webbrowser
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
@@ -140,12 +141,15 @@ def test_systems_are_told_apart(monkeypatch: pytest.MonkeyPatch, system: str, le
     assert doctor.system().level is level
 
 
-def test_root_without_a_way_to_drop_privileges_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+def test_root_that_may_not_change_user_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("labkit.cluster.processes.which", lambda name: None)
+    monkeypatch.setattr("labkit.cluster.processes.held_capabilities", lambda: 1 << 5)
     check = doctor.user()
     assert check.level is Level.FAIL
-    assert "util-linux" in check.advice
+    assert "CAP_SETUID" in check.advice
+    assert "CAP_KILL" not in check.advice
+    assert "ordinary user" in check.advice
 
 
 def test_an_ordinary_user_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from labkit.cluster import folder
+from labkit.cluster import folder, reach
 from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.cockroach.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
@@ -15,7 +15,7 @@ from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.cockroach_binary.processes import Processes, build_tag, find_cockroach
 from labkit.cluster.cockroach_binary.starting import ProcessStarter
 from labkit.cluster.embedded import programs
-from labkit.cluster.processes import Identity, ProcessTable, uninterrupted
+from labkit.cluster.processes import ProcessTable, uninterrupted
 from labkit.cluster.status import State
 from labkit.errors import LabBusy, MissingBinary
 
@@ -44,7 +44,12 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
             settings.port_base,
             settings.numbered(),
             home,
+            settings.servers_at,
         )
+
+    @classmethod
+    def _settled(cls, home: Path, settings: Settings) -> Settings:
+        return reach.settled(home, settings)
 
     def _starter_of(self, settings: Settings) -> ProcessStarter:
         parts = self._parts_of(settings)
@@ -56,12 +61,13 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
         return self._machine_of(self.settings)
 
     def _machine_of(self, settings: Settings) -> Processes:
-        return Processes(self._layout_of(self.home, settings), self._table)
+        return Processes(settings, self._layout_of(self.home, settings), self._table)
 
     @cached_property
     def _table(self) -> ProcessTable:
-        processes, logs = self.home / "processes", self.home / "log"
-        return ProcessTable(processes, logs, self.settings.lab_id, Identity.current())
+        processes, logs = self.home / "processes", self.layout.place / "log"
+        user = reach.identity(self.home, self.settings)
+        return ProcessTable(processes, logs, self.settings.lab_id, user)
 
     def _was_started(self) -> bool:
         return self._table.folder.exists()
@@ -91,6 +97,7 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
         """
         if any(state is not State.DOWN for state in self.machine.states().values()):
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
+        reach.remove_servers_folder(self.settings)
         folder.remove(self.home)
 
     def _take_back(self, _starter: Starter, before: set[str]) -> None:

@@ -27,6 +27,8 @@ class ProcessLayout(Layout):
     """Names, ports and folders of one lab of processes."""
 
     home: Path = Path()
+    servers_at: Path | None = None
+    """Where what servers read and write is, when it is not in the state folder."""
 
     @property
     def _pairs(self) -> int:
@@ -69,19 +71,29 @@ class ProcessLayout(Layout):
     # folders and files
 
     @property
+    def place(self) -> Path:
+        """The folder that holds all that servers read and write."""
+        return self.servers_at or self.home
+
+    @property
+    def all_data(self) -> Path:
+        """Every node's data."""
+        return self.place / "data"
+
+    @property
     def conf(self) -> Path:
         """Rendered configuration, made anew at every start."""
-        return self.home / "conf"
+        return self.place / "conf"
 
     @property
     def certs(self) -> str | None:
         """The folder with certificates of the nodes; None without."""
-        return str(self.home / "node-certs") if self.secure else None
+        return str(self.place / "node-certs") if self.secure else None
 
     def store(self, node: Node) -> Path:
         """A node's data."""
-        return self.home / "data" / node_service(node)
+        return self.all_data / node_service(node)
 
     def balancer_socket(self, region: str) -> Path:
         """Where a balancer's servers can be changed while it runs."""
-        return self.home / "run" / f"{region}.sock"
+        return self.place / "run" / f"{region}.sock"

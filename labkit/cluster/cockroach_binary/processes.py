@@ -6,13 +6,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import labkit.clock
+from labkit.cluster import reach
 from labkit.cluster.cockroach import program
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
@@ -26,7 +26,9 @@ from labkit.cluster.processes import (
     send,
     stopped,
     tree,
+    wan_command,
 )
+from labkit.cluster.settings import LabSettings
 from labkit.cluster.status import State
 from labkit.errors import ClusterError, MissingBinary, NotReady
 from labkit.topology import Node
@@ -58,6 +60,7 @@ def build_tag(path: Path) -> str:
 class Processes:
     """A `Machine` of processes, each with a record in the state folder."""
 
+    settings: LabSettings
     layout: ProcessLayout
     table: ProcessTable
 
@@ -101,15 +104,20 @@ class Processes:
         """Start those that do not run."""
         for name in services:
             if self.table.pid(name) is None:
-                self.table.spawn(name, self._command(name))
+                self.table.spawn(name, self._command(name), becomes=name == WAN)
 
     def _command(self, service: str) -> list[str | Path]:
         layout = self.layout
         if service == WAN:
-            return [sys.executable, "-m", "labkit.wan", layout.conf / "wan.json"]
+            return [*wan_command(layout.conf / "wan.json", self.table.identity)]
         for region in layout.topology.region_names:
             if service == balancer_service(region):
-                return [programs.haproxy().path, "-db", "-f", layout.conf / f"{service}.cfg"]
+                return [
+                    self._placed(programs.haproxy()).path,
+                    "-db",
+                    "-f",
+                    layout.conf / f"{service}.cfg",
+                ]
         node = next(node for node in layout.topology.nodes if node_service(node) == service)
         sql = f"{HOST}:{layout.sql(node)}"
         arguments = program.start(
@@ -122,7 +130,18 @@ class Processes:
             listen=sql,
             http=f"{HOST}:{layout.console(node)}",
         )
-        return [find_cockroach(), *arguments]
+        return [self.program(), *arguments]
+
+    def program(self) -> Path:
+        """The `cockroach` program, where the lab's servers may execute it.
+
+        Raises:
+            MissingBinary: there is none.
+        """
+        return self._placed(programs.Program("cockroach", find_cockroach(), ())).path
+
+    def _placed(self, program: programs.Program) -> programs.Program:
+        return reach.placed(program, self.layout.place, self.table.identity)
 
     def kill(self, services: Sequence[str]) -> None:
         """SIGKILL, again until none is left: a parent that dies may still start a child."""
@@ -153,7 +172,7 @@ class Processes:
             ClusterError: it failed; says why.
             NotReady: it took longer than `timeout_s`.
         """
-        command = [*self.table.identity.prefix, str(find_cockroach()), *arguments]
+        command = [*self.table.identity.prefix, str(self.program()), *arguments]
         what = f"`cockroach {' '.join(arguments)}`"
         try:
             done = subprocess.run(

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from labkit.cluster import haproxy as running_haproxy
+from labkit.cluster import reach
 from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import haproxy, program
 from labkit.cluster.cockroach.layout import WAN, address, balancer_service, node_service
@@ -60,31 +62,37 @@ class ProcessStarter(Starter):
         if cold:
             require_free(self.layout.ports())
             if not served:  # what an interrupted first start left is worth nothing
-                shutil.rmtree(self.home / "data", ignore_errors=True)
+                shutil.rmtree(self.layout.all_data, ignore_errors=True)
 
     def render(self) -> None:
         """Write the configuration of balancers and WAN; folders that the processes write to."""
         layout, table = self.layout, self.machine.table
+        user = table.identity
+        reach.make_servers_folder(self.home, self.machine.settings, user)
+        table.folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (table.logs, layout.conf):
+            user.make_folder(folder, written=False)
         stores = [layout.store(node) for node in layout.topology.nodes]
-        made = [table.folder, table.logs, layout.conf, self.home / "run", self.home / "data"]
-        for folder in (*made, *stores):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            table.identity.own(folder)
+        for folder in (layout.place / "run", layout.all_data, *stores):
+            user.make_folder(folder, written=True)
         for region in layout.topology.region_names:
-            socket = layout.balancer_socket(region).relative_to(self.home)
+            socket = layout.balancer_socket(region).relative_to(layout.place)
             text = haproxy.configuration(
                 layout.servers(region),
                 sql_bind=f"{HOST}:{layout.balancer(region)}",
                 statistics_bind=f"{HOST}:{layout.statistics(region)}",
                 resolver=None,
                 secure=layout.secure,
-                # relative to the state folder, where it is started: its path must be short
+                # relative to the folder that it is started in: its path must be short
                 socket=f"unix@{socket}",
             )
-            write_whole(layout.conf / f"{balancer_service(region)}.cfg", text)
+            file = layout.conf / f"{balancer_service(region)}.cfg"
+            write_whole(file, text)
+            user.own(file)
         if layout.wan:
             plan = layout.wan_plan(self.secrets.wan, control_port=layout.wan_control, host=HOST)
             plan.save(layout.conf / "wan.json")
+            user.own(layout.conf / "wan.json")
         self.write_passfile()
 
     # stages
@@ -103,12 +111,11 @@ class ProcessStarter(Starter):
 
     def _make_certificates(self, certs: str) -> None:
         """Make them once, as the user that the nodes run as; clients have copies of their own."""
-        table, authority = self.machine.table, self.home / "authority"
-        for folder in (self.home / "node-certs", authority):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            table.identity.own(folder)
+        table, authority = self.machine.table, self.layout.place / "authority"
+        for folder in (Path(certs), authority):
+            table.identity.make_folder(folder, written=True)
         script = program.certificates_script(
-            str(find_cockroach()), certs, str(authority), ["localhost", HOST]
+            str(self.machine.program()), certs, str(authority), ["localhost", HOST]
         )
         done = subprocess.run(
             [*table.identity.prefix, "sh", "-c", script],
@@ -123,7 +130,7 @@ class ProcessStarter(Starter):
         folder = self.home / "certs"
         folder.mkdir(mode=0o700, exist_ok=True)
         for name in CLIENT_FILES:
-            write_whole(folder / name, (self.home / "node-certs" / name).read_text())
+            write_whole(folder / name, (Path(certs) / name).read_text())
 
     def init(self) -> None:
         """Stage init: make the nodes one cluster. Repeating it does no harm."""
@@ -166,7 +173,7 @@ class ProcessStarter(Starter):
     def _advice(self) -> str:
         simpler = "`labkit up --backend cockroach-binary --wan off`"
         tried = f"simpler to try after `labkit down --purge`: {simpler}, or " * self.layout.wan
-        return f"logs are in {self.home / 'log'}; {tried}a smaller --topology"
+        return f"logs are in {self.machine.table.logs}; {tried}a smaller --topology"
 
     def save_logs(self) -> None:
         """They are in the state folder, and stay there."""

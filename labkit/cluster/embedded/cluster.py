@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from labkit.clock import wait_until
-from labkit.cluster import folder
+from labkit.cluster import folder, reach
 from labkit.cluster.base import Gather, OnStage, Rejoin, quiet
 from labkit.cluster.embedded import config, programs, scaling
 from labkit.cluster.embedded.evidence import failover_evidence
@@ -31,7 +31,6 @@ from labkit.cluster.embedded.status import cluster_status
 from labkit.cluster.local import LocalLab
 from labkit.cluster.ports import HOST
 from labkit.cluster.processes import (
-    Identity,
     ProcessTable,
     alive,
     freeze,
@@ -93,8 +92,17 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
     @classmethod
     def _layout_of(cls, home: Path, settings: Settings) -> Layout:
         return Layout(
-            home, settings.topology, settings.port_base, settings.wan, settings.numbered()
+            home,
+            settings.topology,
+            settings.port_base,
+            settings.wan,
+            settings.numbered(),
+            settings.servers_at,
         )
+
+    @classmethod
+    def _settled(cls, home: Path, settings: Settings) -> Settings:
+        return reach.settled(home, settings)
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -105,7 +113,8 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
     def table(self) -> ProcessTable:
         """Its processes."""
         processes, logs = self.layout.processes, self.layout.logs
-        return ProcessTable(processes, logs, self.settings.lab_id, Identity.current())
+        user = reach.identity(self.home, self.settings)
+        return ProcessTable(processes, logs, self.settings.lab_id, user)
 
     @cached_property
     def _wan(self) -> WanClient | None:
@@ -162,6 +171,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         """
         if self._services.running():
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
+        reach.remove_servers_folder(self.settings)
         folder.remove(self.home)
 
     @contextmanager

@@ -185,7 +185,7 @@ def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bi
             "use_unix_socket": False,
             "data_dir": str(layout.data(node)),
             "bin_dir": str(bin_dir),
-            "pgpass": str(layout.conf / f"{member_name(node)}.pgpass"),
+            "pgpass": str(layout.member_pgpass(node)),
             "authentication": {
                 "superuser": login(SUPERUSER, secrets.superuser),
                 "replication": login(REPLICATOR, secrets.replication),
@@ -236,13 +236,13 @@ def haproxy(layout: Layout, secrets: Secrets, region: str) -> str:
         proxy: "\n".join(f"  server {name} {line}" for name, line in lines.items())
         for proxy, lines in balancer_servers(layout, region).items()
     }
-    socket = layout.balancer_socket(region).relative_to(layout.home)
+    socket = layout.balancer_socket(region).relative_to(layout.place)
     return f"""\
 global
   maxconn 500
   nbthread 1
   hard-stop-after 1s
-  # relative to the state folder, where it is started: a socket's path must be short
+  # relative to the folder that it is started in: a socket's path must be short
   stats socket unix@{socket} mode 600 level admin
   {balancer_log.LOG}
 

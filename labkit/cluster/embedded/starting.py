@@ -10,17 +10,17 @@ the balancers' ports   a query through each reaches a primary, respectively a re
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from labkit.cluster import haproxy
+from labkit.cluster import haproxy, reach
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, patroni, programs, serving
 from labkit.cluster.embedded.etcd import EtcdClient
@@ -36,7 +36,7 @@ from labkit.cluster.embedded.settings import Secrets, Settings
 from labkit.cluster.folder import write_whole
 from labkit.cluster.local import await_parts
 from labkit.cluster.ports import HOST, require_free
-from labkit.cluster.processes import ProcessTable
+from labkit.cluster.processes import ProcessTable, wan_command
 from labkit.errors import ClusterError, NotReady
 from labkit.topology import Node, Topology
 from labkit.wan.client import WanClient
@@ -74,28 +74,39 @@ class Starter:
             ClusterError: the disk is nearly full.
         """
         layout = self.layout
-        free = shutil.disk_usage(layout.home).free
+        reach.make_servers_folder(layout.home, self.settings, self.table.identity)
+        free = shutil.disk_usage(layout.place).free
         needed = KEPT_FREE_BYTES if layout.served.exists() else FRESH_FREE_BYTES
         if free < needed:
             raise ClusterError(
-                f"the disk of {layout.home} has {free >> 20} MB left and the lab needs about "
+                f"the disk of {layout.place} has {free >> 20} MB left and the lab needs about "
                 f"{needed >> 20}: free some, or set LABKIT_HOME to a larger disk"
             )
-        folders = [layout.processes, layout.logs, layout.conf, layout.home / "run"]
-        for folder in (*folders, layout.home / "data", layout.home / "etcd"):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            self.table.identity.own(folder)
-        goal, bin_dir = self.settings.survive, programs.postgres().path.parent
+        layout.processes.mkdir(mode=0o700, exist_ok=True)
+        for folder in (layout.logs, layout.conf):
+            self.table.identity.make_folder(folder, written=False)
+        for folder in (layout.run, layout.all_data, layout.all_etcd):
+            self.table.identity.make_folder(folder, written=True)
+        goal, bin_dir = self.settings.survive, self._placed(programs.postgres()).path.parent
         for node in layout.topology.nodes:
             text = config.patroni(layout, self.secrets, node, goal, bin_dir)
-            write_whole(layout.member_config(node), text)
+            self._configure(layout.member_config(node), text)
         for region in layout.topology.region_names:
             text = config.haproxy(layout, self.secrets, region)
-            write_whole(layout.conf / f"{balancer_name(region)}.cfg", text)
-        write_whole(layout.certificate, self.secrets.etcd.certificate)
-        write_whole(layout.certificate_key, self.secrets.etcd.key)
+            self._configure(layout.conf / f"{balancer_name(region)}.cfg", text)
+        self._configure(layout.certificate, self.secrets.etcd.certificate)
+        self._configure(layout.certificate_key, self.secrets.etcd.key)
         line = f"{HOST}:*:*:{config.TRADER}:{self.secrets.trader}\n"
         write_whole(layout.passfile, line)
+
+    def _configure(self, path: Path, text: str) -> None:
+        """Write what a server reads."""
+        write_whole(path, text)
+        self.table.identity.own(path)
+
+    def _placed(self, program: programs.Program) -> programs.Program:
+        """A program where servers may execute it."""
+        return reach.placed(program, self.layout.place, self.table.identity)
 
     def check_ports(self, nodes: Iterable[Node], regions: Iterable[str]) -> None:
         """Refuse to start when another process has a port that is about to be used.
@@ -134,7 +145,8 @@ class Starter:
             return
         plan = self.layout.conf / "wan.json"
         config.wan(self.layout, self.secrets).save(plan)
-        self.table.spawn(WAN, [sys.executable, "-m", "labkit.wan", plan])
+        self.table.identity.own(plan)
+        self.table.spawn(WAN, wan_command(plan, self.table.identity), becomes=True)
         self._await("the WAN", self.wan.answers, 15, parts=[WAN])
 
     def admit(self, node: Node) -> None:
@@ -148,7 +160,7 @@ class Starter:
 
     def start_etcd(self, regions: Iterable[str]) -> None:
         """Start the etcd members that do not run."""
-        program = programs.etcd()
+        program = self._placed(programs.etcd())
         for region in regions:
             if self.table.pid(etcd_name(region)) is None:
                 argv = config.etcd(self.layout, program, region)
@@ -167,7 +179,7 @@ class Starter:
 
     def start_balancers(self, regions: Iterable[str]) -> None:
         """Start the HAProxies that do not run."""
-        program = programs.haproxy()
+        program = self._placed(programs.haproxy())
         for region in regions:
             name = balancer_name(region)
             if self.table.pid(name) is None:
@@ -337,7 +349,7 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
     if not layout.served.exists() and len(missing) == len(topology.nodes):
         # it never was in service, so there is nothing to keep of what an interrupted first start
         # left: half-made data directories would only stop the next one
-        for folder in (layout.home / "data", layout.home / "etcd"):
+        for folder in (layout.all_data, layout.all_etcd):
             shutil.rmtree(folder, ignore_errors=True)
     starter.check_ports(missing, topology.region_names)
     starter.prepare()

@@ -1,0 +1,155 @@
+"""Where the servers of root's lab may go: their folder, and their programs.
+
+Root's servers are another user's (`Identity`), without root's right to read everything. The
+environment may lie under /root, and so may the state folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+from labkit.cluster.embedded.programs import Program
+from labkit.cluster.processes import Identity
+from labkit.cluster.settings import LabSettings
+from labkit.errors import ClusterError
+
+S = TypeVar("S", bound=LabSettings)
+
+ELSEWHERE = (Path("/var/lib"), Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - made for root alone
+"""Where a folder for servers is made when the state folder is none, the first that will do."""
+
+
+def settled(home: Path, settings: S) -> S:
+    """Decide, once for a lab, who its servers run as and where their files are.
+
+    Root takes the owner of the state folder when that is somebody else.
+
+    Raises:
+        ClusterError: root may not change user here, or there is no folder for the servers.
+    """
+    if os.geteuid() != 0 or settings.run_as is not None:
+        return settings
+    owner = home.stat()
+    if owner.st_uid != 0:
+        identity = Identity.of_root(owner.st_uid, owner.st_gid)
+    else:
+        identity = Identity.current()
+        identity.make_folder(home, written=False)
+    if (done := identity.run("true")).returncode != 0:
+        raise ClusterError(f"root cannot start servers as another user: {done.stderr.strip()}")
+    servers_at = None if _will_do(home, identity) else _elsewhere(identity, settings.lab_id)
+    return settings.model_copy(
+        update={"run_as": (identity.uid, identity.gid), "servers_at": servers_at}
+    )
+
+
+def identity(home: Path, settings: LabSettings) -> Identity:
+    """Who a lab's servers run as.
+
+    Raises:
+        ClusterError: root may not change user here.
+    """
+    if os.geteuid() != 0:
+        return Identity(os.geteuid(), os.getegid())
+    if settings.run_as is not None:
+        return Identity.of_root(*settings.run_as)
+    owner = home.stat()  # a lab that was made by an ordinary user
+    return Identity.of_root(owner.st_uid, owner.st_gid)
+
+
+def make_servers_folder(home: Path, settings: LabSettings, user: Identity) -> None:
+    """Make the folder of a lab's servers, where it is not the state folder.
+
+    Raises:
+        ClusterError: what stands there is not root's, or others can write to it.
+    """
+    if settings.servers_at is None:
+        return
+    parent = settings.servers_at.parent
+    parent.mkdir(mode=0o711, exist_ok=True)
+    for folder in (parent, settings.servers_at):
+        if folder is not parent:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
+            raise ClusterError(
+                f"{folder} should be root's alone, for servers of the lab in {home}: remove it"
+            )
+    user.make_folder(settings.servers_at, written=False)
+
+
+def remove_servers_folder(settings: LabSettings) -> None:
+    """Remove the folder of a lab's servers, where it is not the state folder."""
+    if settings.servers_at is not None:
+        shutil.rmtree(settings.servers_at, ignore_errors=True)
+
+
+def placed(program: Program, folder: Path, user: Identity) -> Program:
+    """A program where the servers' user may execute it: a copy in `folder`, made once.
+
+    A program that the user may execute is taken as it is when it is the machine's; one of a Python
+    environment is always copied for root, so that nobody else can change what root's lab runs.
+
+    Raises:
+        ClusterError: it cannot be copied.
+    """
+    if not user.dropped or (not program.parts and user.may("-x", program.path)):
+        return program
+    found = program.path.stat()
+    seen = f"{program.path} {found.st_size} {found.st_mtime_ns}"
+    mark = hashlib.sha256(seen.encode()).hexdigest()[:8]
+    copy = folder / "programs" / f"{program.name}-{program.release}-{mark}"
+    if not copy.exists():
+        _copy(program, copy, user)
+    return program.at(copy)
+
+
+def _copy(program: Program, copy: Path, user: Identity) -> None:
+    half = copy.with_name(f".{copy.name}.{os.getpid()}")
+    root, parts = program.root, program.parts
+    if not parts:
+        root, parts = program.path.parent, (program.path.name,)
+    user.make_folder(copy.parent, written=False)
+    try:
+        for part in parts:
+            source, target = root / part, half / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, copy_function=_copy_file)
+            else:
+                _copy_file(source, target)
+        for path in (half, *half.rglob("*")):
+            if path.is_dir():
+                path.chmod(0o755)
+        half.rename(copy)
+    except OSError as error:
+        raise ClusterError(f"{program.name} cannot be copied to {copy}: {error}") from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _copy_file(source: str | Path, target: str | Path) -> None:
+    """Copy a file for everybody to read, whatever the umask was when it was installed."""
+    shutil.copyfile(source, target)
+    Path(target).chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+
+
+def _will_do(folder: Path, user: Identity) -> bool:
+    """Whether the servers' user can get into a folder, and execute programs there."""
+    return user.may("-x", folder) and not os.statvfs(folder).f_flag & os.ST_NOEXEC
+
+
+def _elsewhere(user: Identity, lab_id: str) -> Path:
+    for folder in ELSEWHERE:
+        if folder.is_dir() and os.access(folder, os.W_OK) and _will_do(folder, user):
+            return folder / "labkit" / lab_id
+    raise ClusterError(
+        f"root's servers run as uid {user.uid}, which can execute programs neither in the state "
+        f"folder nor in {', '.join(map(str, ELSEWHERE))}: set LABKIT_HOME to a folder that it may "
+        "enter, on a disk without noexec"
+    )

@@ -1,0 +1,162 @@
+"""What root's servers keep of root's rights: nothing. Where they may go is found out by asking."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit import privileges
+from labkit.cluster import reach
+from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.embedded.programs import Program, etcd, haproxy, postgres
+from labkit.cluster.processes import Identity
+from labkit.errors import ClusterError
+
+USER = 61_999
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to drop")
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """A folder that only root may enter, as /root is."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stands for /var/lib."""
+    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    folder.chmod(0o755)
+    monkeypatch.setattr(reach, "ELSEWHERE", (folder,))
+    yield folder
+    subprocess.run(["rm", "-r", folder], check=True)
+
+
+def status(prefix: tuple[str, ...]) -> dict[str, str]:
+    text = subprocess.check_output([*prefix, "cat", "/proc/self/status"], text=True)
+    return {key: value.strip() for key, _, value in (s.partition(":") for s in text.splitlines())}
+
+
+@as_root
+def test_a_program_that_root_starts_as_another_user_has_no_right_of_roots() -> None:
+    said = status(Identity.of_root(USER, USER + 1).prefix)
+    assert said["Uid"].split() == [str(USER)] * 4
+    assert said["Gid"].split() == [str(USER + 1)] * 4
+    assert said["Groups"] == ""
+    assert {int(said[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    assert said["NoNewPrivs"] == "1"
+
+
+@as_root
+def test_a_python_process_that_has_become_another_user_names_what_it_imports_late() -> None:
+    script = (
+        "import sys; from labkit.privileges import become_with_imports;"
+        f"become_with_imports('{USER}:{USER}'); import colorsys"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert f"{privileges.LATE_IMPORT}: colorsys" in done.stderr
+
+
+@as_root
+def test_a_user_that_root_may_not_take_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.cluster.processes.held_capabilities", lambda: 0)
+    with pytest.raises(ClusterError, match=r"lacks CAP_CHOWN.*ordinary user"):
+        Identity.of_root(USER, USER)
+
+
+def test_the_servers_of_an_ordinary_user_are_its_own(tmp_path: Path) -> None:
+    me = Identity(os.geteuid(), os.getegid())
+    assert me.prefix == ()
+    tool = Program("tool", tmp_path / "tool", (1,))
+    assert reach.placed(tool, tmp_path, me) is tool
+
+
+@as_root
+def test_a_lab_in_a_folder_that_only_root_may_enter_has_its_servers_elsewhere(
+    closed: Path, shared: Path
+) -> None:
+    lab = EmbeddedCluster.create(closed / "lab")
+    user = lab.table.identity
+    assert lab.layout.place.parent == shared / "labkit"
+    reach.make_servers_folder(lab.home, lab.settings, user)
+    assert user.may("-x", lab.layout.place)
+    assert not Identity.of_root(USER, USER).may("-x", lab.layout.place)
+    assert EmbeddedCluster.attach(lab.home).layout.place == lab.layout.place
+    lab.purge()
+    assert not lab.layout.place.exists()
+    assert not lab.home.exists()
+
+
+@as_root
+def test_a_lab_in_a_folder_that_its_servers_may_enter_has_them_there(shared: Path) -> None:
+    lab = EmbeddedCluster.create(shared / "lab")
+    assert lab.layout.place == lab.home
+    assert lab.table.identity.may("-x", lab.home)
+    assert not Identity.of_root(USER, USER).may("-x", lab.home)
+
+
+@as_root
+def test_a_lab_in_another_users_folder_runs_as_that_user(shared: Path) -> None:
+    home = shared / "lab"
+    home.mkdir(mode=0o700)
+    os.chown(home, USER, USER)
+    lab = EmbeddedCluster.create(home)
+    assert lab.table.identity.uid == USER
+    assert lab.layout.place == home
+
+
+@as_root
+def test_a_lab_that_nobody_but_root_can_reach_is_refused(
+    closed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "ELSEWHERE", (closed,))
+    with pytest.raises(ClusterError, match="set LABKIT_HOME"):
+        EmbeddedCluster.create(closed / "lab")
+
+
+@as_root
+def test_a_folder_for_servers_that_somebody_else_made_is_refused(
+    closed: Path, shared: Path
+) -> None:
+    lab = EmbeddedCluster.create(closed / "lab")
+    (shared / "labkit").symlink_to("/etc")
+    with pytest.raises(ClusterError, match="root's alone"):
+        reach.make_servers_folder(lab.home, lab.settings, lab.table.identity)
+
+
+@as_root
+@pytest.mark.parametrize("find", [postgres, etcd, haproxy])
+def test_a_program_of_an_environment_that_only_root_may_enter_runs_from_a_copy(
+    find: object, shared: Path
+) -> None:
+    assert callable(find)
+    user = Identity.of_root(USER, USER)
+    copy = reach.placed(find(), shared, user)
+    assert copy.path.is_relative_to(shared)
+    assert user.run(copy.path, "-v" if copy.name == "haproxy" else "--version").returncode == 0
+    for path in copy.root.rglob("*"):
+        assert path.stat().st_uid == 0
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o022
+    assert reach.placed(find(), shared, user) == copy
+
+
+@as_root
+def test_a_program_on_path_is_copied_only_when_it_is_out_of_reach(
+    closed: Path, shared: Path
+) -> None:
+    user = Identity.of_root(USER, USER)
+    machines = Program("sh", Path("/bin/sh"), (1,))
+    assert reach.placed(machines, shared, user) is machines
+    tool = closed / "tool"
+    tool.write_text("#!/bin/sh\necho works\n")
+    tool.chmod(0o700)
+    copy = reach.placed(Program("tool", tool, (1,)), shared, user)
+    assert user.run(copy.path).stdout == "works\n"
