@@ -1,7 +1,11 @@
-"""Where the files beside the package are: at the top of a checkout, under share/ in a wheel."""
+"""Where files are: those that ship beside the package, and those that runs leave.
+
+What ships is at the top of a checkout, and under share/ in a wheel.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -18,3 +22,12 @@ def asset(*parts: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"labkit ships {'/'.join(parts)}, but this installation lacks it")
+
+
+def runs_folder() -> Path:
+    """Name the folder of runs: LABKIT_RUNS, else `runs` in the checkout or the current folder."""
+    chosen = os.environ.get("LABKIT_RUNS")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    above = _PACKAGE.parent
+    return (above if (above / "pyproject.toml").exists() else Path.cwd()) / "runs"

@@ -20,6 +20,7 @@ from typing import TypedDict, Unpack
 
 from pydantic import JsonValue
 
+from labkit.assets import runs_folder
 from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVersions
 from labkit.cluster.marks import Claim, claimed, marked
 from labkit.errors import BadInput
@@ -55,8 +56,8 @@ WRITTEN = (
     MORE_FOLDER,
 )
 """What an experiment writes into its run folder, by name."""
-_ABOVE = Path(__file__).resolve().parents[1]
-"""The checkout, where labkit runs from one."""
+_CHECKOUT = Path(__file__).resolve().parents[1]
+"""Where labkit runs from; a folder of packages when it is installed."""
 COMPLETED = "completed"
 """What the finding of a run that was broken off is called."""
 
@@ -189,11 +190,11 @@ def versions_of(cluster: Cluster) -> Mapping[str, str]:
 @cache
 def _commit() -> str:
     """Of the checkout that labkit runs from, with a `+` where files differ; empty without one."""
-    if not (_ABOVE / ".git").exists():
+    if not (_CHECKOUT / ".git").exists():
         return ""
     try:
         done = subprocess.run(
-            ["git", "-C", str(_ABOVE), "describe", "--always", "--dirty=+", "--exclude=*"],
+            ["git", "-C", str(_CHECKOUT), "describe", "--always", "--dirty=+", "--exclude=*"],
             capture_output=True,
             text=True,
             check=True,
@@ -202,14 +203,6 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
-
-
-def runs_folder() -> Path:
-    """Where runs are kept: LABKIT_RUNS, or `runs` in the checkout, or in the current folder."""
-    chosen = os.environ.get("LABKIT_RUNS")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return (_ABOVE if (_ABOVE / "pyproject.toml").exists() else Path.cwd()) / "runs"
 
 
 def run_folder(scenario: str, backend: str) -> Path:

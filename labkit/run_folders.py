@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from labkit import draft
-from labkit.draft import TRIALS_FOLDER, runs_folder
+from labkit.assets import runs_folder
+from labkit.draft import TRIALS_FOLDER
 from labkit.errors import BadInput
 from labkit.figures.page import REPORT_FILE, write_report
 from labkit.verdict.checkers import Finding, Verdict, worst

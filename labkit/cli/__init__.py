@@ -10,6 +10,7 @@ What takes long to import (pandas, plotly, papermill) is imported by the command
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 from typing import NoReturn
@@ -21,6 +22,7 @@ def main() -> None:
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from labkit.cli import completion
     from labkit.cli.app import app
 
     signal.signal(signal.SIGINT, interrupt)
@@ -28,7 +30,10 @@ def main() -> None:
         # from now on what a command has started must be stopped; nohup is respected
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
-    app()
+    if os.environ.get(completion.VARIABLE) == "complete_bash":
+        completion.answer_bash(app)
+    else:
+        app()
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from labkit.cli import completion
 from labkit.cli.show import VERDICT_STYLE, AsJson, console, new_table, print_json
 from labkit.errors import BadInput
 from labkit.plain import plain
@@ -24,6 +25,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN...",
+            autocompletion=completion.runs,
             help="Folders or names of runs, a part that is enough to tell it, `last`, `last-1`. "
             "One run alone: its experiments.",
         ),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import labkit.cluster
+from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, print_json
 from labkit.cluster.base import Cluster
@@ -26,15 +27,24 @@ ProcessTarget = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
+        autocompletion=completion.process_targets,
         help="us-west-2/1 (a node), us-west-2 (a region), lb:us-west-2 (a load balancer), "
         "primary, leader-region.",
     ),
 ]
-RegionTarget = Annotated[str, typer.Argument(metavar="REGION", help="us-west-2, or leader-region.")]
+RegionTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="REGION",
+        autocompletion=completion.region_targets,
+        help="us-west-2, or leader-region.",
+    ),
+]
 LinkTarget = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
+        autocompletion=completion.link_targets,
         help="us-west-2 (all its links), us-west-2:eu-west-1 (one link), "
         "'us-west-2>eu-west-1' (one direction of it), leader-region.",
     ),

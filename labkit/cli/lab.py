@@ -11,13 +11,16 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import typer
 
 import labkit.cluster
+from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, Stages, print_json, print_status
 from labkit.cluster.marks import require_no_run
 from labkit.errors import ClusterError, NotRunning
 from labkit.topology import SurvivalGoal, Topology
 
-RegionName = Annotated[str, typer.Argument(help="Such as us-west-2.")]
+RegionName = Annotated[
+    str, typer.Argument(autocompletion=completion.regions, help="Such as us-west-2.")
+]
 ReadOnly = Annotated[
     bool, typer.Option("--read-only", help="Go to a replica, in the region where there is one.")
 ]
@@ -35,6 +38,7 @@ def up(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.backends,
             help="The engine: embedded, cockroachdb (in containers), cockroach-binary (a program "
             "on PATH) (default: embedded).",
         ),

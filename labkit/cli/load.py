@@ -14,6 +14,7 @@ from rich.text import Text
 
 import labkit.cluster
 from labkit.assets import asset
+from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, console, new_table, print_json
 from labkit.errors import BadInput
@@ -40,7 +41,11 @@ def load(
     context: typer.Context,
     workload: Annotated[Kind, typer.Argument(help="Open accounts, or place orders.")],
     region: Annotated[
-        str | None, typer.Option(help="From this region alone (default: from every region).")
+        str | None,
+        typer.Option(
+            autocompletion=completion.regions,
+            help="From this region alone (default: from every region).",
+        ),
     ] = None,
     rate: Annotated[
         float | None,

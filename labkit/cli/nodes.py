@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import labkit.cluster
+from labkit.cli import completion
 from labkit.cli.lab import RegionName
 from labkit.cli.show import AsJson, Stages, console, new_table, print_json
 from labkit.cluster.base import CanScale, Cluster
@@ -34,7 +35,12 @@ def add(region: RegionName) -> None:
 
 @node_commands.command()
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NODE", help="Such as us-west-2/4.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NODE", autocompletion=completion.nodes, help="Such as us-west-2/4."
+        ),
+    ],
 ) -> None:
     """Let a node hand over and leave for good. Its data on this machine is removed."""
     cluster = labkit.cluster.attach_to_change()
@@ -48,7 +54,11 @@ def remove(
 def restart(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NODE]...", help="Such as us-west-2/1 (default: every node)."),
+        typer.Argument(
+            metavar="[NODE]...",
+            autocompletion=completion.nodes,
+            help="Such as us-west-2/1 (default: every node).",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

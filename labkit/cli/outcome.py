@@ -136,7 +136,7 @@ def _on_disk_of(name: object) -> str:
 def _way_out(error: OSError) -> str:
     """Which setting leads to another place, when a file lies where labkit keeps its own."""
     from labkit.cluster import home
-    from labkit.draft import runs_folder
+    from labkit.assets import runs_folder
 
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return ": raise the limit of open files (`ulimit -n`)"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.text import Text
 
+from labkit.cli import completion
 from labkit.cli.bars import Bars, where
 from labkit.cli.gates import MaxLost, MaxP99, MaxRto, MaxUnavailable, MaxWriteGap, hold, limits
 from labkit.cli.outcome import Exit, complain, foreseen
@@ -27,12 +28,19 @@ EXIT_OF: dict[str | None, int] = {None: Exit.OK, "pass": Exit.OK, "fail": 1, "un
 def run(
     notebook: Annotated[
         str | None,
-        typer.Argument(help="A path, or a name such as 03_node_loss or node_loss."),
+        typer.Argument(
+            autocompletion=completion.notebook_names,
+            help="A path, or a name such as 03_node_loss or node_loss.",
+        ),
     ] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
-            "--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the notebook; repeat."
+            "--parameter",
+            "-p",
+            metavar="NAME=VALUE",
+            autocompletion=completion.parameters,
+            help="A parameter of the notebook; repeat.",
         ),
     ] = None,
     every: Annotated[

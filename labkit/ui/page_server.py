@@ -7,11 +7,15 @@ import logging
 import os
 import secrets
 import socket
+import tempfile
+import webbrowser
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 from jupyter_server import DEFAULT_STATIC_FILES_PATH
+from jupyter_server.log import log_request
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
@@ -132,19 +136,27 @@ def serve_page(
     os.environ["JUPYTER_NO_CONFIG"] = "1"  # a user's settings for voila are for the user's pages
     os.environ[NOT_SAVED] = "1"
     token = secrets.token_urlsafe(32)
+    # a cookie belongs to a host and a path, not to a port: whoever serves another port of this
+    # machine is sent it unless the path is one that nobody can guess
+    base_url = f"/{secrets.token_urlsafe(12)}/"
+    url = f"http://127.0.0.1:{port}{base_url}?token={token}"
     config = Config()
     config.Voila.ip = "127.0.0.1"
     config.Voila.port = port
     config.Voila.port_retries = 0
     config.Voila.token = token
-    config.Voila.open_browser = browser
+    config.Voila.base_url = base_url
+    config.Voila.open_browser = False  # voila's way leaves the token out
     config.Voila.notebook_path = str(notebook)
     config.Voila.log_level = "ERROR"
     settings: dict[str, object] = {
         "static_path": DEFAULT_STATIC_FILES_PATH,  # voila's error pages ask for this
-        "xsrf_cookie_kwargs": {"samesite": "Strict"},
+        "allow_remote_access": False,  # no request under another name than that of this machine
+        "xsrf_cookie_kwargs": {"samesite": "Strict", "path": base_url},
+        "log_function": log_request,  # tornado's own would log URLs with their token
     }
     config.Voila.tornado_settings = settings
+    config.IdentityProvider.cookie_options = {"samesite": "Strict"}
     config.VoilaConfiguration.prelaunch_hook = give_the_page_its_xsrf_token
     config.VoilaConfiguration.template = "labkit"
     config.VoilaConfiguration.file_allowlist = []
@@ -152,7 +164,7 @@ def serve_page(
     config.VoilaConfiguration.multi_kernel_manager_class = PageKernels
     config.PageKernels.folder = str(notebook.parent)
     # others on this machine can reach a kernel's ports: they read nothing there
-    config.PageKernels.transport_encryption = "auto"
+    config.PageKernels.transport_encryption = "required"
     # a kernel that died is told as dead; started again it would know nothing of its page, and the
     # one that waits could be given to a page while it starts again
     config.KernelRestarter.restart_limit = 0
@@ -165,7 +177,24 @@ def serve_page(
 
     def ready() -> None:
         app.kernel_manager.prepare()
-        on_ready(f"http://127.0.0.1:{port}/?token={token}")
+        on_ready(url)
+        if browser:
+            open_in_browser(url, Path(folder))
 
-    IOLoop.current().add_callback(ready)  # comes to its turn when the server listens
-    app.start()
+    with tempfile.TemporaryDirectory(prefix="labkit-desk-") as folder:
+        IOLoop.current().add_callback(ready)  # comes to its turn when the server listens
+        app.start()
+
+
+def open_in_browser(url: str, folder: Path) -> None:
+    """Open a URL with a secret in the user's browser, by way of a file.
+
+    Everybody can read the browser's command line.
+
+    Args:
+        folder: one that only this user can read.
+    """
+    way = folder / "desk.html"
+    way.write_text(f'<meta http-equiv="refresh" content="0; url={url}">')
+    # some browsers come back only when they are closed
+    Thread(target=webbrowser.open, args=(way.as_uri(),), daemon=True).start()
