@@ -6,7 +6,6 @@ here asks the lab or imports what takes long. What goes wrong offers nothing ins
 
 from __future__ import annotations
 
-import ast
 import io
 import json
 import os
@@ -139,10 +138,13 @@ def notebook_names(_ctx: typer.Context) -> Iterator[str]:
 @_offers
 def parameters(ctx: typer.Context) -> Iterator[str]:
     """Offer the parameters of the notebook that the line names, with their defaults."""
+    from labkit.parameters import declared_parameters
+
     given = {str(one).partition("=")[0] for one in (*ctx.args, *ctx.params["parameter"])}
     # the option that waits for its value keeps the parser from placing the words before it
     notebook = ctx.params["notebook"] or next(one for one in ctx.args if not one.startswith("-"))
-    for name, default in _defaults(find_notebook(notebook)).items():
+    for name, declared in declared_parameters(find_notebook(notebook)).items():
+        default = declared.default if isinstance(declared.default, str) else declared.source
         if name not in given:
             # a shell would take a blank or a quote for its own
             yield f"{name}={default if re.fullmatch(r'[A-Za-z0-9_.,/-]+', default) else ''}"
@@ -155,28 +157,3 @@ def runs(_ctx: typer.Context) -> Iterator[str]:
     found = [name for name in names if name[:1].isdigit()]
     yield from (f"last-{age}" if age else "last" for age in range(min(len(found), 5)))
     yield from found
-
-
-def _defaults(notebook: Path) -> dict[str, str]:
-    """Read the names and defaults in the cell tagged `parameters`; runs nothing."""
-    found: dict[str, str] = {}
-    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
-        if "parameters" not in cell["metadata"].get("tags", ()):
-            continue
-        for statement in ast.parse("".join(cell["source"])).body:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    found[name] = _as_text(value)
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    found[name] = _as_text(value)
-    return found
-
-
-def _as_text(value: ast.expr) -> str:
-    match value:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.Constant(value=bool(flag)):
-            return str(flag).lower()
-        case _:
-            return ast.unparse(value)

@@ -135,8 +135,8 @@ def _on_disk_of(name: object) -> str:
 
 def _way_out(error: OSError) -> str:
     """Which setting leads to another place, when a file lies where labkit keeps its own."""
-    from labkit.cluster import home
     from labkit.assets import runs_folder
+    from labkit.cluster import home
 
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return ": raise the limit of open files (`ulimit -n`)"
