@@ -59,7 +59,7 @@ def another_leads(lab: EmbeddedCluster, old: Node) -> Node:
 
 
 def is_primary(lab: EmbeddedCluster, node: Node) -> bool:
-    said = patroni.member(lab.layout.rest(node))
+    said = patroni.member(lab.layout.rest(node), lab.secrets.rest_api)
     return said is not None and said.primary
 
 

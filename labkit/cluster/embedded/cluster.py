@@ -249,7 +249,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
 
     def failover_evidence(self) -> AbstractContextManager[Gather]:
         """What etcd, Patroni and the balancers notice; `embedded.evidence` says how exactly."""
-        return failover_evidence(self.layout)
+        return failover_evidence(self.layout, self.secrets.rest_api)
 
     # faults
 

@@ -7,6 +7,7 @@ everything that decides how much memory nine servers take is small.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,8 @@ def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bi
             },
             "parameters": {"unix_socket_directories": ""},
             "pg_hba": [
-                f"host all all {HOST}/32 scram-sha-256",
+                f"host all {SUPERUSER} {HOST}/32 scram-sha-256",
+                f"host {DATABASE} {TRADER} {HOST}/32 scram-sha-256",
                 f"host replication {REPLICATOR} {HOST}/32 scram-sha-256",
             ],
             "basebackup": [{"checkpoint": "fast"}, "no-sync"],
@@ -227,7 +229,7 @@ def balancer_servers(layout: Layout, region: str) -> dict[str, dict[str, str]]:
 
 
 def haproxy(layout: Layout, secrets: Secrets, region: str) -> str:
-    """One region's HAProxy configuration (holds the password of its statistics).
+    """One region's HAProxy configuration (holds the passwords of its statistics and of Patroni).
 
     Read-write goes to the node whose Patroni says it is the primary, wherever it is. Read-only
     goes to replicas of the region that are at most 1 MB behind, to others only when it has none.
@@ -236,6 +238,8 @@ def haproxy(layout: Layout, secrets: Secrets, region: str) -> str:
         proxy: "\n".join(f"  server {name} {line}" for name, line in lines.items())
         for proxy, lines in balancer_servers(layout, region).items()
     }
+    login = base64.b64encode(f"{REST_USER}:{secrets.rest_api}".encode()).decode()
+    credential = f' hdr Authorization "Basic {login}"'
     socket = layout.balancer_socket(region).relative_to(layout.place)
     return f"""\
 global
@@ -262,7 +266,7 @@ defaults
 listen read_write
   bind {HOST}:{layout.read_write(region)}
   option httpchk
-  http-check send meth OPTIONS uri /primary
+  http-check send meth OPTIONS uri /primary{credential}
   http-check expect status 200
 {servers["read_write"]}
 
@@ -271,7 +275,7 @@ listen read_only
   balance roundrobin
   option allbackups
   option httpchk
-  http-check send meth OPTIONS uri /replica?lag=1MB
+  http-check send meth OPTIONS uri /replica?lag=1MB{credential}
   http-check expect status 200
 {servers["read_only"]}
 

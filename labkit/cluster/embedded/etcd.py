@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,13 @@ import urllib3
 
 from labkit.cluster.embedded.layout import SCOPE, Layout
 from labkit.cluster.ports import HOST
+
+PREFIX = f"/service/{SCOPE}"
+"""Where Patroni keeps what it knows of the cluster."""
+CONFIG = f"{PREFIX}/config"
+"""Patroni's settings for every member, as JSON."""
+FAILOVER = f"{PREFIX}/failover"
+"""A switchover that is asked for; whoever has carried it out or refused it empties it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +63,28 @@ class EtcdClient:
 
     def value(self, key: str) -> str | None:
         """Read the value of a key: empty if there is no such key, None without an answer."""
-        answer = self._ask("POST", "/v3/kv/range", {"key": encoded(key)})
-        if "header" not in answer:
-            return None
-        found = answer.get("kvs") or [{}]
-        return base64.b64decode(found[0].get("value", "")).decode()
+        found = self._entry(key)
+        return None if found is None else found[0]
+
+    def change(self, key: str, changed: Callable[[str], str]) -> bool:
+        """Replace the value of a key unless somebody else does meanwhile; whether it was done.
+
+        Args:
+            changed: the new value, given the one that is there: empty if there is no such key.
+        """
+        found = self._entry(key)
+        if found is None:
+            return False
+        value, revision = found
+        name = encoded(key)
+        unchanged = {"key": name, "target": "MOD", "mod_revision": str(revision)}
+        put = {"request_put": {"key": name, "value": encoded(changed(value))}}
+        answer = self._ask("POST", "/v3/kv/txn", {"compare": [unchanged], "success": [put]})
+        return bool(answer.get("succeeded"))
+
+    def leader(self) -> str | None:
+        """Read which member holds the leader key: empty if none does, None without an answer."""
+        return self.value(f"{PREFIX}/leader")
 
     def last_primary(self) -> str | None:
         """Read which member was primary when Patroni last wrote to etcd; None if it never did.
@@ -68,10 +92,10 @@ class EtcdClient:
         The leader key outlives its ttl when etcd was stopped with everything else; where it is
         gone, the synchronous mode's state names the one that commits waited on last.
         """
-        leader = self.value(f"/service/{SCOPE}/leader")
+        leader = self.leader()
         if leader:
             return leader
-        return _json((self.value(f"/service/{SCOPE}/sync") or "").encode()).get("leader")
+        return _json((self.value(f"{PREFIX}/sync") or "").encode()).get("leader")
 
     def stream(
         self, path: str, body: Mapping[str, object], timeout_s: float
@@ -89,6 +113,15 @@ class EtcdClient:
             timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
             preload_content=False,
         )
+
+    def _entry(self, key: str) -> tuple[str, int] | None:
+        """Read the value of a key and the revision that wrote it; 0 if there is no such key."""
+        answer = self._ask("POST", "/v3/kv/range", {"key": encoded(key)})
+        if "header" not in answer:
+            return None
+        found = (answer.get("kvs") or [{}])[0]
+        value = base64.b64decode(found.get("value", "")).decode()
+        return value, int(found.get("mod_revision", 0))
 
     def _ask(
         self,

@@ -44,7 +44,7 @@ AGAIN_S = 0.1
 
 
 @contextmanager
-def failover_evidence(layout: Layout) -> Iterator[Gather]:
+def failover_evidence(layout: Layout, rest_password: str) -> Iterator[Gather]:
     """Watch etcd while the context is open; `Gather` reads the other sources too."""
     anchor, begun_s = Anchor(), monotonic()
     names = {member_name(node): node.name for node in layout.topology.nodes}
@@ -56,7 +56,7 @@ def failover_evidence(layout: Layout) -> Iterator[Gather]:
         found = [
             *first_noticed(watches),
             *_balancers(layout, names, anchor, begun_s),
-            *_promotions(layout, names, anchor, begun_s),
+            *_promotions(layout, rest_password, names, anchor, begun_s),
         ]
         return tuple(sorted(found, key=lambda event: event.at_s))
 
@@ -202,11 +202,11 @@ def _balancers(
 
 
 def _promotions(
-    layout: Layout, names: Mapping[str, str], anchor: Anchor, since_s: float
+    layout: Layout, rest_password: str, names: Mapping[str, str], anchor: Anchor, since_s: float
 ) -> list[Event]:
     """From the first Patroni that answers; all have the same history."""
     for node in layout.topology.nodes:
-        lines = patroni.history(layout.rest(node))
+        lines = patroni.history(layout.rest(node), rest_password)
         if lines is not None:
             found = (promotion(line, names, anchor) for line in lines)
             return [event for event in found if event is not None and event.at_s >= since_s]

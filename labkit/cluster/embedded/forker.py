@@ -46,8 +46,14 @@ class MemberForker:
                 self._table.identity.module(
                     MODULE, self._layout.logs, *self._table.identity.to_become
                 ),
-                # SPT_NOENV: the title must not overwrite the environment, by which strays are found
-                env={"MALLOC_ARENA_MAX": "1", "SPT_NOENV": "1"},
+                env={
+                    "MALLOC_ARENA_MAX": "1",
+                    # the title must not overwrite the environment, by which strays are found
+                    "SPT_NOENV": "1",
+                    # else a stranger that has the port of a server that is down could ask Patroni,
+                    # pg_rewind or a standby for its password
+                    "PGREQUIREAUTH": "scram-sha-256",
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 becomes=True,

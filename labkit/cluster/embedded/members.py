@@ -6,7 +6,7 @@ input, which saves about half a second of processor time and 30 MB a node agains
 alone. Answers each line with the child's pid, and ends at the end of its input; the children live
 on by themselves.
 
-Patroni is changed in five small ways, each for this lab only:
+Patroni is changed in six small ways, each for this lab only:
 
 - The floors of ttl, loop_wait and retry_timeout (20, 1, 3 seconds) are lowered. They protect
   clusters whose machines pause for seconds; here they would make every failover take half a
@@ -18,6 +18,9 @@ Patroni is changed in five small ways, each for this lab only:
   ("spawn", which Patroni uses to run on Windows too): nine of those cost four seconds of
   processor time at every start.
 - What it looks for in its own folder later is looked for before root's rights are dropped.
+- The REST API answers those only who know its password, questions too, and takes no orders at all.
+  The password is sent in every health check, so a stranger who gets hold of the port of a node that
+  is down learns it; it must be of no use to change anything. labkit gives orders through etcd.
 """
 
 from __future__ import annotations
@@ -56,12 +59,14 @@ def adapt_patroni() -> None:
     from types import SimpleNamespace
 
     import patroni.postgresql.postmaster as postmaster
+    from patroni.api import RestApiHandler
     from patroni.config import Config
     from patroni.request import PatroniRequest
 
     floor = "_Config__get_and_maybe_adjust_int_value"
     stock_floor = getattr(Config, floor)
     stock_reload = PatroniRequest.reload_config
+    stock_parse = RestApiHandler.parse_request
 
     def lower_floor(self: Any, config: dict[str, Any], param: str, min_value: int) -> Any:
         return stock_floor(self, config, param, LOWEST.get(param, min_value))
@@ -71,7 +76,21 @@ def adapt_patroni() -> None:
         region = config.get("tags", {}).get("region", "")
         self._pool.headers = {**self._pool.headers, "X-Region": region}
 
+    def parse_known(self: Any) -> bool:
+        if not stock_parse(self):
+            return False
+        if self.server.check_auth_header(self.headers.get("Authorization")):
+            self.close_connection = True
+            self.write_response(401, "the password is missing or wrong")
+            return False
+        if self.command.partition("_")[0] not in ("GET", "HEAD", "OPTIONS"):
+            self.close_connection = True
+            self.write_response(403, "orders are given through etcd")
+            return False
+        return True
+
     setattr(Config, floor, lower_floor)
+    RestApiHandler.parse_request = parse_known
     PatroniRequest.reload_config = reload_with_region
     forking = multiprocessing.get_context("fork")
     postmaster.multiprocessing = SimpleNamespace(get_context=lambda _method: forking)

@@ -16,28 +16,17 @@ import urllib3
 from labkit.cluster import haproxy
 from labkit.cluster.embedded.config import REST_USER
 from labkit.cluster.ports import HOST
-from labkit.errors import ClusterError, NotReady
 
 _POOL = urllib3.PoolManager(num_pools=256, maxsize=2, retries=False)
 
 
-def _ask(
-    method: str,
-    port: int,
-    path: str,
-    *,
-    body: Mapping[str, object] | None = None,
-    password: str | None = None,
-    timeout_s: float = 0.5,
-) -> tuple[int, bytes]:
+def _ask(port: int, path: str, password: str, timeout_s: float = 0.5) -> tuple[int, bytes]:
     """HTTP status and body; status 0 when nobody answered in time."""
-    headers = urllib3.make_headers(basic_auth=f"{REST_USER}:{password}") if password else {}
     try:
         reply = _POOL.request(
-            method,
+            "GET",
             f"http://{HOST}:{port}{path}",
-            body=json.dumps(body).encode() if body is not None else None,
-            headers={**headers, "Content-Type": "application/json"},
+            headers=urllib3.make_headers(basic_auth=f"{REST_USER}:{password}"),
             timeout=urllib3.Timeout(total=timeout_s),
         )
     except urllib3.exceptions.HTTPError:
@@ -73,9 +62,9 @@ class Member:
     standbys: Mapping[str, str] = field(default_factory=dict)
 
 
-def member(port: int, timeout_s: float = 0.5) -> Member | None:
+def member(port: int, password: str, timeout_s: float = 0.5) -> Member | None:
     """Ask the Patroni at a REST port (its direct one); None when it does not answer."""
-    _status, text = _ask("GET", port, "/patroni", timeout_s=timeout_s)
+    _status, text = _ask(port, "/patroni", password, timeout_s)
     data = _json(text)
     if not data:
         return None
@@ -99,9 +88,9 @@ HistoryLine = Sequence[int | str]
 primary (Patroni's REST API, `GET /history`)."""
 
 
-def history(port: int) -> list[HistoryLine] | None:
+def history(port: int, password: str) -> list[HistoryLine] | None:
     """Every promotion that the Patroni at a REST port knows of; None when it does not answer."""
-    status, text = _ask("GET", port, "/history")
+    status, text = _ask(port, "/history", password)
     if status != 200:
         return None
     try:
@@ -111,37 +100,12 @@ def history(port: int) -> list[HistoryLine] | None:
     return [line for line in lines if isinstance(line, list)] if isinstance(lines, list) else None
 
 
-def change_cluster(port: int, password: str, change: Mapping[str, object]) -> None:
-    """PATCH Patroni's dynamic configuration through any member.
-
-    Raises:
-        ClusterError: it was not accepted.
-    """
-    status, text = _ask("PATCH", port, "/config", body=change, password=password, timeout_s=10.0)
-    if status != 200:
-        said = text.decode(errors="replace").strip() or "no answer"
-        raise ClusterError(f"Patroni refused {json.dumps(dict(change))}: {status} {said}")
-
-
-def switch_over(port: int, password: str, leader: str, candidate: str) -> None:
-    """Let another member lead; `port` is the leader's. Returns when Patroni says it is done.
-
-    Raises:
-        NotReady: it was not done; says why.
-    """
-    body = {"leader": leader, "candidate": candidate}
-    status, text = _ask("POST", port, "/switchover", body=body, password=password, timeout_s=25.0)
-    if status != 200:
-        said = text.decode(errors="replace").strip() or "no answer"
-        raise NotReady(f"Patroni did not switch over from {leader} to {candidate}: {said}")
-
-
 def servers_up(stats_port: int, password: str) -> dict[str, list[str]] | None:
     """What a HAProxy sends traffic to: for each proxy the names of its servers that are up.
 
     None when it does not answer.
     """
-    status, text = _ask("GET", stats_port, "/;csv", password=password)
+    status, text = _ask(stats_port, "/;csv", password)
     if status != 200:
         return None
     return haproxy.servers_up(text.decode(errors="replace"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from contextlib import contextmanager, suppress
 
 from labkit.clock import wait_until
 from labkit.cluster.base import OnStage
-from labkit.cluster.embedded import config, patroni
+from labkit.cluster.embedded import config
+from labkit.cluster.embedded.etcd import CONFIG, FAILOVER
 from labkit.cluster.embedded.layout import member_name
 from labkit.cluster.embedded.services import Services
 from labkit.cluster.embedded.starting import Starter, service_timeout_s
@@ -17,6 +19,8 @@ from labkit.cluster.processes import alive, kill_and_wait, send
 from labkit.errors import NotReady
 from labkit.topology import Node, SurvivalGoal, Topology
 
+SWITCHOVER_S = 25.0
+"""How long a switchover may take; it takes about five seconds."""
 STOP_TIMEOUT_S = 30.0
 """How long Patroni and PostgreSQL may take to end when they are asked to."""
 
@@ -60,12 +64,7 @@ def hand_over(starter: Starter, node: Node) -> Node:
     if not standbys:
         raise NotReady(f"no other node than {node} can lead: see `labkit status`")
     successor = min(standbys, key=lambda other: other.region != node.region)
-    patroni.switch_over(
-        starter.layout.rest(node),
-        starter.secrets.rest_api,
-        member_name(node),
-        member_name(successor),
-    )
+    _switch_over(starter, member_name(node), member_name(successor))
 
     def handed_over() -> bool:
         with suppress(NotReady):
@@ -158,5 +157,36 @@ def _setting(starter: Starter, name: str, value: int) -> Iterator[None]:
 
 
 def _change(starter: Starter, change: dict[str, object]) -> None:
-    port = starter.layout.rest(starter.primary())
-    patroni.change_cluster(port, starter.secrets.rest_api, change)
+    """Change Patroni's settings where its members read them; None removes one.
+
+    Through etcd, because the REST API takes no orders (see `members`).
+    """
+    starter.primary()  # it is who carries it out
+
+    def changed(text: str) -> str:
+        settings = {**json.loads(text or "{}"), **change}
+        return json.dumps({name: value for name, value in settings.items() if value is not None})
+
+    wait_until(lambda: starter.etcd().change(CONFIG, changed), what="change in etcd", timeout_s=10)
+
+
+def _switch_over(starter: Starter, leader: str, candidate: str) -> None:
+    """Ask the leader to let another member lead, as Patroni's own programs do, and wait for it.
+
+    Raises:
+        NotReady: it was not done in time, or refused.
+    """
+    etcd = starter.etcd()
+    order = json.dumps({"leader": leader, "member": candidate})
+    what = f"switchover from {leader} to {candidate}"
+    wait_until(lambda: etcd.change(FAILOVER, lambda _: order), what=what, timeout_s=5)
+    try:
+        wait_until(
+            lambda: etcd.value(FAILOVER) not in (order, None), what=what, timeout_s=SWITCHOVER_S
+        )
+    except NotReady:
+        # it must not be carried out later
+        etcd.change(FAILOVER, lambda there: "{}" if there == order else there)
+        raise
+    if etcd.leader() == leader:
+        raise NotReady(f"{what}: Patroni refused it, its log says why ({starter.layout.logs})")

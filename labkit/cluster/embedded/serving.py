@@ -53,6 +53,7 @@ def unreachable(layout: Layout, secrets: Secrets, region: str) -> str:
                 dbname=config.DATABASE,
                 sslmode="disable",
                 gssencmode="disable",
+                require_auth="scram-sha-256",
                 connect_timeout=3,
             ) as connection:
                 row = connection.execute("SELECT pg_is_in_recovery()").fetchone()

@@ -205,7 +205,7 @@ class Starter:
         """Wait until a node takes writes."""
 
         def ready() -> bool:
-            said = patroni.member(self.layout.rest(node))
+            said = self._member(node)
             return said is not None and said.primary
 
         self._await(f"{node} as primary", ready, timeout_s, parts=[member_name(node)], poll_s=0.05)
@@ -248,8 +248,23 @@ class Starter:
         """What every node's Patroni says about itself, asked at the same time."""
         nodes = self.layout.topology.nodes
         with ThreadPoolExecutor(len(nodes)) as pool:
-            said = pool.map(lambda node: patroni.member(self.layout.rest(node), timeout_s), nodes)
+            said = pool.map(lambda node: self._member(node, timeout_s), nodes)
             return dict(zip(nodes, said, strict=True))
+
+    def _member(self, node: Node, timeout_s: float = 0.5) -> patroni.Member | None:
+        return patroni.member(self.layout.rest(node), self.secrets.rest_api, timeout_s)
+
+    def etcd(self) -> EtcdClient:
+        """Find an etcd that can reach a majority.
+
+        Raises:
+            NotReady: there is none right now.
+        """
+        for region in self.layout.topology.region_names:
+            member = EtcdClient.of(self.layout, region)
+            if member.serves():
+                return member
+        raise NotReady("no etcd reaches a majority right now (`labkit status`)")
 
     def primary(self) -> Node:
         """The node that takes writes; the one of the latest timeline while two say so.
@@ -277,6 +292,7 @@ class Starter:
             dbname=database,
             sslmode="disable",
             gssencmode="disable",
+            require_auth="scram-sha-256",  # whoever else has the port gets no password
             connect_timeout=5,
             autocommit=True,
         )
