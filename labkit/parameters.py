@@ -21,6 +21,7 @@ from labkit.errors import BadInput, UnknownParameter
 from labkit.notebooks import notebooks
 from labkit.topology import SurvivalGoal
 from labkit.trading.catalogue import GENERATED_SYMBOLS, LISTED_SYMBOLS
+from labkit.workload.base import MOST_A_SECOND
 
 TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
@@ -285,9 +286,6 @@ def _rates(text: str) -> bool:
     return bool(levels) and all(0 < level <= MOST_A_SECOND for level in levels)
 
 
-MOST_A_SECOND = 10_000.0
-"""Orders a second of all regions together that are asked of a lab at most. It takes a twentieth of
-that (README); one process a region cannot even send it."""
 _HOUR = 3600.0
 _LIMIT = _number(0, 1e6)
 _SECONDS = _number(0, _HOUR)

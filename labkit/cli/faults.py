@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-import labkit.cluster
 from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, print_json
-from labkit.cluster.base import Cluster
+from labkit.cli.targets import no_primary, running_lab
+from labkit.errors import NotReady
 from labkit.faults.base import Fault, Probe, await_bite, require_absent
 from labkit.faults.links import Direction
 from labkit.faults.parse import parse
@@ -96,22 +96,19 @@ class Receipt:
 @fault_commands.command()
 def kill(target: ProcessTarget, as_json: AsJson = False) -> None:
     """Let it die at once, like a power cut."""
-    cluster = labkit.cluster.attach_to_change()
-    _inject(parse("kill", target, cluster), cluster, as_json)
+    _inject("kill", target, as_json)
 
 
 @fault_commands.command()
 def stop(target: ProcessTarget, as_json: AsJson = False) -> None:
     """Shut it down in order, as an operator would; a primary hands over first."""
-    cluster = labkit.cluster.attach_to_change()
-    _inject(parse("stop", target, cluster), cluster, as_json)
+    _inject("stop", target, as_json)
 
 
 @fault_commands.command()
 def pause(target: ProcessTarget, as_json: AsJson = False) -> None:
     """Freeze it: alive and connected, but not answering."""
-    cluster = labkit.cluster.attach_to_change()
-    _inject(parse("pause", target, cluster), cluster, as_json)
+    _inject("pause", target, as_json)
 
 
 @fault_commands.command()
@@ -119,20 +116,18 @@ def disaster(
     target: RegionTarget,
     alone_s: Annotated[
         float | None,
-        typer.Option(help="Seconds between the cut and the end (default: 1)."),
+        typer.Option(min=0, max=3600, help="Seconds between the cut and the end (default: 1)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Cut a region off, then kill it."""
-    cluster = labkit.cluster.attach_to_change()
-    _inject(parse("disaster", target, cluster, alone_s=alone_s), cluster, as_json)
+    _inject("disaster", target, as_json, alone_s=alone_s)
 
 
 @fault_commands.command()
 def partition(target: LinkTarget, direction: Way = None, as_json: AsJson = False) -> None:
     """Turn links between regions into black holes."""
-    cluster = labkit.cluster.attach_to_change()
-    _inject(parse("partition", target, cluster, direction=direction), cluster, as_json)
+    _inject("partition", target, as_json, direction=direction)
 
 
 @fault_commands.command()
@@ -140,25 +135,28 @@ def slow(
     target: LinkTarget,
     delay_ms: Annotated[
         float | None,
-        typer.Option(help="Added to each direction, in milliseconds (default: 100)."),
+        typer.Option(
+            min=0, max=60_000, help="Added to each direction, in milliseconds (default: 100)."
+        ),
     ] = None,
     jitter_ms: Annotated[
         float | None,
-        typer.Option(help="Up to this much more for each message (default: 0)."),
+        typer.Option(min=0, max=60_000, help="Up to this much more for each message (default: 0)."),
     ] = None,
     direction: Way = None,
     as_json: AsJson = False,
 ) -> None:
     """Add delay and jitter to links between regions."""
-    cluster = labkit.cluster.attach_to_change()
-    fault = parse(
-        "slow", target, cluster, delay_ms=delay_ms, jitter_ms=jitter_ms, direction=direction
-    )
-    _inject(fault, cluster, as_json)
+    _inject("slow", target, as_json, delay_ms=delay_ms, jitter_ms=jitter_ms, direction=direction)
 
 
-def _inject(fault: Fault, cluster: Cluster, as_json: bool) -> None:
+def _inject(kind: str, target: str, as_json: bool, **options: Any) -> None:
     """Apply a fault and leave it; one that could be applied in part only is healed again."""
+    cluster = running_lab(to_change=True)
+    try:
+        fault = parse(kind, target, cluster, **options)
+    except NotReady as error:
+        raise NotReady(no_primary(cluster.status(), error)) from error
     before = require_absent(fault, cluster)
     begun_s = monotonic()
     try:

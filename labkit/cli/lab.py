@@ -13,13 +13,15 @@ import typer
 import labkit.cluster
 from labkit.cli import completion
 from labkit.cli.outcome import Exit
-from labkit.cli.show import AsJson, Stages, print_json, print_status
+from labkit.cli.show import AsJson, Stages, counted, print_json, print_status
+from labkit.cli.targets import region_named, running_lab
+from labkit.cluster.base import HasSurvivalGoal
 from labkit.cluster.marks import require_no_run
 from labkit.errors import ClusterError, NotRunning
 from labkit.topology import SurvivalGoal, Topology
 
 RegionName = Annotated[
-    str, typer.Argument(autocompletion=completion.regions, help="Such as us-west-2.")
+    str, typer.Argument(autocompletion=completion.regions, help="us-west-2, or leader-region.")
 ]
 ReadOnly = Annotated[
     bool, typer.Option("--read-only", help="Go to a replica, in the region where there is one.")
@@ -82,8 +84,12 @@ def up(
     with Stages() as on_stage:
         bring_up(cluster, on_stage)
     nodes, regions = len(cluster.topology.nodes), len(cluster.topology.regions)
+    goal = ""
+    if isinstance(cluster, HasSurvivalGoal):
+        goal = f", survival goal {cluster.survival_goal()}"
     typer.echo(
-        f"{nodes} nodes in {regions} regions are in service, the primary is {cluster.leader()}"
+        f"{counted(nodes, 'node')} in {counted(regions, 'region')} {'is' if nodes == 1 else 'are'} "
+        f"in service, the primary is {cluster.leader()}{goal}"
     )
     typer.echo("next: labkit status | labkit run 03_node_loss | labkit notebook | labkit down")
 
@@ -136,7 +142,8 @@ def dsn(
 
     Without --password it names a file that holds the password: libpq, psql and psycopg read it.
     """
-    url = labkit.cluster.attach().dsn(region, read_only=read_only)
+    cluster = labkit.cluster.attach()
+    url = cluster.dsn(region_named(cluster, region), read_only=read_only)
     typer.echo(_with_password(url) if password else url)
 
 
@@ -150,7 +157,8 @@ def sql(
     """Open psql on a region's load balancer; a small prompt where there is no psql."""
     from labkit.cluster.embedded.programs import psql
 
-    url = labkit.cluster.attach().dsn(region, read_only=read_only)
+    cluster = running_lab()
+    url = cluster.dsn(region_named(cluster, region), read_only=read_only)
     # PGPASSWORD would win over the password file that the URL names
     os.environ.pop("PGPASSWORD", None)
     program = psql()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic, sleep
@@ -12,17 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-import labkit.cluster
 from labkit.assets import asset
 from labkit.cli import completion
-from labkit.cli.outcome import Exit
-from labkit.cli.show import AsJson, console, new_table, print_json
-from labkit.errors import BadInput
+from labkit.cli.outcome import Exit, complain
+from labkit.cli.show import AsJson, console, counted, new_table, print_json
+from labkit.cli.targets import region_named, running_lab
+from labkit.errors import BadInput, ClusterError, LabMismatch
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from labkit.history import History
+    from labkit.workload.classes import ClassWorkload
     from labkit.workload.running import RunningWorkload
 
 LINE_EVERY_S = 1.0
@@ -30,11 +32,40 @@ LOOK_EVERY_S = 0.1
 COLUMN = 28
 
 
+SPARE_CONNECTIONS = 10
+"""Of those that the primary takes: for the lab's own probes and for other programs."""
+
+
 class Kind(StrEnum):
     """Which class of `workloads/`."""
 
     ACCOUNTS = "accounts"
     ORDERS = "orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What one loop of a workload does.
+
+    Attributes:
+        unit: what is counted in a line: one for each loop.
+        counted: the function that does it, whose latency is shown.
+        does: what the other functions of the loop do.
+    """
+
+    unit: str
+    counted: str
+    does: str
+
+
+LOOPS = {
+    Kind.ORDERS: Loop("orders", "place_order", "each is placed, and then orders are processed"),
+    Kind.ACCOUNTS: Loop(
+        "accounts",
+        "create_account",
+        "each is opened, gets a deposit, and its customer looks a price up",
+    ),
+}
 
 
 def load(
@@ -75,6 +106,8 @@ def load(
 
     Ctrl-C ends it, with the summary.
     """
+    from labkit.measurement.windows import is_ok
+    from labkit.workload.base import MOST_A_SECOND, MOST_CUSTOMERS
     from labkit.workload.classes import ClassWorkload
 
     source = context.get_parameter_source("concurrency")
@@ -91,32 +124,107 @@ def load(
     for name, number in numbers.items():
         if number is not None and not 0 < number < float("inf"):
             raise BadInput(f"--{name} {number:g}: it must be positive")
+    for name, number, most in (
+        ("rate", rate, MOST_A_SECOND),
+        ("concurrency", concurrency, MOST_CUSTOMERS),
+    ):
+        if number is not None and number > most:
+            raise BadInput(f"--{name} {number:g}: at most {most:,g}, more cannot be sent from here")
+    cluster = running_lab()
+    regions = cluster.topology.region_names
+    if region is not None:
+        regions = (region_named(cluster, region),)
     chosen = ClassWorkload(
         file=asset("workloads", f"trade_{workload}.py"),
         rate_per_s=rate,
         concurrency=concurrency,
         iterations=iterations,
-        regions=None if region is None else (region,),
+        regions=regions,
     )
-    cluster = labkit.cluster.attach()
+    _require_room(concurrency, regions, _connections_taken(cluster.dsn(regions[0])))
+    loop = LOOPS[workload]
     interrupted = False
     with (
         tempfile.TemporaryDirectory(prefix="labkit-load-") as folder,
         chosen.start(cluster, Path(folder)) as running,
     ):
-        console(stderr=True).print(Text(f"{workload}: {chosen.load}"))
+        out = console(stderr=True)
+        out.print(Text(f"{workload}: {_how_much(chosen, loop)}; {loop.does}"), soft_wrap=True)
+        out.print(
+            Text(
+                f"a line a second: {loop.unit} acknowledged a second, p50 and slowest; failed calls"
+            ),
+            soft_wrap=True,
+        )
         try:
-            _watch(running, duration)
+            _watch(running, loop, duration)
         except KeyboardInterrupt:
             interrupted = True
         history = running.stop()
     _print_summary(history, as_json)
     if interrupted and (duration or iterations):  # else there was no other way to end it
         raise typer.Exit(Exit.INTERRUPTED)
+    if not is_ok(history.ops).any():
+        complain("nothing was acknowledged: `labkit status` says what is out of service")
+        raise typer.Exit(Exit.NO)
 
 
-def _watch(running: RunningWorkload, duration_s: float | None) -> None:
-    """A line a second on standard error, until it is over."""
+def _how_much(chosen: ClassWorkload, loop: Loop) -> str:
+    if chosen.concurrency is not None:
+        return f"{chosen.concurrency:g} customers a region"
+    return f"{chosen.rate_per_s:g} {loop.unit} a second from all regions together"
+
+
+def _connections_taken(dsn: str) -> int | None:
+    """How many connections the database takes; None without such a limit, or without an answer.
+
+    Raises:
+        LabMismatch: the database holds another version of the trading schema.
+        ClusterError: it holds none.
+    """
+    import psycopg
+
+    from labkit.trading import schema
+
+    try:
+        loaded = schema.loaded(dsn)
+    except LabMismatch:
+        raise
+    except ClusterError:
+        return None  # an outage, which the load is there to show
+    if not loaded:
+        raise ClusterError("the lab has no trading schema: `labkit up` loads it")
+    try:
+        with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as connection:
+            row = connection.execute("SHOW max_connections").fetchone()
+            return int(row[0]) if row else None
+    except (psycopg.Error, ValueError):
+        return None
+
+
+def _require_room(concurrency: int | None, regions: Sequence[str], takes: int | None) -> None:
+    """Refuse more customers than the primary has connections for.
+
+    Raises:
+        BadInput: says how many there may be.
+    """
+    if concurrency is None or takes is None:
+        return
+    most = max(1, (takes - SPARE_CONNECTIONS) // len(regions))
+    if concurrency > most:
+        raise BadInput(
+            f"--concurrency {concurrency}: at most {most}, since the primary takes {takes} "
+            f"connections, {SPARE_CONNECTIONS} of them are kept for others, and customers come "
+            f"from {counted(len(regions), 'region')}"
+        )
+
+
+def _watch(running: RunningWorkload, loop: Loop, duration_s: float | None) -> None:
+    """Print a line a second on standard error, until it is over.
+
+    A line counts what ended since the line before, over the time that has really passed: after a
+    pause of this process or of the machine there is one line for all of it.
+    """
     import pandas as pd
 
     out = console(stderr=True)
@@ -128,14 +236,25 @@ def _watch(running: RunningWorkload, duration_s: float | None) -> None:
         sleep(LOOK_EVERY_S)
         running.check()
         recent.append(running.poll())
-        if monotonic() >= line_s + LINE_EVERY_S:
-            line_s += LINE_EVERY_S
-            out.print(_line(line_s - begun_s, pd.concat(recent), running.regions), soft_wrap=True)
+        now_s = monotonic()
+        if now_s >= line_s + LINE_EVERY_S:
+            line = _line(
+                now_s - begun_s, now_s - line_s, pd.concat(recent), running.regions, loop.counted
+            )
+            out.print(line, soft_wrap=True)
+            line_s = now_s
             recent.clear()
 
 
-def _line(at_s: float, ops: pd.DataFrame, regions: tuple[str, ...]) -> Text:
-    """What ended in the last second, region by region."""
+def _line(
+    at_s: float, over_s: float, ops: pd.DataFrame, regions: Sequence[str], counted: str
+) -> Text:
+    """What ended in the last `over_s` seconds, region by region.
+
+    Args:
+        counted: the function that counts and whose latency is shown; calls of every function that
+            failed are counted beside it.
+    """
     from labkit.measurement.percentiles import nearest_rank
     from labkit.measurement.windows import is_ok, latency_s
 
@@ -143,9 +262,10 @@ def _line(at_s: float, ops: pd.DataFrame, regions: tuple[str, ...]) -> Text:
     for region in regions:
         here = ops[ops["region"] == region]
         ok = is_ok(here)
-        cell = f"{ok.sum()}/s"
-        if ok.any():
-            took_ms = latency_s(here)[ok] * 1000
+        done = ok & (here["kind"] == counted)
+        cell = f"{done.sum() / over_s:.0f}/s"
+        if done.any():
+            took_ms = latency_s(here)[done] * 1000
             cell += f"  {nearest_rank(took_ms, 50):.0f}, {took_ms.max():.0f} ms"
         failed = f"  {(~ok).sum()} failed" if not ok.all() else ""
         line.append(cell)

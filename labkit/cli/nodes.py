@@ -10,6 +10,7 @@ import labkit.cluster
 from labkit.cli import completion
 from labkit.cli.lab import RegionName
 from labkit.cli.show import AsJson, Stages, console, new_table, print_json
+from labkit.cli.targets import node_named, nodes_named, region_named
 from labkit.cluster.base import CanScale, Cluster
 from labkit.errors import BadInput
 
@@ -28,8 +29,9 @@ def node() -> None:
 def add(region: RegionName) -> None:
     """Start one more node in a region; returns when it is behind the region's balancer."""
     cluster = _scalable(labkit.cluster.attach_to_change())
+    home = region_named(cluster, region)
     with Stages() as on_stage:
-        added = cluster.add_node(region, on_stage)
+        added = cluster.add_node(home, on_stage)
     typer.echo(f"{added} is in service")
 
 
@@ -38,13 +40,13 @@ def remove(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NODE", autocompletion=completion.nodes, help="Such as us-west-2/4."
+            metavar="NODE", autocompletion=completion.nodes, help="Such as us-west-2/4, or primary."
         ),
     ],
 ) -> None:
     """Let a node hand over and leave for good. Its data on this machine is removed."""
     cluster = labkit.cluster.attach_to_change()
-    target = cluster.topology.node(name)
+    target = node_named(cluster, name)
     with Stages() as on_stage:
         _scalable(cluster).remove_node(target, on_stage)
     typer.echo(f"{target} is gone")
@@ -57,7 +59,8 @@ def restart(
         typer.Argument(
             metavar="[NODE]...",
             autocompletion=completion.nodes,
-            help="Such as us-west-2/1 (default: every node).",
+            help="us-west-2/1, primary, us-west-2 (its nodes), leader-region "
+            "(default: every node).",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -66,7 +69,8 @@ def restart(
     from labkit.cluster.rolling import rolling_restart
 
     cluster = labkit.cluster.attach_to_change()
-    chosen = [cluster.topology.node(name) for name in names] if names else None
+    named = [node for name in names or () for node in nodes_named(cluster, name)]
+    chosen = list(dict.fromkeys(named)) or None
     with Stages() as on_stage:
         done = rolling_restart(cluster, chosen, on_stage)
     if as_json:

@@ -54,6 +54,11 @@ def _numbers_only(data: object) -> object:
     return None if isinstance(data, float) and not isfinite(data) else data
 
 
+def counted(number: int, thing: str) -> str:
+    """Say `1 node`, `9 nodes`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 class Stages:
     """The `OnStage` of a terminal: a spinner with the stage, then a line with its duration.
 

@@ -41,6 +41,8 @@ class Fault(ABC):
 
     name: ClassVar[str]
     """What people and commands call it, such as `kill`."""
+    needs_not: ClassVar[frozenset[State]] = frozenset()
+    """States of a part that the fault cannot take effect on."""
 
     target: Target
 
@@ -123,6 +125,13 @@ def require_absent(fault: Fault, cluster: Cluster) -> Probe:
         raise FaultUnavailable(
             f"{fault.label} holds already ({before.detail}): `labkit heal` undoes it"
         )
+    if fault.needs_not:
+        parts = parts_of(cluster.status(), fault.target)
+        unfit = [f"{part.name} is {part.state}" for part in parts if part.state in fault.needs_not]
+        if unfit:
+            raise FaultUnavailable(
+                f"{fault.label} cannot take effect ({', '.join(unfit)}): `labkit heal` first"
+            )
     return before
 
 

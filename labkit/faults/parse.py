@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from labkit.cluster.base import Cluster, resolve
-from labkit.errors import BadInput
+from labkit.errors import BadInput, UnknownTarget
 from labkit.faults.base import Fault
 from labkit.faults.disaster import Disaster
 from labkit.faults.kill import Kill
@@ -66,6 +66,14 @@ def parse(
         if direction is not None:
             raise BadInput(f"{target!r} says the direction already: leave out the other one")
         options["direction"] = Direction.OUT
-    ends = [resolve(cluster, end.strip()) for end in target.replace(">", ":").split(":", 1)]
-    # that both are regions is for the fault to check
-    return fault(*ends, **options)  # type: ignore[arg-type]
+    words = [end.strip() for end in target.replace(">", ":").split(":", 1)]
+    regions = cluster.topology.region_names
+    if any(word not in ("leader-region", *regions) for word in words):
+        here, there = regions[0], regions[-1]
+        raise UnknownTarget(
+            f"{kind} works on links between regions, {target} is not a region: say a region "
+            f"({here}: all its links), a link ({here}:{there}), one direction of it "
+            f"('{here}>{there}') or 'leader-region'; the regions are {', '.join(regions)}"
+        )
+    # that an end is not linked to itself is for the fault to check
+    return fault(*(resolve(cluster, word) for word in words), **options)  # type: ignore[arg-type]

@@ -15,6 +15,8 @@ class Pause(Fault):
     """SIGSTOP a node, a region or a balancer; healing lets it go on where it was."""
 
     name: ClassVar[str] = "pause"
+    needs_not: ClassVar[frozenset[State]] = frozenset({State.DOWN})
+    """What is dead cannot be frozen."""
 
     def available(self, cluster: Cluster) -> str | None:
         """Needs `CanPause`."""

@@ -15,6 +15,8 @@ class Stop(Fault):
     """Shut a node, a region or a balancer down in order; healing starts it again."""
 
     name: ClassVar[str] = "stop"
+    needs_not: ClassVar[frozenset[State]] = frozenset({State.PAUSED})
+    """What is frozen cannot shut itself down."""
 
     def available(self, cluster: Cluster) -> str | None:
         """Needs `CanStop`, and `CanKill` for its restart."""

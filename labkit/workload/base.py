@@ -20,6 +20,12 @@ from labkit.workload.worker import WorkerConfig
 
 USUAL_RATE_PER_S = 60.0
 
+MOST_A_SECOND = 10_000.0
+"""Of an open loop, all regions together. A lab on one machine takes some hundred orders a second,
+and one process for each region cannot send as many."""
+MOST_CUSTOMERS = 500
+"""Of a closed loop, in each region: each has a connection and a thread in one process."""
+
 GRACE_S = 5.0
 """Beyond the deadline of the last order, until a worker that does not end is killed."""
 
@@ -57,7 +63,8 @@ class Workload(ABC):
             does not let them in. Otherwise each knows the balancer of its region and no other.
 
     Raises:
-        BadInput: a number that is not positive, both loops, or no region.
+        BadInput: a number that is not positive, more load than `MOST_A_SECOND` or
+            `MOST_CUSTOMERS`, both loops, or no region.
     """
 
     rate_per_s: float | Steps | Ramp | None = None
@@ -84,10 +91,14 @@ class Workload(ABC):
             )
         if self.rate_per_s is None and self.concurrency is None:
             object.__setattr__(self, "rate_per_s", USUAL_RATE_PER_S)  # so that results show it
-        for name in ("rate_per_s", "concurrency"):
+        for name, most in (("rate_per_s", MOST_A_SECOND), ("concurrency", MOST_CUSTOMERS)):
             level = getattr(self, name)
             if isinstance(level, int | float) and not 0 < level < float("inf"):
                 raise BadInput(f"{type(self).__name__}: {name} is {level}, it must be positive")
+            if level is not None and Shape.of(level).peak > most:
+                raise BadInput(
+                    f"{type(self).__name__}: {name} is {_words(level)}, at most {most:,g} can be"
+                )
 
     @property
     def load(self) -> str:

@@ -125,3 +125,89 @@ def test_heal_undoes_every_fault(cluster: FakeCluster) -> None:
     done = labkit("heal")
     assert (done.exit_code, done.stdout) == (0, "every part is in service\n")
     assert cluster.status().healthy
+
+
+@pytest.mark.usefixtures("stopped")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fault", "kill", "primary"],
+        ["fault", "kill", "us-west-2/1"],
+        ["fault", "slow", "us-west-2"],
+        ["fault", "disaster", "leader-region"],
+        ["sql", "us-west-2"],
+    ],
+    ids=" ".join,
+)
+def test_on_a_stopped_lab_the_next_step_is_to_start_it(words: list[str]) -> None:
+    done = labkit(*words)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr == "labkit: the lab is stopped: `labkit up` starts it\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "says"),
+    [
+        (["kill", "us-east-1/2"], ["kill", "us-east-1/2"], "holds already"),
+        (["kill", "us-east-1/2"], ["stop", "us-east-1/2"], "holds already"),
+        (["kill", "us-east-1/2"], ["pause", "us-east-1/2"], "us-east-1/2 is down"),
+        (["kill", "us-east-1/2"], ["pause", "us-east-1"], "us-east-1/2 is down"),
+        (["kill", "lb:us-east-1"], ["pause", "lb:us-east-1"], "lb:us-east-1 is down"),
+        (["pause", "us-east-1/2"], ["stop", "us-east-1/2"], "us-east-1/2 is paused"),
+        (["pause", "us-east-1/2"], ["stop", "us-east-1"], "us-east-1/2 is paused"),
+        (["partition", "us-east-1"], ["partition", "us-east-1"], "holds already"),
+        (["partition", "us-east-1"], ["partition", "us-east-1:eu-west-1"], "holds already"),
+        (["slow", "us-east-1"], ["slow", "us-east-1"], "holds already"),
+    ],
+    ids=str,
+)
+def test_a_fault_that_could_have_no_effect_is_refused_at_once(
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    first: list[str],
+    then: list[str],
+    says: str,
+) -> None:
+    assert labkit("fault", *first).exit_code == 0
+    monkeypatch.delattr("labkit.cli.faults.await_bite")  # nothing is waited for
+    done = labkit("fault", *then)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert says in done.stderr
+    assert "`labkit heal`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (["pause", "us-east-1/2"], ["kill", "us-east-1/2"]),
+        (["kill", "us-east-1/2"], ["kill", "us-east-1"]),
+        (["pause", "us-east-1/2"], ["pause", "us-east-1"]),
+        (["partition", "us-east-1:eu-west-1"], ["partition", "us-east-1"]),
+        (["slow", "us-east-1"], ["slow", "us-east-1", "--delay-ms", "7"]),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("cluster")
+def test_a_fault_that_adds_to_another_is_applied(first: list[str], then: list[str]) -> None:
+    assert labkit("fault", *first).exit_code == 0
+    assert labkit("fault", *then).exit_code == 0
+
+
+@pytest.mark.parametrize("target", ["lb:us-west-2", "us-west-2/1", "primary", "mars", "us-west-2:"])
+@pytest.mark.usefixtures("cluster")
+def test_a_fault_of_links_says_what_links_are_called_and_not_what_was_typed(target: str) -> None:
+    done = labkit("fault", "slow", target)
+    assert done.exit_code == 2
+    assert f"{target} is not a region: say a region (us-west-2: all its links)" in done.stderr
+    assert "lb:" not in done.stderr.replace(target, "")
+
+
+def test_without_a_primary_what_holds_an_election_up_is_said(cluster: FakeCluster) -> None:
+    for region in cluster.topology.region_names:
+        labkit("fault", "partition", region)
+    done = labkit("fault", "kill", "primary")
+    assert done.exit_code == 3
+    assert "no primary right now (6 of 6 links are cut)" in done.stderr
+    assert "`labkit heal`" in done.stderr
+    assert labkit("node", "remove", "primary").stderr == done.stderr
+    assert labkit("dsn", "leader-region").stderr == done.stderr

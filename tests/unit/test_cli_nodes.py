@@ -56,3 +56,13 @@ def test_nodes_are_restarted_in_turn(cluster: FakeCluster) -> None:
     assert done.stderr.splitlines() == [f"restarting {name}" for name in names]
     one = json.loads(labkit("node", "restart", "eu-west-1/2", "--json").stdout)
     assert [step["node"] for step in one] == ["eu-west-1/2"]
+
+
+def test_nodes_are_named_by_the_words_that_faults_know(cluster: FakeCluster) -> None:
+    assert labkit("node", "remove", "primary").stdout == "us-west-2/1 is gone\n"
+    assert labkit("node", "add", "leader-region").stdout == "us-west-2/1 is in service\n"
+    done = labkit("node", "restart", "us-east-1", "us-east-1/2", "primary", "--json")
+    restarted = [step["node"] for step in json.loads(done.stdout)]
+    assert sorted(restarted) == ["us-east-1/1", "us-east-1/2", "us-east-1/3", "us-west-2/2"]
+    for words in (["remove", "us-east-1"], ["remove", "lb:us-east-1"], ["restart", "mars"]):
+        assert labkit("node", *words).exit_code == 2
