@@ -28,10 +28,10 @@ def node() -> None:
 @node_commands.command()
 def add(region: RegionName) -> None:
     """Start one more node in a region; returns when it is behind the region's balancer."""
-    cluster = _scalable(labkit.cluster.attach_to_change())
-    home = region_named(cluster, region)
+    cluster = labkit.cluster.attach_to_change()
+    scalable, home = _scalable(cluster), region_named(cluster, region)
     with Stages() as on_stage:
-        added = cluster.add_node(home, on_stage)
+        added = scalable.add_node(home, on_stage)
     typer.echo(f"{added} is in service")
 
 
