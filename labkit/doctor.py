@@ -34,6 +34,7 @@ from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
 from labkit.cluster.embedded.starting import FRESH_FREE_BYTES
 from labkit.cluster.ports import HOST
 from labkit.cluster.processes import Identity
+from labkit.cluster.strays import marked
 from labkit.errors import ClusterError, LabError, MissingBinary
 from labkit.topology import DEFAULT
 
@@ -116,6 +117,7 @@ def diagnose(home: Path) -> Diagnosis:
         cores,
         memory,
         lambda: disk(home),
+        lambda: left_over(home),
         user,
         lambda: server("PostgreSQL", programs.postgres),
         patroni,
@@ -190,6 +192,15 @@ def disk(home: Path) -> Check:
         advice = f"{needed} MiB are needed: free some, or set LABKIT_HOME to a larger disk"
         return Check("disk", Level.FAIL, found, advice)
     return Check("disk", Level.OK, found)
+
+
+def left_over(home: Path) -> Check:
+    """Processes of a lab whose state folder was removed while it ran."""
+    found = [] if backend_of(home) else marked(home)
+    if found:
+        what = f"{len(found)} processes of a lab whose state folder {home} was removed"
+        return Check("left over", Level.WARN, what, "`labkit down` ends them, `labkit up` too")
+    return Check("left over", Level.OK, "nothing of a lab that was removed")
 
 
 def user() -> Check:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from labkit.cluster import attach, create
+from labkit.cluster import attach, create, home
 from labkit.cluster.base import Cluster, HasSurvivalGoal, OnStage, quiet
 from labkit.cluster.status import State
+from labkit.cluster.strays import end_removed_lab
 from labkit.errors import FaultUnavailable, NotRunning
 from labkit.topology import SurvivalGoal
 from labkit.trading import schema
@@ -47,6 +48,7 @@ def connect(
     try:
         cluster = attach() if backend is None else create(backend)
     except NotRunning:
+        end_removed_lab(home(), on_stage)
         cluster = create()
     status = cluster.status()
     left_broken = as_it_is and any(node.state is not State.DOWN for node in status.nodes)

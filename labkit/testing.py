@@ -105,8 +105,11 @@ class FakeCluster:
         self._record("heal")
         self._all_well(on_stage)
 
-    def purge(self) -> None:
+    def purge(self) -> tuple[str, ...]:
         """Forget who was primary, as data that is removed does.
+
+        Returns:
+            Nothing: it has no folder in which anything else could stand.
 
         Raises:
             LabBusy: it runs.
@@ -115,6 +118,7 @@ class FakeCluster:
             raise LabBusy("the lab runs: `labkit down` first")
         self._record("purge")
         self._primary = self._lost_at_s = None
+        return ()
 
     # questions
 

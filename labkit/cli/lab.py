@@ -16,7 +16,8 @@ from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, Stages, counted, print_json, print_status
 from labkit.cli.targets import region_named, running_lab
 from labkit.cluster.base import HasSurvivalGoal
-from labkit.cluster.marks import require_no_run
+from labkit.cluster.folder import words_for
+from labkit.cluster.marks import require_no_run, run_of
 from labkit.errors import ClusterError, NotRunning
 from labkit.topology import SurvivalGoal, Topology
 
@@ -69,19 +70,21 @@ def up(
 
     Options that are left out are as the lab has them.
     """
+    from labkit.cluster.strays import end_removed_lab
     from labkit.lab import bring_up
 
     shape = Topology.load(topology) if topology else None
     require_no_run(labkit.cluster.home())
-    cluster = labkit.cluster.create(
-        backend,
-        topology=shape,
-        survive=survive,
-        wan=None if wan is None else wan is OnOff.ON,
-        port_base=port_base,
-        secure=secure,
-    )
     with Stages() as on_stage:
+        end_removed_lab(labkit.cluster.home(), on_stage)
+        cluster = labkit.cluster.create(
+            backend,
+            topology=shape,
+            survive=survive,
+            wan=None if wan is None else wan is OnOff.ON,
+            port_base=port_base,
+            secure=secure,
+        )
         bring_up(cluster, on_stage)
     nodes, regions = len(cluster.topology.nodes), len(cluster.topology.regions)
     goal = ""
@@ -112,14 +115,34 @@ def down(
     try:
         cluster = labkit.cluster.attach()
     except NotRunning:
-        typer.echo("no lab here, nothing to stop")
+        _end_removed_lab()
         return
+    run = run_of(labkit.cluster.home())
+    left: tuple[str, ...] = ()
     with Stages() as on_stage:
         cluster.stop(on_stage)
         if purge:
             on_stage("removing its data")
-            labkit.cluster.purge(cluster)
+            left = labkit.cluster.purge(cluster)
+    if run is not None:
+        typer.echo(f"the run that was going on has ended: {run.folder}")
     typer.echo("the lab is gone" if purge else "the lab is stopped, its data is kept")
+    if left:
+        typer.echo(f"not labkit's, and left in {labkit.cluster.home()}: {words_for(left)}")
+
+
+def _end_removed_lab() -> None:
+    """End what runs of a lab whose state folder somebody removed."""
+    from labkit.cluster.strays import end_removed_lab
+
+    ended = end_removed_lab(labkit.cluster.home())
+    if ended:
+        typer.echo(
+            f"the state folder {labkit.cluster.home()} was removed while its lab ran: "
+            f"{ended} of its processes went on and are ended now"
+        )
+    else:
+        typer.echo("no lab here, nothing to stop")
 
 
 def heal() -> None:

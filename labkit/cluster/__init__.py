@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.errors import BadInput, LabMismatch
+from labkit.errors import BadInput, LabMismatch, NotRunning
 
 if TYPE_CHECKING:
     from labkit.cluster.base import Cluster
@@ -40,10 +40,22 @@ def attach() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
     """The lab under `home`, running or not.
 
     Raises:
-        NotRunning: there is none.
+        NotRunning: there is none. Says so when there was one whose state folder was removed while
+            it ran.
         LabMismatch: it was made by a labkit whose state this one cannot use.
     """
-    return _class_of(backend_of(home())).attach(home())
+    try:
+        return _class_of(backend_of(home())).attach(home())
+    except NotRunning:
+        from labkit.cluster.strays import marked
+
+        left = len(marked(home()))
+        if left:
+            raise NotRunning(
+                f"the state folder {home()} was removed while its lab ran, {left} of its processes "
+                "go on: `labkit down` ends them"
+            ) from None
+        raise
 
 
 def attach_to_change() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
@@ -118,8 +130,11 @@ def backend_of(folder: Path) -> str | None:
     return backend if isinstance(backend, str) else None
 
 
-def purge(cluster: Cluster) -> None:
+def purge(cluster: Cluster) -> tuple[str, ...]:
     """Remove a stopped lab with all its data.
+
+    Returns:
+        What is not labkit's in its state folder, and was left.
 
     Raises:
         LabBusy: it runs.
@@ -129,4 +144,4 @@ def purge(cluster: Cluster) -> None:
 
     if not isinstance(cluster, CanPurge):
         raise BadInput(f"the {cluster.backend} backend keeps no state here")
-    cluster.purge()
+    return cluster.purge()

@@ -265,8 +265,11 @@ class HasStateFolder(Protocol):
 class CanPurge(Protocol):
     """It keeps state on this machine that can be removed."""
 
-    def purge(self) -> None:
+    def purge(self) -> tuple[str, ...]:
         """Remove a stopped cluster with all its data.
+
+        Returns:
+            What stood in its place on this machine and is not the cluster's: it was left.
 
         Raises:
             LabBusy: it runs.

@@ -1,15 +1,84 @@
-"""The state folder of a lab: who may change it, its files, and how it goes."""
+"""The state folder of a lab: whose it is, who may change it, its files, and how it goes.
+
+A state folder is one that labkit made in an empty or new folder, and its mark is `lab.json`. What
+stands in it under another name than labkit's is somebody's, and stays.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from labkit.errors import ClusterError, LabBusy
+from labkit import files
+from labkit.errors import BadInput, ClusterError, LabBusy
+
+MARK = "lab.json"
+FILES = (
+    MARK,
+    "secrets.json",
+    "pgpass",
+    "served",
+    "lock",
+    "run.json",
+    "load.lock",
+    "processes/*.json",
+    "watchdogs/*.json",
+    "log/*.log",
+    "run/REGION.sock",
+    "run/NODE.pgpass",
+    "conf/NODE.yml",
+    "conf/NODE.pgpass",
+    "conf/haproxy[.-]REGION.cfg",
+    "conf/wan.json",
+    "conf/*.crt",
+    "conf/*.key",
+    "certs/*.crt",
+    "certs/*.key",
+    "node-certs/*.crt",
+    "node-certs/*.key",
+    "authority/*.crt",
+    "authority/*.key",
+    "compose/cockroachdb.yml",
+    "compose/haproxy-REGION.cfg",
+    "compose/wan.json",
+    "compose/labkit/*.py",
+    "compose/labkit/wan/*.py",
+)
+"""What labkit writes into a state folder, by name. REGION and NODE stand for those of the lab."""
+TREES = ("data/NODE", "etcd/REGION", "programs/*-HASH")
+"""Folders that a server fills, and copies of programs: everything in them is the lab's own."""
+HARMLESS = ("lost+found",)
+"""What a file system puts into an empty folder by itself."""
+SHOWN = 5
+"""How many names a message lists."""
+
+
+def require_usable(home: Path) -> None:
+    """Refuse to make a lab in a folder that holds somebody's files. Nothing is changed.
+
+    Raises:
+        BadInput: names what is in the way.
+    """
+    if not os.path.lexists(home):
+        return
+    if not home.is_dir():
+        raise BadInput(f"{home} is not a folder: set LABKIT_HOME to a new or an empty one")
+    try:
+        found = sorted(path.name for path in home.iterdir())
+    except OSError as error:
+        raise BadInput(f"{home} cannot be read ({error.strerror}): set LABKIT_HOME") from error
+    half_written = re.compile(rf"\.{re.escape(MARK)}\.\d+")  # a command that was killed left it
+    found = [name for name in found if name not in HARMLESS and not half_written.fullmatch(name)]
+    if MARK not in found and found:
+        raise BadInput(
+            f"{home} holds files that are not a lab's ({_some(found)}): set LABKIT_HOME to a new "
+            "or an empty folder"
+        )
 
 
 @contextmanager
@@ -32,14 +101,115 @@ def locked(home: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove(home: Path) -> None:
-    """Remove a state folder; lab.json goes last, so that what is interrupted can be repeated."""
-    for path in sorted(home.iterdir(), key=lambda path: path.name == "lab.json"):
-        if path.is_dir() and not path.is_symlink():
+def remove(home: Path, regions: Iterable[str]) -> tuple[str, ...]:
+    """Remove what labkit wrote into a state folder, by name, and the folder if it is empty then.
+
+    The mark goes last, so that what is interrupted can be repeated. No symbolic link is followed
+    or removed: labkit makes none.
+
+    Returns:
+        What was left because it is not labkit's, each relative to the folder.
+
+    Raises:
+        ClusterError: something cannot be removed; the command can be repeated.
+    """
+    regions = tuple(regions)
+    try:
+        left = _remove(home, "", _patterns(FILES, regions), _patterns(TREES, regions))
+        (home / MARK).unlink(missing_ok=True)
+    except OSError as error:
+        raise ClusterError(
+            f"{error.filename} cannot be removed ({error.strerror}): mend that, then "
+            "repeat `labkit down --purge`"
+        ) from error
+    with suppress(OSError):  # something is left in it, or it is the root of a disk
+        home.rmdir()
+    return tuple(name for name in left if name.rstrip("/") not in HARMLESS)
+
+
+def remove_data(home: Path, regions: Iterable[str]) -> None:
+    """Remove the data of a lab that never was in service, so that it can begin afresh.
+
+    Raises:
+        ClusterError: something that is not the lab's stands in its place.
+    """
+    regions = tuple(regions)
+    trees = _patterns(TREES, regions)
+    for name in ("data", "etcd"):
+        folder = home / name
+        if folder.is_symlink():
+            raise ClusterError(f"{folder} is a symbolic link: move it away, labkit follows none")
+        if not folder.is_dir():
+            continue
+        _remove(folder, f"{name}/", re.compile("(?!)"), trees)
+        kept = [path for path in folder.iterdir() if trees.fullmatch(f"{name}/{path.name}")]
+        if kept:
+            raise ClusterError(
+                f"{kept[0]} stands where the lab's data belongs and is not labkit's: move it away"
+            )
+
+
+def _remove(folder: Path, prefix: str, known: re.Pattern[str], trees: re.Pattern[str]) -> list[str]:
+    """Remove what is known of a folder; return the rest."""
+    left: list[str] = []
+    for path in sorted(folder.iterdir()):
+        name = prefix + path.name
+        if name == MARK:
+            continue
+        if path.is_symlink():
+            left.append(name)
+        elif not path.is_dir():
+            if known.fullmatch(name):
+                path.unlink()
+            else:
+                left.append(name)
+        elif trees.fullmatch(name):
             shutil.rmtree(path)
+        elif name in _FOLDERS:
+            inside = _remove(path, f"{name}/", known, trees)
+            if inside:
+                left += inside
+            else:
+                path.rmdir()
         else:
-            path.unlink()
-    home.rmdir()
+            left.append(f"{name}/")
+    return left
+
+
+_FOLDERS = {
+    name.rsplit("/", depth)[0]
+    for name in (*FILES, *TREES)
+    for depth in range(1, name.count("/") + 1)
+}
+
+
+def _patterns(names: Iterable[str], regions: Iterable[str]) -> re.Pattern[str]:
+    """Match the paths of some names, those of files that were not written to their end too."""
+    region = "|".join(re.escape(name) for name in regions) or "(?!)"
+    words = {
+        "REGION": f"(?:{region})",
+        "NODE": rf"(?:(?:{region})-\d+|crdb\d+-(?:{region}))",
+        "HASH": "[0-9a-f]{8}",
+        r"\*": "[^/]+",
+    }
+    found = []
+    for name in names:
+        folder, slash, file = name.rpartition("/")
+        pattern = re.escape(file).replace(r"\[\.\-\]", "[.-]")
+        for word, stands_for in words.items():
+            pattern = pattern.replace(word, stands_for)
+        found.append(re.escape(folder) + slash + rf"(?:{pattern}|\.{pattern}\.\d+)")
+    return re.compile("|".join(found))
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def words_for(left: Iterable[str]) -> str:
+    """Say what a removal left."""
+    return _some(list(left))
 
 
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
@@ -48,17 +218,10 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     Raises:
         ClusterError: it cannot be written, such as on a full disk; the old text is still there.
     """
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "w") as file:
-            os.fchmod(descriptor, mode)  # whatever the umask is: containers read as other users
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        new.rename(path)
+        # whatever the umask is: containers read as other users
+        files.write_text(path, text, mode)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise ClusterError(
             f"{path} cannot be written ({error.strerror}): is the disk full, or read-only? "
             "Mend that, then repeat the command"

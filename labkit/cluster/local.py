@@ -82,6 +82,7 @@ class LocalLab(ABC, Generic[S, L]):
 
         Raises:
             LabMismatch: there is a lab with other settings.
+            BadInput: the folder holds somebody's files; names them. Nothing was changed.
             TopologyError: the shape or the engine cannot give the survival goal, or it has more
                 parts than there are ports.
         """
@@ -110,6 +111,7 @@ class LocalLab(ABC, Generic[S, L]):
         survive: SurvivalGoal | None,
         others: Mapping[str, object],
     ) -> Self:
+        folder.require_usable(home)
         shape = topology or DEFAULT
         goal = survive or shape.survive
         cls._check_survives(shape, goal)
@@ -131,8 +133,7 @@ class LocalLab(ABC, Generic[S, L]):
         """Let a lab go of which nothing was ever started; whether it was such a one."""
         if self._was_started():
             return False
-        for name in ("secrets.json", "lab.json"):
-            (self.home / name).unlink(missing_ok=True)
+        folder.remove(self.home, self.topology.region_names)
         return True
 
     @classmethod

@@ -28,6 +28,8 @@ from labkit.privileges import held_capabilities
 
 LAB_VARIABLE = "LABKIT_LAB"
 """In the environment of every process of a lab: its id, by which strays are found."""
+HOME_VARIABLE = "LABKIT_HOME"
+"""In the environment of every process of a lab: its state folder, which may be gone."""
 
 NOBODY = 65534
 """The user that has no files."""
@@ -210,6 +212,7 @@ class ProcessTable:
             "LC_ALL": "C",
             "PYTHONDONTWRITEBYTECODE": "1",
             LAB_VARIABLE: self.lab_id,
+            HOME_VARIABLE: str(self.home),
             **(extra or {}),
         }
 
@@ -305,16 +308,10 @@ class ProcessTable:
         words = [line.strip() for line in text.splitlines() if line.strip()]
         return " | ".join(words[-lines:]) or "its log is empty"
 
-    def strays(self) -> list[int]:
-        """Live processes of this lab that no record names: what a crash left behind."""
-        _reap()
-        known = {record.pid for record in self.records().values()}
-        mine = []
-        for process in psutil.process_iter(["pid", "environ"]):
-            environ = process.info["environ"] or {}
-            if environ.get(LAB_VARIABLE) == self.lab_id and process.pid not in known:
-                mine.append(process.pid)
-        return [pid for pid in mine if pid != os.getpid() and start_time(pid) is not None]
+    @property
+    def home(self) -> Path:
+        """The lab's state folder."""
+        return self.folder.parent
 
 
 def postgres_pids(data: Path) -> list[int]:
@@ -350,8 +347,31 @@ def remove_ipc(data: Path) -> None:
         segment = int(words[1])
     except (OSError, IndexError, ValueError):
         return
-    ipc_rmid = 0
-    ctypes.CDLL(None, use_errno=True).shmctl(segment, ipc_rmid, None)
+    remove_segments([segment])
+
+
+def segments(pids: Iterable[int]) -> set[int]:
+    """List the System V segments that processes have mapped; none where that cannot be asked.
+
+    Linux shows such a segment as a file `SYSV...` whose inode is its id (proc_pid_maps(5)).
+    """
+    found = set()
+    for pid in pids:
+        with suppress(OSError, ValueError):
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                words = line.split(maxsplit=5)
+                if len(words) == 6 and words[5].startswith("/SYSV"):
+                    found.add(int(words[4]))
+    return found
+
+
+def remove_segments(found: Iterable[int]) -> None:
+    """Remove System V segments whose processes have ended. Idempotent."""
+    for segment in found:
+        ctypes.CDLL(None, use_errno=True).shmctl(segment, _IPC_RMID, None)
+
+
+_IPC_RMID = 0
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:
@@ -414,12 +434,12 @@ def _reap() -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM while cleaning up; they are delivered at the end.
+    """Hold back Ctrl-C, SIGTERM and SIGHUP while cleaning up; they are delivered at the end.
 
     Works in any thread: signal masks belong to threads, and the main thread is the one that
     Python's handlers run in.
     """
-    held = {signal.SIGINT, signal.SIGTERM}
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
         yield

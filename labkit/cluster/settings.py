@@ -71,7 +71,7 @@ class LabSettings(BaseModel):
         path = home / "lab.json"
         try:
             text = path.read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise NotRunning(f"no lab in {home}: `labkit up` makes one") from None
         try:
             found = _Stamp.model_validate_json(text)

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from labkit.clock import wait_until
+from labkit.cluster import strays
 from labkit.cluster.processes import (
     LAB_VARIABLE,
     Identity,
@@ -31,7 +32,7 @@ def table(tmp_path):
     identity = Identity(os.geteuid(), os.getegid())
     table = ProcessTable(tmp_path / "processes", tmp_path / "log", "test-lab", identity)
     yield table
-    kill_and_wait([*(r.pid for r in table.records().values()), *table.strays()])
+    kill_and_wait([*(r.pid for r in table.records().values()), *strays.of_table(table)])
 
 
 def test_a_spawned_process_is_found_by_name_until_it_dies(table):
@@ -65,8 +66,8 @@ def test_an_unrecorded_process_of_the_lab_is_a_stray_and_another_labs_is_not(tab
     mine = table.popen("lost", SLEEP)
     other = subprocess.Popen(SLEEP, env={**os.environ, LAB_VARIABLE: "another-lab"})
     try:
-        wait_until(lambda: mine.pid in table.strays(), what="stray seen", timeout_s=10)
-        assert other.pid not in table.strays()
+        wait_until(lambda: mine.pid in strays.of_table(table), what="stray seen", timeout_s=10)
+        assert other.pid not in strays.of_table(table)
     finally:
         other.kill()
         other.wait()

@@ -89,16 +89,20 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
             machine.kill_all_but(set())
             self._watch.forget()
 
-    def purge(self) -> None:
+    def purge(self) -> tuple[str, ...]:
         """Remove the state folder of a stopped lab, data and all.
+
+        Returns:
+            The names in the state folder that are not labkit's and were left.
 
         Raises:
             LabBusy: it runs.
         """
         if any(state is not State.DOWN for state in self.machine.states().values()):
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
+        left = folder.remove(self.home, self.topology.region_names)
         reach.remove_servers_folder(self.settings)
-        folder.remove(self.home)
+        return left
 
     def _take_back(self, _starter: Starter, before: set[str]) -> None:
         self.machine.kill_all_but(before)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import labkit.clock
-from labkit.cluster import reach
+from labkit.cluster import reach, strays
 from labkit.cluster.cockroach import program
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
@@ -198,7 +198,7 @@ class Processes:
 
     def kill_strays(self) -> None:
         """End what belongs to the lab and has no record: what a command that was killed left."""
-        while pids := self.table.strays():
+        while pids := strays.of_table(self.table):
             kill_and_wait(pids)
 
     def kill_all_but(self, kept: set[str]) -> None:

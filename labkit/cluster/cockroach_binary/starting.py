@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from labkit.cluster.cockroach.layout import WAN, address, balancer_service, node
 from labkit.cluster.cockroach.starting import INIT_TIMEOUT_S, Starter
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.cockroach_binary.processes import Processes, find_cockroach
-from labkit.cluster.folder import write_whole
+from labkit.cluster.folder import remove_data, write_whole
 from labkit.cluster.ports import HOST, require_free
 from labkit.cluster.status import State
 from labkit.errors import ClusterError
@@ -51,6 +50,8 @@ class ProcessStarter(Starter):
         """
         find_cockroach()
         self.machine.kill_strays()
+        if not served:  # what a first start left that was killed: this one begins afresh
+            self.machine.kill_all_but(set())
         cold = not self.running()
         nodes = self.layout.topology.nodes
         lost = [node_service(node) for node in nodes if not self.layout.store(node).exists()]
@@ -61,8 +62,8 @@ class ProcessStarter(Starter):
             )
         if cold:
             require_free(self.layout.ports())
-            if not served:  # what an interrupted first start left is worth nothing
-                shutil.rmtree(self.layout.all_data, ignore_errors=True)
+            if not served:
+                remove_data(self.layout.place, self.layout.topology.region_names)
 
     def render(self) -> None:
         """Write the configuration of balancers and WAN; folders that the processes write to."""

@@ -102,8 +102,11 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
                 self._compose.down(timeout_s=DOWN_S)
             self._watch.forget()
 
-    def purge(self) -> None:
+    def purge(self) -> tuple[str, ...]:
         """Remove a stopped lab: its volumes and its state folder.
+
+        Returns:
+            The names in the state folder that are not labkit's and were left.
 
         Raises:
             LabBusy: it runs.
@@ -114,7 +117,7 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
             if any(state is not State.DOWN for state in self.machine.states().values()):
                 raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
             self._compose.down(timeout_s=DOWN_S, volumes=True)
-        folder.remove(self.home)
+        return folder.remove(self.home, self.topology.region_names)
 
     def _take_back(self, starter: Starter, before: set[str]) -> None:
         if not self._was_started() or self.machine.others(self.settings.lab_id):

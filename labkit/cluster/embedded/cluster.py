@@ -146,7 +146,14 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             ClusterError: a part cannot be started; names it and its last log lines.
             NotReady: it was not in service in time.
         """
-        with folder.locked(self.home), self._all_or_nothing(on_stage):
+        with folder.locked(self.home):
+            if not self.layout.served.exists():
+                # what a first start left that was killed: the next one begins afresh
+                self._services.kill_all_but({})
+            self._start(on_stage)
+
+    def _start(self, on_stage: OnStage) -> None:
+        with self._all_or_nothing(on_stage):
             self._undo_faults()
             start_everything(self._starter, on_stage)
 
@@ -163,16 +170,20 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             if self._was_started():
                 self._services.stop(on_stage)
 
-    def purge(self) -> None:
+    def purge(self) -> tuple[str, ...]:
         """Remove the state folder of a stopped lab, data and all.
+
+        Returns:
+            The names in the state folder that are not labkit's and were left.
 
         Raises:
             LabBusy: it runs.
         """
         if self._services.running():
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
+        left = folder.remove(self.home, self.topology.region_names)
         reach.remove_servers_folder(self.settings)
-        folder.remove(self.home)
+        return left
 
     @contextmanager
     def _all_or_nothing(self, on_stage: OnStage) -> Iterator[None]:

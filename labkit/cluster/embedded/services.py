@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from labkit.clock import wait_until
+from labkit.cluster import strays
 from labkit.cluster.base import OnStage
 from labkit.cluster.embedded.layout import WAN, Layout, balancer_name, etcd_name, member_name
 from labkit.cluster.processes import (
@@ -16,6 +17,8 @@ from labkit.cluster.processes import (
     kill_and_wait,
     postgres_pids,
     remove_ipc,
+    remove_segments,
+    segments,
     send,
     tree,
 )
@@ -108,8 +111,10 @@ class Services:
         """Kill every process of this lab except those of `kept` and what hangs on them."""
         nodes = self.layout.topology.nodes
 
+        left_behind: set[int] = set()
+
         def doomed() -> set[int]:
-            found = set(self.running().values()) | set(self.table.strays())
+            found = set(self.running().values()) | set(strays.of_table(self.table))
             for node in nodes:
                 found.update(postgres_pids(self.layout.data(node)))
             # in this order: a server that is kept may have forked a child just now, and one that
@@ -122,6 +127,7 @@ class Services:
 
         # again until there are none: one that forks members may have forked one more
         while pids := doomed():
+            left_behind |= segments(pids)
             kill_and_wait(sorted(pids))
         for name in self.table.records():
             if name not in kept:
@@ -129,3 +135,4 @@ class Services:
         for node in nodes:
             if member_name(node) not in kept:
                 remove_ipc(self.layout.data(node))
+        remove_segments(left_behind)  # also those of a data directory that was removed

@@ -33,7 +33,7 @@ from labkit.cluster.embedded.layout import (
     member_name,
 )
 from labkit.cluster.embedded.settings import Secrets, Settings
-from labkit.cluster.folder import write_whole
+from labkit.cluster.folder import remove_data, write_whole
 from labkit.cluster.local import await_parts
 from labkit.cluster.ports import HOST, require_free
 from labkit.cluster.processes import ProcessTable, wan_command
@@ -362,11 +362,9 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
     layout, topology = starter.layout, starter.layout.topology
     timeout_s = service_timeout_s(topology)
     missing = [node for node in topology.nodes if starter.table.pid(member_name(node)) is None]
-    if not layout.served.exists() and len(missing) == len(topology.nodes):
-        # it never was in service, so there is nothing to keep of what an interrupted first start
-        # left: half-made data directories would only stop the next one
-        for folder in (layout.all_data, layout.all_etcd):
-            shutil.rmtree(folder, ignore_errors=True)
+    if not layout.served.exists():
+        # half-made data directories of an interrupted first start would only stop the next one
+        remove_data(layout.place, topology.region_names)
     starter.check_ports(missing, topology.region_names)
     starter.prepare()
     with starter.forker() as forker:

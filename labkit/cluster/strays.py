@@ -1,0 +1,163 @@
+"""Processes of a lab that no record names, found by what every process of a lab carries.
+
+A command that was killed leaves such, and so does whoever removes the state folder of a lab that
+runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from labkit.cluster import folder
+from labkit.cluster.base import OnStage, quiet
+from labkit.cluster.processes import (
+    HOME_VARIABLE,
+    LAB_VARIABLE,
+    ProcessTable,
+    alive,
+    kill_and_wait,
+    remove_segments,
+    segments,
+    send,
+    start_time,
+    uninterrupted,
+)
+from labkit.topology import DEFAULT
+
+GONE = " (deleted)"
+"""What Linux writes behind the path of a folder that was removed."""
+_VIEW = ("ns/mnt", "root")
+"""What says, in /proc, which files a process finds under a path."""
+_MEMBER = re.compile(r"labkit patroni (.+)-\d+")
+"""The title of a Patroni (labkit.cluster.embedded.members)."""
+
+
+def of_table(table: ProcessTable) -> list[int]:
+    """List the live processes of a lab that no record names.
+
+    So are those of another lab whose state was in this very folder, until somebody removed it.
+    """
+    known = {record.pid for record in table.records().values()}
+    return [pid for pid in marked(table.home, table.lab_id) if pid not in known]
+
+
+def end_removed_lab(home: Path, on_stage: OnStage = quiet) -> int:
+    """End what runs of a lab whose state folder was removed, and remove what it wrote since.
+
+    Does nothing where a lab is.
+
+    Returns:
+        How many processes there were.
+
+    Raises:
+        NotReady: one is still there (uninterruptible sleep).
+    """
+    if (home / folder.MARK).exists():
+        return 0
+    pids = marked(home)
+    if not pids:
+        return 0
+    on_stage(f"ending {len(pids)} processes of a lab whose state folder was removed")
+    regions, left_behind, places = _regions(pids), segments(pids), _elsewhere(_carriers(home))
+    with uninterrupted():
+        send(pids, signal.SIGCONT)
+        for more in iter(lambda: marked(home), []):  # one that forks may have forked one more
+            kill_and_wait(more)
+        kill_and_wait(pid for pid in alive(pids))  # servers whose parent could not say who they are
+        remove_segments(left_behind)
+        # servers make their files anew until they end
+        for place in {home, *places}:
+            if place.is_dir():
+                folder.remove(place, regions)
+    return len(pids)
+
+
+def _regions(pids: Iterable[int]) -> set[str]:
+    """The regions of a lab of which only processes are left."""
+    found = set(DEFAULT.region_names)
+    for pid in pids:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if title := _MEMBER.match(" ".join(process.cmdline())):
+                found.add(title[1])
+            if process.name() == "postgres":
+                found.add(Path(process.cwd().removesuffix(GONE)).name.rpartition("-")[0])
+    return found - {""}
+
+
+def marked(home: Path, lab_id: str | None = None) -> list[int]:
+    """List the live processes of the labs whose state is in a folder, or was when it was removed.
+
+    Every process of a lab has the lab's id and the path of its state folder in its environment.
+    Servers that a PostgreSQL forks write their titles over it; they stand in a data directory,
+    beside the home folder that the others were given.
+    The path means this very folder only where it is seen by the same mounts: processes of a
+    container that has such a path of its own are somebody else's.
+
+    Args:
+        lab_id: processes of this lab are listed wherever its state folder was.
+    """
+    carriers = _carriers(home, lab_id)
+    places = {os.path.realpath(home), *map(str, _elsewhere(carriers))}
+    data = tuple(f"{place}/data/" for place in places)
+    servers = (
+        process.pid
+        for process in psutil.process_iter(["name"])
+        if process.info["name"] == "postgres" and _stands_in(process, data)
+    )
+    pids = dict.fromkeys([*(one.pid for one in carriers), *servers])
+    return [pid for pid in pids if pid != os.getpid() and start_time(pid) is not None]
+
+
+class _Carrier(NamedTuple):
+    """A process that says of which lab it is, and where that lab's servers have their files."""
+
+    pid: int
+    lab: str
+    place: str
+
+
+def _carriers(home: Path, lab_id: str | None = None) -> list[_Carrier]:
+    where = os.path.realpath(home)
+    found = []
+    for process in psutil.process_iter(["environ"]):
+        environ = process.info["environ"] or {}
+        lab, there = environ.get(LAB_VARIABLE), environ.get(HOME_VARIABLE)
+        same = bool(there) and os.path.realpath(str(there)) == where
+        if lab and (lab == lab_id or (same and _same_mounts(process.pid))):
+            found.append(_Carrier(process.pid, lab, os.path.realpath(environ.get("HOME", where))))
+    return found
+
+
+def _elsewhere(carriers: Iterable[_Carrier]) -> set[Path]:
+    """Where servers have their files when not in the state folder: a folder with the lab's id."""
+    return {Path(one.place) for one in carriers if Path(one.place).name == one.lab}
+
+
+def _stands_in(process: psutil.Process, folders: tuple[str, ...]) -> bool:
+    """Whether a process of this user works in one of some folders, which may have been removed."""
+    try:
+        if os.geteuid() not in (0, process.uids().real):
+            return False
+        return process.cwd().removesuffix(GONE).startswith(folders) and _same_mounts(process.pid)
+    except psutil.Error:
+        return False
+
+
+def _same_mounts(pid: int) -> bool:
+    """Whether a process finds the same files under the same paths as this one."""
+    here, there = Path("/proc/self"), Path(f"/proc/{pid}")
+    if not (here / "ns" / "mnt").exists():
+        return True  # a system without them
+    try:
+        return all((here / kind).readlink() == (there / kind).readlink() for kind in _VIEW)
+    except OSError:
+        return False
