@@ -18,8 +18,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
-
 from labkit.cluster import backend_of
 from labkit.cluster.cockroach.settings import VERSION_VARIABLE
 from labkit.cluster.cockroach_binary.processes import build_tag, find_cockroach
@@ -30,18 +28,17 @@ from labkit.cluster.compose.render import DEFAULT_VERSION
 from labkit.cluster.compose.settings import images_asked_for
 from labkit.cluster.compose.starting import NODE_MIB
 from labkit.cluster.embedded import programs
+from labkit.cluster.embedded.layout import Layout
+from labkit.cluster.embedded.room import free_bytes
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
-from labkit.cluster.embedded.starting import FRESH_FREE_BYTES
+from labkit.cluster.limits import UNLIMITED, Limits, memory_left_mib, memory_mib, too_low
 from labkit.cluster.ports import HOST
 from labkit.cluster.processes import Identity
 from labkit.cluster.strays import marked
 from labkit.errors import ClusterError, LabError, MissingBinary
-from labkit.topology import DEFAULT
+from labkit.topology import DEFAULT, Topology
 
 MIB = 1 << 20
-LAB_MEMORY_MIB = 650
-"""Nine idle nodes with the WAN on took 472 MiB (sum of proportional set sizes, `make bench`);
-under load there is a server process more for every connection."""
 PORTS_A_LAB = 1000
 """A lab's ports lie in one block of this size (labkit.cluster.embedded.layout)."""
 ETCD_FIXED = (3, 5, 3)
@@ -111,12 +108,14 @@ def diagnose(home: Path) -> Diagnosis:
     Args:
         home: the state folder of the lab, which need not exist.
     """
+    shape = _shape(home)
     checks: list[Callable[[], Check]] = [
         python,
         system,
         cores,
-        memory,
-        lambda: disk(home),
+        lambda: memory(shape),
+        lambda: limits(home, shape),
+        lambda: disk(home, shape),
         lambda: left_over(home),
         user,
         lambda: server("PostgreSQL", programs.postgres),
@@ -160,31 +159,47 @@ def cores() -> Check:
     return Check("cores", Level.OK, f"{count}")
 
 
-def memory() -> Check:
+def _shape(home: Path) -> Topology:
+    """The shape of the lab in `home`, or that of a new one."""
+    try:
+        return Settings.load(home).topology
+    except LabError:
+        return DEFAULT
+
+
+def memory(shape: Topology = DEFAULT) -> Check:
     """What is left for new processes, within the limit of a container."""
-    left = min(psutil.virtual_memory().available, _left_in_container()) // MIB
-    found = f"{left} MiB available, nine nodes take about {LAB_MEMORY_MIB} MiB"
-    if left < LAB_MEMORY_MIB:
+    left, needed = memory_left_mib(), memory_mib(shape)
+    found = f"{left} MiB available, {len(shape.nodes)} nodes take about {needed} MiB"
+    if left < needed:
         return Check("memory", Level.FAIL, found, "end something, or make a smaller --topology")
-    if left < 2 * LAB_MEMORY_MIB:
+    if left < 2 * needed:
         return Check("memory", Level.WARN, found, "enough for the lab, little for a browser")
     return Check("memory", Level.OK, found)
 
 
-def _left_in_container() -> int:
-    """Bytes up to this container's limit (cgroup v2), or a very large number without one."""
+def limits(home: Path, shape: Topology = DEFAULT) -> Check:
+    """What the operating system allows this user's processes: open files, processes, sizes."""
     try:
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        return limit - int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return sys.maxsize
+        uid = Identity.current().uid
+    except ClusterError:  # `user` says so
+        uid = os.getuid()
+    there = Limits.here(uid)
+    layout = Layout(home, shape, DEFAULT_PORT_BASE, wan=True)
+    problem = too_low(shape, there, wan_ports=len(list(layout.parts())))
+    if problem and not any((home / "processes").glob("*.json")):
+        return Check("limits", Level.FAIL, "too low", problem)
+    found = [
+        f"{what} {allowed:,}" if allowed < UNLIMITED else f"{what} without limit"
+        for what, allowed in (("open files", there.open_files), ("processes", there.processes))
+    ]
+    return Check("limits", Level.OK, ", ".join(found))
 
 
-def disk(home: Path) -> Check:
+def disk(home: Path, shape: Topology = DEFAULT) -> Check:
     """Space where the state folder is or would be."""
     there = next(path for path in (home, *home.parents) if path.exists())
-    free, needed = shutil.disk_usage(there).free // MIB, FRESH_FREE_BYTES // MIB
+    free, needed = shutil.disk_usage(there).free // MIB, free_bytes(shape, fresh=True) // MIB
     found = f"{free} MiB free in {there}"
     if not os.access(there, os.W_OK):
         return Check("disk", Level.FAIL, f"{there} is not writable", "set LABKIT_HOME to a folder")

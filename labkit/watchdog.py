@@ -25,6 +25,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
+from labkit import environment
 from labkit.clock import wait_until
 from labkit.errors import LabBusy, NotRunning
 
@@ -68,7 +69,7 @@ class Watchdog:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "LABKIT_HOME": str(home)},
+                env={**environment.of_programs(), "LABKIT_HOME": str(home)},
                 start_new_session=True,
             )
         watchdogs.record(home, self._process.pid)

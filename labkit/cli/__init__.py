@@ -22,6 +22,9 @@ def main() -> None:
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from labkit import environment
+
+    environment.drop_foreign()
     from labkit.cli import completion
     from labkit.cli.app import app
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import typer
 
 import labkit.cluster
+from labkit import environment, libpq
 from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, Stages, counted, print_json, print_status
@@ -182,12 +183,11 @@ def sql(
 
     cluster = running_lab()
     url = cluster.dsn(region_named(cluster, region), read_only=read_only)
-    # PGPASSWORD would win over the password file that the URL names
-    os.environ.pop("PGPASSWORD", None)
     program = psql()
     if program is not None:
         arguments = [] if command is None else ["--command", command]
-        os.execv(program, [str(program), url, *arguments])  # noqa: S606 - becomes psql
+        ours = environment.of_programs()  # PGPASSWORD would win over the URL's password file
+        os.execve(program, [str(program), url, *arguments], ours)  # noqa: S606 - becomes psql
     _without_psql(url, command)
 
 
@@ -200,7 +200,7 @@ def _without_psql(url: str, command: str | None) -> None:
         if command is None:
             prompt(url)
         else:
-            with psycopg.connect(url, autocommit=True) as connection:
+            with libpq.connect(url, autocommit=True) as connection:
                 run(connection, command)
     except psycopg.Error as error:
         raise ClusterError(" ".join(str(error).split())) from error
@@ -210,8 +210,7 @@ def _with_password(url: str) -> str:
     """The URL with the password in it that libpq would use for it; unchanged without one."""
     from psycopg.pq import PGconn
 
-    os.environ.pop("PGPASSWORD", None)  # it would win over the password file that the URL names
-    connection = PGconn.connect_start(url.encode())
+    connection = PGconn.connect_start(libpq.alone(url).encode())
     password = quote(connection.password.decode(), safe="")
     connection.finish()
     if not password:

@@ -184,6 +184,7 @@ def _connections_taken(dsn: str) -> int | None:
     """
     import psycopg
 
+    from labkit import libpq
     from labkit.trading import schema
 
     try:
@@ -195,7 +196,7 @@ def _connections_taken(dsn: str) -> int | None:
     if not loaded:
         raise ClusterError("the lab has no trading schema: `labkit up` loads it")
     try:
-        with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as connection:
+        with libpq.connect(dsn, connect_timeout=5, autocommit=True) as connection:
             row = connection.execute("SHOW max_connections").fetchone()
             return int(row[0]) if row else None
     except (psycopg.Error, ValueError):

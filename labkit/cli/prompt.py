@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from labkit import libpq
+
 WELCOME = "No psql here, so this is a small prompt: end a statement with ;  leave with Ctrl-D."
 
 
@@ -26,12 +28,12 @@ def prompt(url: str) -> None:
     with suppress(ImportError):  # a Python without it has no line editing
         import readline  # noqa: F401
 
-    connection = psycopg.connect(url, autocommit=True)
+    connection = libpq.connect(url, autocommit=True)
     typer.echo(WELCOME)
     for statement in _statements():
         try:
             if connection.closed:
-                connection = psycopg.connect(url, autocommit=True)
+                connection = libpq.connect(url, autocommit=True)
                 typer.echo("connected again")
             run(connection, statement)
         except psycopg.Error as error:

@@ -23,6 +23,7 @@ import psutil
 from labkit import privileges
 from labkit.clock import wait_until
 from labkit.cluster.folder import write_whole
+from labkit.environment import of_servers
 from labkit.errors import ClusterError
 from labkit.privileges import held_capabilities
 
@@ -44,7 +45,15 @@ ROOT_NEEDS = {
 """What of its rights root uses to give servers another user, their files, and signals; a bit each
 (linux/capability.h). Docker's default has them."""
 
-_OURS: list[subprocess.Popen[bytes]] = []
+
+class Server(subprocess.Popen[bytes]):
+    """A child that may outlive this process; Popen's own warns of that when it is forgotten."""
+
+    def __del__(self) -> None:
+        """Say nothing."""
+
+
+_OURS: list[Server] = []
 """Children of this very process, kept so that dead ones are reaped."""
 
 
@@ -204,17 +213,12 @@ class ProcessTable:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """What a server sees: nothing of the caller's PG*, PATRONI* or ETCD* settings."""
-        dropped = ("PG", "PATRONI", "ETCD", "HAPROXY", "KUBERNETES", "JPY_", "PYTHON")
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-        return {
-            **kept,
+        own = {
             "HOME": str(self.logs.parent),
-            "LC_ALL": "C",
-            "PYTHONDONTWRITEBYTECODE": "1",
             LAB_VARIABLE: self.lab_id,
             HOME_VARIABLE: str(self.home),
-            **(extra or {}),
         }
+        return of_servers({**own, **(extra or {})})
 
     def spawn(
         self,
@@ -242,11 +246,11 @@ class ProcessTable:
         stdin: int = subprocess.DEVNULL,
         stdout: int | None = None,
         becomes: bool = False,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Server:
         """Start a process the way servers are started, without recording it."""
         prefix = () if becomes else self.identity.prefix
         with (self.logs / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
+            return Server(
                 [*prefix, *(str(part) for part in argv)],
                 stdin=stdin,
                 stdout=log if stdout is None else stdout,
@@ -254,6 +258,7 @@ class ProcessTable:
                 env=self.environment(env),
                 cwd=self.logs.parent,
                 start_new_session=True,
+                umask=0o077,
             )
 
     def make_log(self, name: str) -> None:

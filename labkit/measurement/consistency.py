@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import psycopg
 
+from labkit import libpq
 from labkit.cluster.base import Cluster
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.orders import Order, Side, place_order
@@ -214,5 +215,5 @@ def _at_once(action: Callable[[int], None], clients: int, each: int) -> float:
 
 @contextmanager
 def _connect(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
+    with libpq.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
         yield conn

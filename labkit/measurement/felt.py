@@ -9,8 +9,8 @@ from statistics import median
 from time import perf_counter
 
 import pandas as pd
-import psycopg
 
+from labkit import libpq
 from labkit.cluster.base import Cluster
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
@@ -56,7 +56,7 @@ def felt_latency(cluster: Cluster, *, samples: int = 10, symbol: str = "AAPL") -
     rows = []
     for worker, region in enumerate(cluster.topology.region_names):
         begun_s = perf_counter()
-        with psycopg.connect(cluster.dsn(region), autocommit=True) as fresh:
+        with libpq.connect(cluster.dsn(region), autocommit=True) as fresh:
             connect_ms = (perf_counter() - begun_s) * 1000
 
             orders = [
@@ -71,7 +71,7 @@ def felt_latency(cluster: Cluster, *, samples: int = 10, symbol: str = "AAPL") -
             ]
             order_ms = _median_ms([partial(place_order, fresh, order) for order in orders])
             fresh_ms = _median_ms([partial(quote, fresh, symbol)] * (samples + 1))
-        with psycopg.connect(cluster.dsn(region, read_only=True), autocommit=True) as local:
+        with libpq.connect(cluster.dsn(region, read_only=True), autocommit=True) as local:
             local_ms = _median_ms([partial(quote, local, symbol)] * (samples + 1))
         rows.append(Felt(region, connect_ms, order_ms, fresh_ms, local_ms))
     return pd.DataFrame(rows)

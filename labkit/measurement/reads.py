@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import psycopg
 
+from labkit import libpq
 from labkit.cluster.base import Cluster
 from labkit.trading.quotes import quote
 
@@ -81,5 +82,5 @@ def _read(conn: psycopg.Connection[Any], symbol: str, begin: Barrier, for_s: flo
 
 @contextmanager
 def _connect(dsn: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
+    with libpq.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
         yield conn

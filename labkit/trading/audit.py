@@ -11,6 +11,7 @@ from typing import Any, Final
 import pandas as pd
 import psycopg
 
+from labkit import libpq
 from labkit.errors import ClusterError, NotReady, OutcomeUnknown
 from labkit.history import read_columns
 from labkit.trading.attempts import Reply, reply_of, watch_sync_wait
@@ -139,7 +140,7 @@ def final_read(
 
 def _attempt(dsn: str, run: RunId, timeout_s: float) -> FinalRead:
     # the server's own timeout ends a slow query in order; hanging up ends a server that is frozen
-    with psycopg.connect(dsn, connect_timeout=5) as conn, hanging_up_after(conn, timeout_s):
+    with libpq.connect(dsn, connect_timeout=5) as conn, hanging_up_after(conn, timeout_s):
         conn.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
         with watch_sync_wait(conn) as waited:
             conn.execute(STATEMENT_TIMEOUT.format(round(timeout_s * 1000)))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import psycopg
 
+from labkit import libpq
 from labkit.assets import asset
 from labkit.errors import ClusterError, LabMismatch
 from labkit.topology import DEFAULT
@@ -43,7 +44,7 @@ def load(dsn: str, regions: Sequence[str] = DEFAULT.region_names) -> None:
         ClusterError: the database cannot be reached or refused a statement.
     """
     try:
-        with psycopg.connect(dsn, connect_timeout=10, autocommit=True) as conn:
+        with libpq.connect(dsn, connect_timeout=10, autocommit=True) as conn:
             _refuse_other_versions(conn)
             dialect = dialect_of(conn)
             if dialect.loads_at_once:
@@ -69,7 +70,7 @@ def loaded(dsn: str) -> bool:
         ClusterError: the database cannot be reached.
     """
     try:
-        with psycopg.connect(dsn, connect_timeout=10, autocommit=True) as conn:
+        with libpq.connect(dsn, connect_timeout=10, autocommit=True) as conn:
             _refuse_other_versions(conn)
             return conn.execute(LAST_OF_ALL, (DEMO_ACCOUNT,)).fetchone() is not None
     except psycopg.errors.UndefinedTable:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from labkit import libpq
 from labkit.trading.connection import hanging_up_after
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Line:
             except psycopg.OperationalError:
                 self.close()
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
+            self._conn = libpq.connect(
                 self._dsn,
                 autocommit=True,
                 prepare_threshold=None,

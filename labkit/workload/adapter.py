@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self
 
 import psycopg
 
+from labkit import libpq
 from labkit.errors import BadInput, LabError
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.retries import LONGEST_BACKOFF_S, Fate, Patience, insist
@@ -86,7 +87,7 @@ class ClassClient:
                 number=number,
                 of=len(instances),
                 connect=partial(
-                    psycopg.connect,
+                    libpq.connect,
                     dsn,
                     autocommit=True,
                     connect_timeout=CONNECT_TIMEOUT_S,

@@ -13,6 +13,7 @@ from random import uniform
 
 import psycopg
 
+from labkit.libpq import alone
 from labkit.workload.connection import Connection
 
 CONNECT_TIMEOUT_S = 2
@@ -36,9 +37,10 @@ class Pool:
         on_open: Callable[[], None] = lambda: None,
     ) -> None:
         """A pool without connections yet; `on_open` is called when one more has been opened."""
-        self._dsn = dsn
+        self._conninfo = alone(
+            dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name=application_name
+        )
         self._on_open = on_open
-        self._application_name = application_name
         self._size = size
         self._ready: asyncio.Queue[Connection] = asyncio.Queue()
         self._waiting = 0
@@ -105,11 +107,9 @@ class Pool:
     async def _open(self) -> None:
         try:
             conn = await Connection.connect(
-                self._dsn,
+                self._conninfo,
                 autocommit=True,
                 prepare_threshold=None,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name=self._application_name,
             )
         except psycopg.OperationalError:
             self._failing = True

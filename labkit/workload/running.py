@@ -12,6 +12,7 @@ from typing import Self
 
 import pandas as pd
 
+from labkit import environment
 from labkit.clock import wait_until
 from labkit.errors import RunError
 from labkit.history import OP_COLUMNS, History
@@ -150,6 +151,7 @@ def spawn(config: WorkerConfig) -> Worker:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=environment.of_programs(),
             start_new_session=True,
         )
     assert worker.stdin

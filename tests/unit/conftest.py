@@ -47,5 +47,6 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.extend(arguments)
         raise Became
 
-    monkeypatch.setattr(os, "execv", become)
+    for name in ("execv", "execve"):
+        monkeypatch.setattr(os, name, become)
     return calls

@@ -98,21 +98,21 @@ def test_an_etcd_that_may_diverge_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("available_mib", "level"), [(649, Level.FAIL), (700, Level.WARN), (8000, Level.OK)]
+    ("available_mib", "level"), [(647, Level.FAIL), (700, Level.WARN), (8000, Level.OK)]
 )
 def test_memory_that_is_short_is_said(
     monkeypatch: pytest.MonkeyPatch, available_mib: int, level: Level
 ) -> None:
     seen = SimpleNamespace(available=available_mib << 20)
     monkeypatch.setattr("psutil.virtual_memory", lambda: seen)
-    monkeypatch.setattr(doctor, "_left_in_container", lambda: 1 << 50)
+    monkeypatch.setattr("labkit.cluster.limits._memory_left_in_group", lambda: 1 << 50)
     assert doctor.memory().level is level
 
 
 def test_memory_within_a_container_is_what_its_limit_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doctor, "_left_in_container", lambda: 100 << 20)
+    monkeypatch.setattr("labkit.cluster.limits._memory_left_in_group", lambda: 100 << 20)
     assert doctor.memory().level is Level.FAIL
     assert doctor.memory().found.startswith("100 MiB")
 

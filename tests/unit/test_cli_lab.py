@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -193,9 +192,9 @@ def test_sql_becomes_psql_on_the_url(
     monkeypatch.setenv("PGPASSWORD", "of something else")
     with pytest.raises(Became):
         labkit("sql", "us-west-2", "--read-only", "-c", "SELECT 1")
-    program, argv = executed
+    program, argv, environment = executed
     assert argv == [str(program), cluster.dsn("us-west-2", read_only=True), "--command", "SELECT 1"]
-    assert "PGPASSWORD" not in os.environ
+    assert "PGPASSWORD" not in environment
 
 
 @pytest.mark.parametrize("command", [[], ["-c", "SELECT 1"]])

@@ -25,9 +25,9 @@ FOLLOWS = (
 
 
 @pytest.fixture(autouse=True)
-def _local_time_is_utc(monkeypatch):
-    """Patroni logs in local time."""
-    monkeypatch.setenv("TZ", "UTC")
+def _the_reader_is_elsewhere(monkeypatch):
+    """Patroni logs in UTC, whatever the time zone is of who reads it."""
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     time.tzset()
     yield
     monkeypatch.undo()

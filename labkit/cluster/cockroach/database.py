@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import dict_row
 
+from labkit import libpq
 from labkit.cluster.cockroach import program, statements
 from labkit.errors import ClusterError
 from labkit.topology import Node, SurvivalGoal, Topology
@@ -42,7 +43,7 @@ class Operator:
             ClusterError: it cannot be made, or what is done with it fails; names the node.
         """
         try:
-            with psycopg.connect(
+            with libpq.connect(
                 host="127.0.0.1",
                 port=self.ports[node],
                 user=statements.SUPERUSER,
@@ -51,7 +52,7 @@ class Operator:
                 autocommit=True,
                 application_name="labkit",
                 options=f"-c statement_timeout={timeout_ms}",
-                **self.parameters,  # type: ignore[arg-type]
+                **self.parameters,
             ) as connection:
                 yield connection
         except psycopg.Error as error:

@@ -51,7 +51,7 @@ def configuration(
         options += " resolvers names resolve-opts allow-dup-ip init-addr libc,none"
     api = f"  stats socket {socket} mode 600 level admin\n" if socket else ""
     blocks = [
-        _GLOBAL.format(log=balancer_log.LOG, api=api),
+        _GLOBAL.format(log=balancer_log.LOG, api=api, connections=CONNECTIONS),
         "" if resolver is None else _RESOLVERS.format(resolver=resolver),
         _frontend(list(servers), sql_bind),
         *(_backend(region, nodes, options) for region, nodes in servers.items()),
@@ -61,12 +61,13 @@ def configuration(
     return "\n".join([heading, *(block for block in blocks if block)])
 
 
+CONNECTIONS = 4096
 # maxconn, httpchk, roundrobin and clitcpka are those of `cockroach gen haproxy`; times are ours.
 # Its minute of silence would end a session that only waits, and its checks, three 2 s apart, find a
 # dead node later (node-shutdown.md, v25.4, server.shutdown.initial_wait).
 _GLOBAL = """\
 global
-  maxconn 4096
+  maxconn {connections}
   nbthread 1
   hard-stop-after 1s
   {log}

@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 
 import psycopg
 
+from labkit import libpq
 from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import database, monitoring
 from labkit.cluster.cockroach.database import Operator
@@ -183,7 +184,7 @@ class Starter(ABC):
     def _unreachable(self, region: str) -> str:
         """Why a region's balancer does not lead to the database, or an empty text."""
         try:
-            with psycopg.connect(self.dsn(region), connect_timeout=3) as connection:
+            with libpq.connect(self.dsn(region), connect_timeout=3) as connection:
                 connection.execute("SELECT 1")
         except psycopg.Error as error:
             return f"lb:{region}: {' '.join(str(error).split())[:160]}"

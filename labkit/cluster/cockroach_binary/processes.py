@@ -13,10 +13,11 @@ from pathlib import Path
 
 import labkit.clock
 from labkit.cluster import reach, strays
-from labkit.cluster.cockroach import program
+from labkit.cluster.cockroach import haproxy, program
 from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
 from labkit.cluster.cockroach_binary.layout import ProcessLayout
 from labkit.cluster.embedded import programs
+from labkit.cluster.limits import Limits, balancer_connections
 from labkit.cluster.ports import HOST
 from labkit.cluster.processes import (
     ProcessTable,
@@ -112,12 +113,11 @@ class Processes:
             return [*wan_command(layout.conf / "wan.json", self.table.identity)]
         for region in layout.topology.region_names:
             if service == balancer_service(region):
-                return [
-                    self._placed(programs.haproxy()).path,
-                    "-db",
-                    "-f",
-                    layout.conf / f"{service}.cfg",
-                ]
+                # more than the limit of open files allows, and it would not start
+                allowed = Limits.here(self.table.identity.uid).open_files
+                count = balancer_connections(haproxy.CONNECTIONS, layout.topology, allowed)
+                file = layout.conf / f"{service}.cfg"
+                return [self._placed(programs.haproxy()).path, "-db", "-n", str(count), "-f", file]
         node = next(node for node in layout.topology.nodes if node_service(node) == service)
         sql = f"{HOST}:{layout.sql(node)}"
         arguments = program.start(

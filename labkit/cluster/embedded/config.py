@@ -206,6 +206,8 @@ def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bi
     return yaml.safe_dump(data, sort_keys=False)
 
 
+BALANCER_CONNECTIONS = 500
+"""Of a HAProxy, where the limit of open files allows it."""
 _CHECKS = {
     # a primary that is gone is out after two failed checks (0.7 s), its sessions with it
     "read_write": "inter 500ms fastinter 200ms downinter 1s rise 1 fall 2",
@@ -243,7 +245,7 @@ def haproxy(layout: Layout, secrets: Secrets, region: str) -> str:
     socket = layout.balancer_socket(region).relative_to(layout.place)
     return f"""\
 global
-  maxconn 500
+  # maxconn is in its command line: it follows the limit of open files
   nbthread 1
   hard-stop-after 1s
   # relative to the folder that it is started in: a socket's path must be short

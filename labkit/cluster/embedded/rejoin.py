@@ -40,7 +40,7 @@ def rejoin(node: str, log: str, since: datetime) -> Rejoin | None:
     lines = [
         (at, text)
         for stamp, text in _LINE.findall(log)
-        if (at := datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)) >= since
+        if (at := datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=UTC)) >= since
     ]
     starts = [i for i, (_, text) in enumerate(lines) if text.startswith(_STARTED)]
     begin = starts[-1] if starts else _first(lines, _REWIND, 0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
+from labkit import libpq
 from labkit.cluster.embedded import config, patroni
 from labkit.cluster.embedded.layout import Layout, member_name
 from labkit.cluster.embedded.settings import Secrets
@@ -45,7 +46,7 @@ def unreachable(layout: Layout, secrets: Secrets, region: str) -> str:
         if replica and not replicas:
             continue
         try:
-            with psycopg.connect(
+            with libpq.connect(
                 host=HOST,
                 port=port,
                 user=config.TRADER,

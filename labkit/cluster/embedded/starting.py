@@ -9,7 +9,6 @@ the balancers' ports   a query through each reaches a primary, respectively a re
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,9 +19,10 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from labkit import libpq
 from labkit.cluster import haproxy, reach
 from labkit.cluster.base import OnStage
-from labkit.cluster.embedded import config, patroni, programs, serving
+from labkit.cluster.embedded import config, patroni, programs, room, serving
 from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.forker import MemberForker
 from labkit.cluster.embedded.layout import (
@@ -34,20 +34,20 @@ from labkit.cluster.embedded.layout import (
 )
 from labkit.cluster.embedded.settings import Secrets, Settings
 from labkit.cluster.folder import remove_data, write_whole
+from labkit.cluster.limits import Limits, balancer_connections
 from labkit.cluster.local import await_parts
 from labkit.cluster.ports import HOST, require_free
 from labkit.cluster.processes import ProcessTable, wan_command
-from labkit.errors import ClusterError, NotReady
+from labkit.errors import NotReady
 from labkit.topology import Node, Topology
 from labkit.wan.client import WanClient
 
-FRESH_FREE_BYTES = 1 << 30
-"""What the disk of a new lab must have left: nine nodes take about 450 MB and grow."""
-KEPT_FREE_BYTES = 1 << 28
-"""What it must have left for a lab whose data is there already."""
 SERVICE_TIMEOUT_S = 90.0
 """How long nine nodes may take to be in service: a few seconds, but slow disks take longer."""
 SERVICE_TIMEOUT_PER_NODE_S = 10.0
+AT_ONCE = 12
+"""How many database nodes are started at the same time. Each takes a second of processor time to
+copy the data and to begin; 44 at once on two cores left etcd none, and Patroni ended without it."""
 
 
 def service_timeout_s(topology: Topology) -> float:
@@ -75,13 +75,7 @@ class Starter:
         """
         layout = self.layout
         reach.make_servers_folder(layout.home, self.settings, self.table.identity)
-        free = shutil.disk_usage(layout.place).free
-        needed = KEPT_FREE_BYTES if layout.served.exists() else FRESH_FREE_BYTES
-        if free < needed:
-            raise ClusterError(
-                f"the disk of {layout.place} has {free >> 20} MB left and the lab needs about "
-                f"{needed >> 20}: free some, or set LABKIT_HOME to a larger disk"
-            )
+        room.require_disk(layout)
         layout.processes.mkdir(mode=0o700, exist_ok=True)
         for folder in (layout.logs, layout.conf):
             self.table.identity.make_folder(folder, written=False)
@@ -180,11 +174,15 @@ class Starter:
     def start_balancers(self, regions: Iterable[str]) -> None:
         """Start the HAProxies that do not run."""
         program = self._placed(programs.haproxy())
+        allowed = Limits.here(self.table.identity.uid).open_files
+        connections = balancer_connections(
+            config.BALANCER_CONNECTIONS, self.layout.topology, allowed
+        )
         for region in regions:
             name = balancer_name(region)
             if self.table.pid(name) is None:
                 file = self.layout.conf / f"{name}.cfg"
-                self.table.spawn(name, [program.path, "-db", "-f", file])
+                self.table.spawn(name, [program.path, "-db", "-n", str(connections), "-f", file])
 
     def tell_balancers(self) -> None:
         """Let every balancer that runs have the nodes there are, and no others."""
@@ -282,9 +280,15 @@ class Starter:
                 return max(primaries, key=lambda node: primaries[node])
         raise NotReady("no primary right now: a failover takes a few seconds (`labkit status`)")
 
+    def has_primary(self) -> bool:
+        """Say whether a node takes writes."""
+        with suppress(NotReady):
+            return bool(self.primary())
+        return False
+
     def superuser(self, node: Node, database: str = "postgres") -> psycopg.Connection:
         """A connection to one node, past balancer and WAN: the operator's."""
-        return psycopg.connect(
+        return libpq.connect(
             host=HOST,
             port=self.layout.postgres(node),
             user=config.SUPERUSER,
@@ -365,6 +369,8 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
     if not layout.served.exists():
         # half-made data directories of an interrupted first start would only stop the next one
         remove_data(layout.place, topology.region_names)
+    uid = starter.table.identity.uid
+    room.require_room(layout, starter.secrets, uid, len(missing))
     starter.check_ports(missing, topology.region_names)
     starter.prepare()
     with starter.forker() as forker:
@@ -386,9 +392,15 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
         elif len(missing) == len(topology.nodes):
             last = starter.start_last_primary(forker, missing, on_stage)
             missing = [node for node in missing if node != last]
-        if missing:
-            on_stage(f"{len(missing)} database nodes")
-            forker.start(missing)
+        while missing:
+            # without a primary all start at once: fewer may not be able to elect one
+            in_groups = len(missing) > AT_ONCE and starter.has_primary()
+            count = AT_ONCE if in_groups else len(missing)
+            now, missing = missing[:count], missing[count:]
+            on_stage(f"{len(now)} database nodes")
+            forker.start(now)
+            if missing:
+                starter.await_replication(now, timeout_s)
     on_stage("replication")
     starter.await_replication(topology.nodes, timeout_s)
     starter.tell_balancers()
