@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from labkit import files
+
 EVENTS_FILE = "events.jsonl"
 
 
@@ -64,7 +66,7 @@ class Event:
 def save_events(events: Iterable[Event], folder: Path) -> None:
     """Write `events.jsonl` into a run folder."""
     lines = [json.dumps(asdict(event)) for event in events]
-    (folder / EVENTS_FILE).write_text("".join(f"{line}\n" for line in lines))
+    files.write_text(folder / EVENTS_FILE, "".join(f"{line}\n" for line in lines))
 
 
 def load_events(folder: Path) -> tuple[Event, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from labkit import files
 from labkit.errors import BadInput
 from labkit.events import EVENTS_FILE, Event, load_events, save_events
 
@@ -217,7 +218,8 @@ class History:
             "anchor_s": self.anchor_s,
             "regions": list(self.regions),
         }
-        frame.to_parquet(folder / SAMPLES_FILE, index=False)
+        with files.replacing(folder / SAMPLES_FILE) as new:
+            frame.to_parquet(new, index=False)
         save_faults(self.faults, folder)
         save_events(self.events, folder)
 
@@ -289,9 +291,8 @@ def reading(path: Path) -> Iterator[None]:
 def save_faults(faults: Iterable[FaultWindow], folder: Path) -> None:
     """Write `faults.jsonl` into a run folder."""
     lines = [json.dumps(asdict(fault)) for fault in faults]
-    draft = folder / f"{FAULTS_FILE}.new"
-    draft.write_text("".join(line + "\n" for line in lines))
-    draft.replace(folder / FAULTS_FILE)  # killed meanwhile, a run keeps what it had written before
+    # killed meanwhile, a run keeps what it had written before
+    files.write_text(folder / FAULTS_FILE, "".join(f"{line}\n" for line in lines))
 
 
 def load_faults(folder: Path) -> tuple[FaultWindow, ...]:

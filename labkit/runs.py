@@ -3,6 +3,7 @@
 A run folder holds, under the same names always:
 
     notebook.ipynb    the executed notebook, also of a run that failed half-way
+    running.json      only while the run goes on: its process, and since when
     report.html       the report: one file that opens offline
     result.json       what was measured and judged (docs/result.schema.json)
     samples.parquet   every operation of every client
@@ -27,6 +28,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from labkit import files
 from labkit.cluster import attach, backend_of, home
 from labkit.cluster.marks import Claim, claimed, marked
 from labkit.draft import RUN_FOLDER, new_folder
@@ -45,6 +47,8 @@ from labkit.verdict.result import RESULT_FILE
 from labkit.watchdog import heal_lab
 
 NOTEBOOK_FILE = "notebook.ipynb"
+UNFINISHED_FILE = "notebook.unfinished.ipynb"
+"""The notebook as far as it is executed; `NOTEBOOK_FILE` is there when it has ended."""
 KERNEL_LOG = "kernel.log"
 
 
@@ -116,7 +120,8 @@ def _execute(
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    nbformat.write(with_parameters(notebook, values), folder / NOTEBOOK_FILE)  # type: ignore[no-untyped-call]
+    unfinished = folder / UNFINISHED_FILE
+    nbformat.write(with_parameters(notebook, values), unfinished)  # type: ignore[no-untyped-call]
     refused = False
     try:
         with (
@@ -124,7 +129,7 @@ def _execute(
             _environment({RUN_FOLDER: str(folder), "JUPYTER_RUNTIME_DIR": sockets}),
         ):
             # papermill takes paths for templates
-            executed = str(folder / NOTEBOOK_FILE).replace("{", "{{").replace("}", "}}")
+            executed = str(unfinished).replace("{", "{{").replace("}", "}}")
             papermill.execute_notebook(
                 executed,
                 executed,
@@ -153,10 +158,12 @@ def _execute(
             raise _taken_down(claim, folder) from None
         raise
     finally:
-        if not claim.ended_by:
-            heal_lab()  # an experiment heals its own fault; a kernel that died could not
-        make_whole(folder, "its notebook was interrupted, or its kernel died")
-        leave_no_widgets(folder / NOTEBOOK_FILE)
+        try:
+            if not claim.ended_by:
+                heal_lab()  # an experiment heals its own fault; a kernel that died could not
+        finally:
+            finish_notebook(unfinished, folder / NOTEBOOK_FILE)
+            make_whole(folder, "its notebook was interrupted, or its kernel died")
     run = Run(folder)
     if refused and not run.summaries:
         raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
@@ -196,19 +203,27 @@ def _taken_down(claim: Claim, folder: Path) -> LabTakenDown:
     return LabTakenDown(f"the lab was taken down during the run, by {by}; {folder} says how far")
 
 
-def leave_no_widgets(notebook: Path) -> None:
-    """Keep what stands for a widget where no kernel is: its picture, or a line of text.
+def finish_notebook(unfinished: Path, notebook: Path) -> None:
+    """Give an executed notebook its name, with a picture or a line of text for each widget.
 
-    An executed notebook's widgets are dead, and their state is most of its bytes.
+    An executed notebook's widgets are dead, and their state is most of its bytes. One that was not
+    written to its end, such as on a full disk, keeps the name of an unfinished one.
+
+    Raises:
+        OSError: the notebook cannot be written.
     """
     import nbformat
 
-    if not notebook.is_file():
+    if not unfinished.is_file():
         return
-    executed = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    try:
+        executed = nbformat.read(unfinished, as_version=4)  # type: ignore[no-untyped-call]
+    except (ValueError, nbformat.reader.NotJSONError):
+        return
     executed.metadata.pop("widgets", None)
     drop_widgets(executed, all_of_them=True)
-    nbformat.write(executed, notebook)  # type: ignore[no-untyped-call]
+    files.write_text(notebook, nbformat.writes(executed))  # type: ignore[no-untyped-call]
+    unfinished.unlink()
 
 
 def _backend() -> str:

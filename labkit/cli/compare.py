@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from labkit import files
 from labkit.cli import completion
 from labkit.cli.show import VERDICT_STYLE, AsJson, console, new_table, print_json
 from labkit.errors import BadInput
@@ -18,6 +20,9 @@ from labkit.plain import plain
 
 if TYPE_CHECKING:
     from labkit.verdict.compare import Comparison
+
+MADE_BY = b'<meta name="generator" content="labkit compare">'
+"""In the head of each page that is written here."""
 
 
 def compare(
@@ -37,6 +42,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Put runs side by side: two backends, two survival goals, two commits."""
+    if html is not None:
+        _require_ours(html)
     from labkit.run_folders import find_run, side_by_side
     from labkit.verdict.compare import compare as compared
 
@@ -54,8 +61,22 @@ def compare(
     if html is not None:
         from labkit.figures.compare import compare_html
 
-        html.write_text(compare_html(summaries), encoding="utf-8")
+        files.write_text(html, compare_html(summaries))
         typer.echo(str(html), err=as_json)
+
+
+def _require_ours(html: Path) -> None:
+    """Refuse to replace a file that no comparison was written to.
+
+    Raises:
+        BadInput: names it.
+    """
+    if not os.path.lexists(html):
+        return
+    if html.is_symlink() or not html.is_file() or MADE_BY not in html.read_bytes()[:2000]:
+        raise BadInput(
+            f"{html} is there already, and is no page of `labkit compare`: give --html another name"
+        )
 
 
 def comparison_tables(found: Comparison) -> Iterable[Table]:

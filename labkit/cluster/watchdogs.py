@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from labkit import files
+
 FOLDER = "watchdogs"
 
 
@@ -21,7 +23,8 @@ def record(home: Path, pid: int) -> None:
     folder.mkdir(exist_ok=True)
     with suppress(psutil.NoSuchProcess):  # it has ended already
         started = psutil.Process(pid).create_time()
-        (folder / f"{pid}.json").write_text(json.dumps({"pid": pid, "started": started}) + "\n")
+        text = json.dumps({"pid": pid, "started": started}) + "\n"
+        files.write_text(folder / f"{pid}.json", text)
 
 
 def forget(home: Path, pid: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from labkit import files
 from labkit.figures import theme
 from labkit.figures.chart import chart
 from labkit.figures.timeline import timeline
@@ -55,7 +56,7 @@ def figures(result: Result) -> list[tuple[str, go.Figure]]:
 def write_report(result: Result, folder: Path) -> Path:
     """Write `report.html` into a run folder and return its path."""
     path = folder / REPORT_FILE
-    path.write_text(report_html(result), encoding="utf-8")
+    files.write_text(path, report_html(result))
     return path
 
 

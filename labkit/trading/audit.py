@@ -11,7 +11,7 @@ from typing import Any, Final
 import pandas as pd
 import psycopg
 
-from labkit import libpq
+from labkit import files, libpq
 from labkit.errors import ClusterError, NotReady, OutcomeUnknown
 from labkit.history import read_columns
 from labkit.trading.attempts import Reply, reply_of, watch_sync_wait
@@ -83,7 +83,8 @@ class FinalRead:
     def save(self, folder: Path) -> None:
         """Write `final_orders.parquet`, `final_instruments.parquet`, `final_accounts.parquet`."""
         for field in fields(self):
-            getattr(self, field.name).to_parquet(self.file(folder, field.name), index=False)
+            with files.replacing(self.file(folder, field.name)) as new:
+                getattr(self, field.name).to_parquet(new, index=False)
 
     @classmethod
     def load(

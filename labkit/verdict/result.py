@@ -31,6 +31,7 @@ from pydantic import (
     computed_field,
 )
 
+from labkit import files
 from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.latency import Latency
@@ -292,10 +293,7 @@ class Result:
     def save_summary(self) -> None:
         """Write `result.json` again where this result was saved; does nothing before that."""
         if self.folder is not None:
-            path = self.folder / RESULT_FILE
-            draft = path.with_suffix(".json.new")
-            draft.write_text(self.summary.to_json())
-            draft.replace(path)  # a reader sees the old one or the new one, never half
+            files.write_text(self.folder / RESULT_FILE, self.summary.to_json())
 
     @classmethod
     def load(cls, folder: Path) -> Result:

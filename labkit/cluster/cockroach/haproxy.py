@@ -23,6 +23,10 @@ class Server:
     health_port: int
 
 
+ABOUT = "nodes of the region, else of the nearest region that has one in service"
+"""What the first line of each rendered configuration says, by which it is known again."""
+
+
 def configuration(
     servers: Mapping[str, Sequence[Server]],
     *,
@@ -57,7 +61,7 @@ def configuration(
         *(_backend(region, nodes, options) for region, nodes in servers.items()),
         _STATISTICS.format(bind=statistics_bind),
     ]
-    heading = f"# {first}: nodes of the region, else of the nearest region that has one in service"
+    heading = f"# {first}: {ABOUT}"
     return "\n".join([heading, *(block for block in blocks if block)])
 
 

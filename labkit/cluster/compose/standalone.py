@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
+from labkit import files
+from labkit.cluster.cockroach import haproxy
 from labkit.cluster.compose import render
 from labkit.cluster.compose.layout import ComposeLayout
 from labkit.errors import BadInput
@@ -32,16 +36,42 @@ def write(layout: ComposeLayout, folder: Path) -> Path:
         The Compose file.
 
     Raises:
-        BadInput: it cannot be written.
+        BadInput: it cannot be written, or files stand there that labkit did not write. Nothing
+            was changed then.
     """
-    files = rendered(layout, folder)
+    wanted = rendered(layout, folder)
+    old = [path for path in sorted(folder.glob("haproxy-*.cfg")) if _is_rendered(path)]
+    plan = folder / render.WAN_FILE
+    old += [plan] if _is_rendered(plan) else []
+    there = [folder / name for name in wanted if os.path.lexists(folder / name)]
+    theirs = [path.name for path in there if not _is_rendered(path)]
+    if theirs:
+        raise BadInput(
+            f"{folder} holds files that `labkit compose render` did not write "
+            f"({', '.join(theirs)}): give --output another folder"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in (*folder.glob("haproxy-*.cfg"), folder / render.WAN_FILE):
-            if old.name not in files:
-                old.unlink(missing_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text)
+        for path in old:
+            if path.name not in wanted:
+                path.unlink()
+        for name, text in wanted.items():
+            files.write_text(folder / name, text)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror}") from error
     return folder / render.COMPOSE_FILE
+
+
+def _is_rendered(path: Path) -> bool:
+    """Whether a file is one that was rendered, by this or an earlier labkit."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        text = path.read_text()
+        if path.name == render.COMPOSE_FILE:
+            return "Rendered by `labkit compose render`" in text.partition("\nname:")[0]
+        if path.name == render.WAN_FILE:
+            return bool({"control_port", "listeners"} <= json.loads(text).keys())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return haproxy.ABOUT in text.partition("\n")[0]
