@@ -7,6 +7,7 @@ three nodes each. Its round-trip times are those of `cockroach demo --global`
 
 from __future__ import annotations
 
+import re
 import tomllib
 from enum import StrEnum
 from itertools import combinations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -24,7 +26,24 @@ from pydantic import (
 
 from labkit.errors import TopologyError, UnknownTarget
 
-RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
+RESERVED = ("all", "lb", "leader-region", "primary", "wan")
+"""What commands understand as something else than a region."""
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(
+            f"{name!r} is no name for a region: commands understand it as something else "
+            f"(so they do {', '.join(word for word in RESERVED if word != name)})"
+        )
+    return name
+
+
+RegionName = Annotated[
+    str,
+    StringConstraints(strict=True, pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"),
+    AfterValidator(_not_reserved),
+]
 
 
 class SurvivalGoal(StrEnum):
@@ -46,7 +65,7 @@ class Node(_Frozen):
     """One database node."""
 
     region: RegionName
-    index: int = Field(ge=1)
+    index: int = Field(ge=1, strict=True)
 
     @property
     def name(self) -> str:
@@ -88,8 +107,8 @@ class Region(_Frozen):
     """
 
     name: RegionName
-    nodes: int = Field(default=3, ge=1, le=MAX_NODES)
-    gaps: tuple[int, ...] = ()
+    nodes: int = Field(default=3, ge=1, le=MAX_NODES, strict=True)
+    gaps: tuple[Annotated[int, Field(strict=True)], ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -114,7 +133,7 @@ class Link(_Frozen):
     """The distance between two regions."""
 
     between: tuple[RegionName, RegionName]
-    rtt_ms: float = Field(ge=0, le=2000)
+    rtt_ms: float = Field(ge=0, le=2000, strict=True)
 
 
 Target = Node | Region | Balancer
@@ -143,7 +162,11 @@ class Topology(_Frozen):
             if len(pair) == 1:
                 raise ValueError(f"link[{i}].between: {link.between[0]!r} twice")
             if pair in seen:
-                raise ValueError(f"link[{i}].between: the same pair as link[{seen[pair]}]")
+                first = self.links[seen[pair]]
+                raise ValueError(
+                    f"link[{i}].between: the same pair as link[{seen[pair]}] "
+                    f"(rtt_ms {first.rtt_ms:g} there, {link.rtt_ms:g} here)"
+                )
             seen[pair] = i
         for a, b in combinations(names, 2):
             if frozenset((a, b)) not in seen:
@@ -178,11 +201,15 @@ class Topology(_Frozen):
             TopologyError: the file cannot be read or a key in it is refused; names the key.
         """
         try:
-            data = tomllib.loads(path.read_text())
+            text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin with a mark
         except OSError as error:
-            raise TopologyError(f"{path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise TopologyError(f"{path}: {error}") from error
+            raise TopologyError(f"{path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise TopologyError(f"{path}: no text in UTF-8 ({error})") from error
+        try:
+            data = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise TopologyError(f"{path}: {_where(str(error), text)}") from error
         try:
             return cls.model_validate(data)
         except TopologyError as error:
@@ -294,13 +321,69 @@ class Topology(_Frozen):
         return self.rtt_ms(a, b) / 2
 
 
+def _where(problem: str, text: str) -> str:
+    """A problem that the TOML parser has, with the line that it speaks of."""
+    lines = text.splitlines()
+    found = re.search(r"line (\d+)", problem)
+    number = int(found[1]) if found else len(lines) * problem.endswith("(at end of document)")
+    if not 0 < number <= len(lines):
+        return problem
+    return f"{problem}: {_shown(lines[number - 1].strip())}"
+
+
 def _first_problem(error: ValidationError) -> str:
+    """The first problem of a shape in one line: the key, what stands there, what may."""
     problem = error.errors()[0]
     key = ""
     for part in problem["loc"]:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
+        name = str(part) if str(part).isidentifier() else _shown(part)
+        key += f"[{part}]" if isinstance(part, int) else f".{name}" if key else name
+    value, message = _shown(problem["input"]), str(problem["msg"]).removeprefix("Value error, ")
+    match problem["type"]:
+        case "value_error":
+            return f"{key}: {message}" if key else message
+        case "missing" if problem["loc"][-1:] != (1,):
+            return f"{key}: is missing"
+        case "extra_forbidden":
+            keys = _KEYS.get(str(problem["loc"][0]) if len(problem["loc"]) > 1 else "", ())
+            return f"{key}: no such key (there are {', '.join(keys)})"
+        case "string_pattern_mismatch":
+            message = "a region's name is 1 to 32 of a-z, 0-9 and '-', a letter first, no '-' last"
+        case "greater_than_equal":
+            message = f"it is at least {problem['ctx']['ge']:g}"
+        case "less_than_equal":
+            message = f"it is at most {problem['ctx']['le']:g}"
+        case "int_type":
+            message = "it is a whole number"
+        case "float_type":
+            message = "it is a number"
+        case "tuple_type" | "model_type" | "too_short" | "too_long" | "missing" if (
+            "between" in problem["loc"]
+        ):
+            message = "it is the names of two regions"
+        case "tuple_type" | "model_type":
+            message = f"write [[{problem['loc'][0]}]] above the keys of each"
+        case "enum":
+            message = f"it is {' or '.join(SurvivalGoal)}"
+        case "too_short" | "too_long" if problem["loc"] == ("region",):
+            return "region: a lab has 1 to 9 regions"
+    return f"{key}: {value} is refused: {message[0].lower()}{message[1:]}"
+
+
+_KEYS = {
+    "": ("survive", "region", "link"),
+    "region": ("name", "nodes"),
+    "link": ("between", "rtt_ms"),
+}
+
+
+def _shown(value: object) -> str:
+    """A value as a message can show it: short, and on one line."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 DEFAULT = Topology.model_validate(

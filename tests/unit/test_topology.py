@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from labkit.errors import TopologyError, UnknownTarget
-from labkit.topology import DEFAULT, Node, Region, SurvivalGoal, Topology
+from labkit.topology import DEFAULT, RESERVED, Node, Region, SurvivalGoal, Topology
 
 THREE = """
 survive = "region"
@@ -90,16 +95,24 @@ LINK = '[[link]]\nbetween = ["north", "south"]\nrtt_ms = 10\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("", "region: Field required", id="nothing"),
-        pytest.param("region = []", "region: Tuple should have at least 1 item", id="no region"),
-        pytest.param("[[region]]\nnodes = 3", "region[0].name: Field required", id="no name"),
-        pytest.param('[[region]]\nname = "North"', "region[0].name: String should", id="case"),
-        pytest.param('[[region]]\nname = "a/b"', "region[0].name: String should match", id="slash"),
-        pytest.param(f"{ONE}nodes = 0", "region[0].nodes: Input should be greater", id="no node"),
-        pytest.param(f"{ONE}nodes = 10", "region[0].nodes: Input should be less", id="10 nodes"),
-        pytest.param(f'{ONE}nodes = "two"', "region[0].nodes: Input should be a valid", id="type"),
-        pytest.param(f"{ONE}node = 3", "region[0].node: Extra inputs are not", id="key of region"),
-        pytest.param(f"colour = 1\n{ONE}", "colour: Extra inputs are not", id="key"),
+        pytest.param("", "region: is missing", id="nothing"),
+        pytest.param("region = []", "region: a lab has 1 to 9 regions", id="no region"),
+        pytest.param("[[region]]\nnodes = 3", "region[0].name: is missing", id="no name"),
+        pytest.param('[[region]]\nname = "North"', "region[0].name: 'North' is refused", id="case"),
+        pytest.param('[[region]]\nname = "a/b"', "region[0].name: 'a/b' is refused", id="slash"),
+        pytest.param(
+            f"{ONE}nodes = 0", "region[0].nodes: 0 is refused: it is at least 1", id="no node"
+        ),
+        pytest.param(
+            f"{ONE}nodes = 10", "region[0].nodes: 10 is refused: it is at most 9", id="10 nodes"
+        ),
+        pytest.param(f'{ONE}nodes = "two"', "region[0].nodes: 'two' is refused", id="type"),
+        pytest.param(
+            f"{ONE}node = 3",
+            "region[0].node: no such key (there are name, nodes)",
+            id="key of region",
+        ),
+        pytest.param(f"colour = 1\n{ONE}", "colour: no such key", id="key"),
         pytest.param(f"{TWO}{ONE}{LINK}", "region[2].name: 'north' is also region[0]", id="twice"),
         pytest.param(TWO, "link: no rtt_ms between 'north' and 'south'", id="no distance"),
         pytest.param(f"{TWO}{LINK}{LINK}", "link[1].between: the same pair as link[0]", id="pair"),
@@ -110,10 +123,10 @@ LINK = '[[link]]\nbetween = ["north", "south"]\nrtt_ms = 10\n'
             f"{TWO}{LINK.replace('south', 'north')}", "link[0].between: 'north' twice", id="loop"
         ),
         pytest.param(
-            f"{TWO}{LINK.replace('10', '-1')}", "link[0].rtt_ms: Input should be greater", id="time"
+            f"{TWO}{LINK.replace('10', '-1')}", "link[0].rtt_ms: -1 is refused", id="time"
         ),
         pytest.param(
-            f"{TWO}{LINK.replace('10', 'nan')}", "link[0].rtt_ms: Input should be", id="not a time"
+            f"{TWO}{LINK.replace('10', 'nan')}", "link[0].rtt_ms: nan is refused", id="not a time"
         ),
         pytest.param(
             f'{TWO}[[link]]\nbetween = ["north"]\nrtt_ms = 1', "link[0].between", id="one end"
@@ -128,8 +141,44 @@ LINK = '[[link]]\nbetween = ["north", "south"]\nrtt_ms = 10\n'
             "survive: 'zone' needs at least 2 nodes a region, region[1] 'south' has 1",
             id="one node for zone survival",
         ),
-        pytest.param(f'survive = "galaxy"\n{ONE}', "survive: Input should be", id="goal"),
+        pytest.param(
+            f'survive = "galaxy"\n{ONE}',
+            "survive: 'galaxy' is refused: it is none or zone",
+            id="goal",
+        ),
         pytest.param("[[region", "Expected", id="not TOML"),
+        pytest.param(f"{ONE}nodes = true", "region[0].nodes: True is refused", id="no number"),
+        pytest.param(f"{ONE}nodes = 3.0", "region[0].nodes: 3.0 is refused", id="no integer"),
+        pytest.param(f"{ONE}nodes = 1\nnodes = 2", "Cannot overwrite a value", id="key twice"),
+        pytest.param(
+            f"{TWO}{LINK.replace('10', '2001')}", "link[0].rtt_ms: 2001 is refused: it is at most"
+        ),
+        pytest.param(f"{TWO}{LINK.replace('10', 'inf')}", "link[0].rtt_ms: inf is refused"),
+        pytest.param(TWO + LINK.replace("10", '"10"'), "link[0].rtt_ms: '10' is refused"),
+        pytest.param(
+            f"{TWO}{LINK}{LINK.replace('10', '20')}",
+            "link[1].between: the same pair as link[0] (rtt_ms 10 there, 20 here)",
+            id="two distances",
+        ),
+        pytest.param("region = 3", "region: 3 is refused: write [[region]]", id="no table"),
+        pytest.param("a = " + "[" * 5000, "maximum recursion", id="deep"),
+        pytest.param(
+            f"{ONE}nodes = 0x{'f' * 9000}", "region[0].nodes: a number of thou", id="huge"
+        ),
+        *(
+            pytest.param(f'[[region]]\nname = "{name}"\n', f"region[0].name: '{name}' is ", id=name)
+            for name in (
+                "primary",
+                "all",
+                "lb",
+                "leader-region",
+                "wan",
+                "US",
+                "us/east",
+                "us ",
+                "é",
+            )
+        ),
     ],
 )
 def test_a_file_is_refused_in_one_line_that_names_the_key(
@@ -140,6 +189,113 @@ def test_a_file_is_refused_in_one_line_that_names_the_key(
     said = str(caught.value)
     assert said.startswith(f"{tmp_path / 'shape.toml'}: {message}")
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["r", "a" * 32, "random", "replica", "other", "x--1"])
+def test_other_names_are_names(tmp_path: Path, name: str) -> None:
+    shape = load(tmp_path, f'survive = "none"\n[[region]]\nname = "{name}"\n')
+    assert shape.region_names == (name,)
+
+
+def test_what_editors_write_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "shape.toml"
+    indented = "".join(f"\t{line}\n" for line in THREE.splitlines())
+    path.write_bytes(b"\xef\xbb\xbf" + indented.replace("\n", "\r\n").encode())
+    assert Topology.load(path) == load(tmp_path, THREE)
+
+
+keys = st.sampled_from(["region", "link", "survive", "name", "nodes", "between", "rtt_ms", "gaps"])
+values = st.recursive(
+    st.one_of(
+        st.integers(),
+        st.floats(),
+        st.booleans(),
+        st.sampled_from(["north", "south", "none", "region", "primary", ""]),
+        st.text(st.characters(codec="utf-8")),
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(keys | st.text(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(keys | st.text(), values, max_size=4))
+def test_any_table_is_read_back_equal_or_refused_in_one_line(table: dict[str, object]) -> None:
+    _read_back_or_refused(as_toml(table))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=200) | st.text(st.characters(codec="utf-8")).map(str.encode))
+def test_any_file_is_read_back_equal_or_refused_in_one_line(data: bytes) -> None:
+    _read_back_or_refused(data)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.from_regex(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True), st.integers(1, 9)
+        ),
+        min_size=1,
+        max_size=9,
+        unique_by=lambda region: region[0],
+    ),
+    st.floats(0, 2000),
+    st.sampled_from(SurvivalGoal),
+)
+def test_every_shape_within_the_bounds_is_taken_as_it_is_written(
+    regions: list[tuple[str, int]], rtt_ms: float, goal: SurvivalGoal
+) -> None:
+    names = [name for name, _ in regions]
+    table = {
+        "survive": str(goal),
+        "region": [{"name": name, "nodes": nodes} for name, nodes in regions],
+        "link": [{"between": pair, "rtt_ms": rtt_ms} for pair in combinations(names, 2)],
+    }
+    shape = _read_back_or_refused(as_toml(table))
+    too_small = {
+        SurvivalGoal.NONE: False,
+        SurvivalGoal.ZONE: min(nodes for _, nodes in regions) < 2,
+        SurvivalGoal.REGION: len(regions) < 3,
+    }
+    assert (shape is None) is (too_small[goal] or not {*RESERVED}.isdisjoint(names))
+    if shape:
+        assert [(region.name, region.nodes) for region in shape.regions] == regions
+        assert all(shape.rtt_ms(a, b) == rtt_ms for a, b in combinations(names, 2))
+
+
+def as_toml(table: dict[str, object]) -> bytes:
+    def written(value: object) -> str:
+        match value:
+            case bool() | str():
+                return json.dumps(value)
+            case list() | tuple():
+                return f"[{', '.join(map(written, value))}]"
+            case dict():
+                pairs = (f"{json.dumps(key)} = {written(inner)}" for key, inner in value.items())
+                return f"{{ {', '.join(pairs)} }}"
+        return repr(value)
+
+    lines = (f"{json.dumps(key)} = {written(value)}\n" for key, value in table.items())
+    return "".join(lines).encode()
+
+
+def _read_back_or_refused(data: bytes) -> Topology | None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "shape.toml"
+        path.write_bytes(data)
+        try:
+            shape = Topology.load(path)
+        except TopologyError as error:
+            said = str(error)
+        else:
+            assert Topology.model_validate_json(shape.model_dump_json(by_alias=True)) == shape
+            return shape
+    assert said.startswith(f"{path}: ")
+    assert said.isprintable()
+    return None
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
