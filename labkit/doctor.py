@@ -31,11 +31,12 @@ from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.layout import Layout
 from labkit.cluster.embedded.room import free_bytes
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
+from labkit.cluster.folder import require_usable
 from labkit.cluster.limits import UNLIMITED, Limits, memory_left_mib, memory_mib, too_low
 from labkit.cluster.ports import HOST
 from labkit.cluster.processes import Identity
 from labkit.cluster.strays import marked
-from labkit.errors import ClusterError, LabError, MissingBinary
+from labkit.errors import BadInput, ClusterError, LabError, MissingBinary
 from labkit.topology import DEFAULT, Topology
 
 MIB = 1 << 20
@@ -201,6 +202,10 @@ def disk(home: Path, shape: Topology = DEFAULT) -> Check:
     there = next(path for path in (home, *home.parents) if path.exists())
     free, needed = shutil.disk_usage(there).free // MIB, free_bytes(shape, fresh=True) // MIB
     found = f"{free} MiB free in {there}"
+    try:
+        require_usable(home)
+    except BadInput as error:
+        return Check("disk", Level.FAIL, found, str(error))
     if not os.access(there, os.W_OK):
         return Check("disk", Level.FAIL, f"{there} is not writable", "set LABKIT_HOME to a folder")
     if free < needed:

@@ -165,6 +165,18 @@ def taken_down_after_us(home: Path) -> Iterator[None]:
         guard.communicate()
 
 
+@pytest.fixture
+def own_lab(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A state folder and ports for an embedded lab of a test's own; the shared one rests."""
+    shared = RUNNING.get("lab")
+    if shared is not None and "lab" not in RESTING:
+        shared.stop()
+        RESTING.add("lab")
+    home = tmp_path / "home"
+    with taken_down_after_us(home):
+        yield home, PORT_BASE
+
+
 @pytest.fixture(params=REAL_CLUSTERS)
 def real_cluster(request: pytest.FixtureRequest) -> RealLab:
     """Each lab in turn, in service and without a fault."""

@@ -10,10 +10,13 @@ import pytest
 from jupyter_client.manager import KernelManager
 from living import alive
 
+from labkit import draft
 from labkit.clock import wait_until
-from labkit.cluster import watchdogs
+from labkit.cluster import marks, watchdogs
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.lab import bring_up
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.result import Result
 from labkit.watchdog import disturbed
 
 CELL = """
@@ -55,7 +58,9 @@ def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_a_steady_lab(
 
 
 @pytest.mark.cluster
-def test_taking_the_lab_down_ends_its_watchdog(lab: EmbeddedCluster, tmp_path: Path) -> None:
+def test_taking_the_lab_down_ends_its_run_in_order_and_its_watchdog(
+    lab: EmbeddedCluster, tmp_path: Path
+) -> None:
     bring_up(lab)
     kernel = _holding(
         "Kill(cluster.leader())",
@@ -63,10 +68,20 @@ def test_taking_the_lab_down_ends_its_watchdog(lab: EmbeddedCluster, tmp_path: P
     )
     try:
         (pid,) = watchdogs.alive(lab.home)
-        lab.stop()
+        run = marks.run_of(lab.home)
+        assert run is not None
+        said: list[str] = []
+        lab.stop(said.append)
+        assert said[0] == f"ending the run {run}"
         assert not alive(pid)
         assert watchdogs.alive(lab.home) == []
         assert lab.pids() == []
+        result = Result.load(Path(run.folder))
+        assert result.verdict is Verdict.UNKNOWN
+        broken_off = result.summary.finding(draft.COMPLETED)
+        assert broken_off is not None
+        assert "the lab was taken down by `labkit down`" in broken_off.summary
+        assert marks.run_of(lab.home) is None
     finally:
         _kill(kernel)
         lab.start()

@@ -154,6 +154,9 @@ class FakeApi:
             raise self.error
         return list(self.rows)
 
+    def volumes(self) -> dict[str, Any]:
+        return {"Volumes": [*self.rows]}
+
     def kill(self, container: str, signal: str) -> None:
         self.killed.append(container)
         if self.error:
@@ -171,6 +174,21 @@ def test_containers_are_known_by_service_and_lab() -> None:
     ).containers("labkit")
     assert found["wan"].state is State.PAUSED
     assert found["wan"].lab == "mine"
+
+
+def test_a_volume_that_compose_would_take_over_is_known_to_be_somebodys() -> None:
+    compose = {"com.docker.compose.project": "labkit"}
+    volume = {**compose, "com.docker.compose.volume": "crdb1-us-west-2"}
+    found = engine(
+        FakeApi(
+            {"Name": "labkit_crdb1-us-west-2", "Labels": {**volume, "labkit.lab": "mine"}},
+            {"Name": "labkit_crdb2-us-west-2", "Labels": None},  # docker volume create
+            {"Name": "labkit_photos", "Labels": {}},
+            {"Name": "labkit2_crdb1-us-west-2", "Labels": {}},
+            {"Name": "labkit_certs", "Labels": {"com.docker.compose.project": "other"}},
+        )
+    ).volumes("labkit")
+    assert found == {"crdb1-us-west-2": "mine", "crdb2-us-west-2": "", "certs": ""}
 
 
 def test_only_what_lives_is_killed() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ from labkit.errors import ClusterError, MissingBinary, NotReady
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 VOLUME_LABEL = "com.docker.compose.volume"
+_OF_A_LAB = re.compile(r"(crdb\d+-.+|certs|authority)$")
+"""The volumes of a lab, as its Compose file names them."""
 TIMEOUT_S = 75
 """Longer than the longest grace period of a stop."""
 HERE = ("localhost", "localnpipe", "127.0.0.1", "::1")
@@ -178,11 +181,20 @@ class Engine:
         return True
 
     def volumes(self, project: str) -> dict[str, str]:
-        """The volumes of a Compose project, as its file names them, and the lab of each."""
+        """The volumes of a Compose project, as its file names them, and the lab of each.
+
+        Those too that somebody made under such a name without Compose: it would take them over.
+        """
         with _clear_errors(f"the volumes of {project}"):
-            found = self._client.api.volumes(filters={"label": f"{PROJECT_LABEL}={project}"})
-        labels = [volume.get("Labels") or {} for volume in found.get("Volumes") or []]
-        return {str(one.get(VOLUME_LABEL, "")): str(one.get(LAB_LABEL, "")) for one in labels}
+            every = self._client.api.volumes().get("Volumes") or []
+        found = {}
+        for volume in every:
+            labels, name = volume.get("Labels") or {}, str(volume.get("Name", ""))
+            if labels.get(PROJECT_LABEL) == project:
+                found[str(labels.get(VOLUME_LABEL, ""))] = str(labels.get(LAB_LABEL, ""))
+            elif (mine := name.removeprefix(f"{project}_")) != name and _OF_A_LAB.match(mine):
+                found[mine] = ""
+        return found
 
     def read_files(self, container: Container, folder: str) -> dict[str, bytes]:
         """The files of a folder in a container, by name."""
