@@ -28,6 +28,7 @@ from labkit.events import EVENTS_FILE
 from labkit.figures.page import REPORT_FILE, write_report
 from labkit.history import FAULTS_FILE, SAMPLES_FILE, History, load_faults
 from labkit.topology import Topology
+from labkit.trading.audit import READ_FILES
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result, Summary
@@ -57,6 +58,7 @@ WRITTEN = (
     OPS_FOLDER,
     TRIALS_FOLDER,
     MORE_FOLDER,
+    *READ_FILES,
 )
 """What an experiment writes into its run folder, by name."""
 _CHECKOUT = Path(__file__).resolve().parents[1]

@@ -29,7 +29,7 @@ from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History, save_faults
 from labkit.measurement.live import LiveTail, RecentOps, Silent, Watch
 from labkit.measurement.recovery import recovery
-from labkit.trading.audit import FinalRead, final_read
+from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
@@ -120,28 +120,39 @@ class Experiment:
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.load}, run folder {folder}")
-            course, final = self._go(folder, watch, claim)
+            course, opening, final = self._go(folder, watch, claim)
         finally:
             watch.end()
         history = course.history()
-        result = judge(
-            **about,
-            history=history,
-            ledger=read_ledger(folder),
-            final=final,
-            started_at=started_at,
-            finished_at=datetime.now(UTC),
-            steady_before=course.found.get("before"),
-            steady_after=course.found.get("after"),
-            watched_until_s=course.watched_until_s,
-        ).save(folder)
+        try:
+            result = judge(
+                **about,
+                history=history,
+                ledger=read_ledger(folder),
+                final=final,
+                opening=opening,
+                started_at=started_at,
+                finished_at=datetime.now(UTC),
+                steady_before=course.found.get("before"),
+                steady_after=course.found.get("after"),
+                watched_until_s=course.watched_until_s,
+            ).save(folder)
+        except Exception as error:
+            draft.complete(folder, f"{type(error).__name__} while it was judged", history)
+            raise
         draft.drop_ops(folder)
         return result
 
-    def _go(self, folder: Path, watch: Watch, claim: Claim) -> tuple[_Course, FinalRead | None]:
-        """Do everything, and read back what came of it. When it is broken off, keep what is."""
+    def _go(
+        self, folder: Path, watch: Watch, claim: Claim
+    ) -> tuple[_Course, FinalRead | None, FinalRead | None]:
+        """Read the database, do everything, and read back what came of it.
+
+        When it is broken off, keep what is.
+        """
         course = None
         try:
+            opening = kept(read_before(self.cluster), folder, OPENING)
             with (
                 Watchdog(self._guarded, folder / draft.WATCHDOG_LOG, self._service) as watchdog,
                 _evidence(self.cluster) as gather,
@@ -153,6 +164,7 @@ class Experiment:
             course.enter("final read")
             final = read_back(self.cluster, running.run_id)
             claim.check()  # nothing can be read from a database that was stopped
+            kept(final, folder)
         except BaseException as error:
             phase = course.phase if course else "starting the clients"
             history = course.running.history() if course else None
@@ -162,7 +174,7 @@ class Experiment:
             if by and not isinstance(error, LabTakenDown):
                 raise LabTakenDown(f"the lab was taken down during the run, by {by}") from error
             raise
-        return course, final
+        return course, opening, final
 
     def _require_service(self) -> None:
         """Let the cluster come to rest: clients are served again before every replica follows."""
@@ -213,13 +225,24 @@ def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
     if run_id is None:
         return None
     try:
-        region = cluster.leader().region
-    except NotReady:  # every balancer knows the way as soon as there is one; the read waits for it
-        region = cluster.topology.region_names[0]
-    try:
-        return final_read(cluster.dsn(region), run_id)
+        return final_read(cluster.dsn(_region_to_read_from(cluster)), run_id)
     except LabError:
         return None
+
+
+def read_before(cluster: Cluster) -> FinalRead | None:
+    """The read before the load; None when the database cannot be read."""
+    try:
+        return opening_read(cluster.dsn(_region_to_read_from(cluster)))
+    except LabError:
+        return None
+
+
+def _region_to_read_from(cluster: Cluster) -> str:
+    try:
+        return cluster.leader().region
+    except NotReady:  # every balancer knows the way as soon as there is one; the read waits for it
+        return cluster.topology.region_names[0]
 
 
 def _evidence(cluster: Cluster) -> AbstractContextManager[Gather]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from labkit import files
@@ -218,8 +219,7 @@ class History:
             "anchor_s": self.anchor_s,
             "regions": list(self.regions),
         }
-        with files.replacing(folder / SAMPLES_FILE) as new:
-            frame.to_parquet(new, index=False)
+        write_columns(frame, folder / SAMPLES_FILE)
         save_faults(self.faults, folder)
         save_events(self.events, folder)
 
@@ -257,6 +257,12 @@ def _events(folder: Path) -> tuple[Event, ...]:
         return load_events(folder)
 
 
+def write_columns(frame: pd.DataFrame, path: Path) -> None:
+    """Write a Parquet file whose pages have checksums."""
+    with files.replacing(path) as new:
+        frame.to_parquet(new, index=False, engine="pyarrow", write_page_checksum=True)
+
+
 def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Some columns of a Parquet file.
 
@@ -267,8 +273,18 @@ def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         OSError: it is not there.
     """
     with reading(path):
-        read = {name: pd.read_parquet(path, columns=[name])[name] for name in columns}
+        read = {
+            name: pd.read_parquet(path, columns=[name], page_checksum_verification=True)[name]
+            for name in columns
+        }
     return pd.DataFrame(read, copy=False)
+
+
+_DAMAGED = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError, MemoryError, pa.ArrowException),
+)
+"""What readers of JSON and Parquet raise for bytes that nobody wrote."""
 
 
 @contextmanager
@@ -283,7 +299,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise BadInput(f"{path}: damaged, or not written to its end ({why})") from error
 

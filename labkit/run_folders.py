@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from labkit import draft
 from labkit.assets import runs_folder
-from labkit.draft import TRIALS_FOLDER
+from labkit.draft import MORE_FOLDER, TRIALS_FOLDER
 from labkit.errors import BadInput
 from labkit.figures.page import REPORT_FILE, write_report
+from labkit.history import SAMPLES_FILE
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.gates import Gate, hold
 from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.workload.ledger import LEDGER_FOLDER
 
 SHOWN = 8
 """Runs that a message lists."""
@@ -41,15 +44,53 @@ class Run:
         """One an experiment, in their order.
 
         Empty when the run measured nothing: a notebook that only shows things, or one that broke
-        down before, or a run of a labkit whose results this one cannot read.
+        down before. A result that cannot be read is none; `damaged` names it.
         """
-        found = (_summary(folder) for folder in _experiments(self.folder))
-        return tuple(summary for summary in found if summary is not None)
+        return tuple(found for found in self._results if isinstance(found, Summary))
+
+    @cached_property
+    def damaged(self) -> tuple[str, ...]:
+        """What is there of a result and is none: a line each, which names the file.
+
+        A damaged or edited result, or one of another version of labkit; an experiment without a
+        result, and a number that no experiment has.
+        """
+        return tuple(found for found in self._results if isinstance(found, str))
 
     @property
     def verdict(self) -> Verdict | None:
-        """The worst of its experiments, None without a measurement."""
-        return worst(summary.verdict for summary in self.summaries) if self.summaries else None
+        """The worst of its experiments, None without a measurement. What is damaged is UNKNOWN."""
+        found = [summary.verdict for summary in self.summaries]
+        found += [Verdict.UNKNOWN for _ in self.damaged]
+        return worst(found) if found else None
+
+    @cached_property
+    def _results(self) -> tuple[Summary | str, ...]:
+        more = draft.more_folders(self.folder)
+        found: list[Summary | str] = []
+        for folder in (self.folder, *more):
+            if (folder / RESULT_FILE).exists():
+                try:
+                    found.append(Summary.load(folder))
+                except BadInput as error:
+                    found.append(str(error))
+            elif folder in more or more or _measured(folder):
+                found.append(f"{folder / RESULT_FILE}: no result there, and a run left its files")
+        found += [
+            f"{path}: an experiment under a name that labkit does not give"
+            for path in sorted((self.folder / MORE_FOLDER).glob("*"))
+            if path not in more and ((path / RESULT_FILE).exists() or _measured(path))
+        ]
+        there = [int(folder.name.partition("-")[0]) for folder in more]
+        due = range(2, len(there) + 2)
+        if sorted(there) != [*due]:
+            found.append(f"{self.folder / MORE_FOLDER}: has experiments {there}, not {[*due]}")
+        return tuple(found)
+
+
+def _measured(folder: Path) -> bool:
+    """Whether a run left in a folder what only a measurement leaves."""
+    return any((folder / name).exists() for name in (SAMPLES_FILE, LEDGER_FOLDER, TRIALS_FOLDER))
 
 
 def list_runs() -> list[Run]:
@@ -106,11 +147,13 @@ def make_whole(folder: Path, why: str) -> None:
     """
     for experiment in _experiments(folder):
         for part in (*sorted((experiment / TRIALS_FOLDER).glob("*")), experiment):
-            if draft.is_open(part):
-                draft.complete(part, why)
+            with suppress(BadInput):  # `Run.damaged` names it
+                if draft.is_open(part):
+                    draft.complete(part, why)
         # with what the notebook required in it
         if _summary(experiment) is not None:
-            write_report(Result.load(experiment), experiment)
+            with suppress(BadInput):
+                write_report(Result.load(experiment), experiment)
 
 
 def hold_to(run: Run, limits: Mapping[Gate, float]) -> list[Finding]:
@@ -135,9 +178,11 @@ def side_by_side(runs: Sequence[Run]) -> dict[str, Summary]:
     Of one run all its experiments. Of several runs the first experiment of each.
 
     Raises:
-        BadInput: a run measured nothing, or there are fewer than two experiments.
+        BadInput: a run measured nothing, or is damaged, or there are fewer than two experiments.
     """
     for run in runs:
+        if run.damaged:
+            raise BadInput(f"{run.name} cannot be compared: {run.damaged[0]}")
         if not run.summaries:
             raise BadInput(f"{run.name} measured nothing, so there is nothing to compare")
     if len(runs) == 1:

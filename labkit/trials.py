@@ -23,11 +23,11 @@ from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History
 from labkit.measurement.live import LiveSample, Silent, Watch
 from labkit.topology import Target
-from labkit.trading.audit import FinalRead
+from labkit.trading.audit import OPENING, FinalRead, kept, read_in
 from labkit.trading.ids import RunId, parts
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result, Trial
-from labkit.verdict.trials import TrialRun, together, trial_of
+from labkit.verdict.trials import TrialRun, read_of_all, together, trial_of
 from labkit.workload.ledger import read_ledger
 
 _HEADING = re.compile(r"trial (\d+) of (\d+)\b")
@@ -159,12 +159,18 @@ class _Course:
 
     def save(self) -> Result:
         """Judge what was done together, and write it down."""
-        finals = self.finals or [None] * len(self.done)
         runs = [
-            TrialRun(trial, result, read_ledger(self.folder / trial.folder), final)
-            for (trial, result), final in zip(self.done, finals, strict=True)
+            TrialRun(trial, result, read_ledger(self.folder / trial.folder))
+            for trial, result in self.done
         ]
-        return together(runs, planned=self.trials.n, ended=self.ended).save(self.folder)
+        first = self.folder / self.done[0][0].folder
+        return together(
+            runs,
+            planned=self.trials.n,
+            ended=self.ended,
+            final=kept(read_of_all(self.finals), self.folder),
+            opening=read_in(first, OPENING),
+        ).save(self.folder)
 
     def _heal(self) -> None:
         """An experiment heals its own fault; this is for what stands beside it and fell too."""

@@ -73,7 +73,11 @@ def hold(run: Run, asked: Mapping[Gate, float]) -> Run:
     from labkit.run_folders import Run, hold_to
     from labkit.verdict.checkers import Verdict
 
-    if not asked or not run.summaries:
+    if not asked:
+        return run
+    for damage in run.damaged:
+        complain(f"gate not proven: {damage}")
+    if not run.summaries:
         return run
     for finding in hold_to(run, asked):
         if finding.verdict is not Verdict.PASS:

@@ -78,7 +78,7 @@ def run(
         _run_all(chosen, short, asked, as_json)
     found = _run_one(chosen[0], given, short)
     held = hold(found, asked)
-    if asked and not held.summaries:
+    if asked and not held.summaries and not held.damaged:
         complain(f"gate not proven: {found.name} measured nothing")
     _finish(held, as_json, unknown=bool(asked) and not held.summaries)
 
@@ -162,7 +162,7 @@ def runs(as_json: AsJson = False) -> None:
     else:
         table = new_table("run", "verdict", "trials", "RTO", "lost acks")
         for one in found:
-            verdict = one.verdict or "none"
+            verdict = "damaged" if one.damaged else one.verdict or "none"
             for place, summary in enumerate(one.summaries or (None,)):
                 numbers = _headlines(summary)
                 table.add_row(
@@ -176,6 +176,8 @@ def runs(as_json: AsJson = False) -> None:
                     numbers.get("Lost acks", ""),
                 )
         console().print(table)
+        for damage in (line for one in found for line in one.damaged):
+            complain(damage)
 
 
 def _parameters(given: Iterable[str]) -> dict[str, str]:
@@ -204,7 +206,9 @@ def _finish(found: Run, as_json: bool, *, unknown: bool = False) -> None:
 
 def _print(found: Run) -> None:
     out = console()
-    if not found.summaries:
+    for damage in found.damaged:
+        complain(damage)
+    if not found.summaries and not found.damaged:
         out.print("It ran to its end and measured nothing.")
     for summary in found.summaries:
         from labkit.verdict.report import terminal_report
@@ -228,6 +232,7 @@ def _to_json(found: Run) -> dict[str, object]:
         "name": found.name,
         "folder": str(found.folder),
         "verdict": found.verdict,
+        "damaged": list(found.damaged),
         "scenario": first.scenario if first else None,
         "backend": first.backend if first else None,
         "started_at": first.started_at.isoformat() if first else None,

@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 PIPE_WIDTH = 200
 """Columns where there is no terminal to ask: wide enough that no cell is broken into lines."""
 
-VERDICT_STYLE = {"pass": "green", "fail": "red", "unknown": "yellow"}
+VERDICT_STYLE = {"pass": "green", "fail": "red", "unknown": "yellow", "damaged": "red"}
 STYLE = {State.RUNNING: "green", State.PAUSED: "yellow", State.DOWN: "red"}
 
 

@@ -11,12 +11,22 @@ from typing import Any, Final
 import pandas as pd
 import psycopg
 
-from labkit import files, libpq
+from labkit import libpq
 from labkit.errors import ClusterError, NotReady, OutcomeUnknown
-from labkit.history import read_columns
+from labkit.history import read_columns, reading, write_columns
 from labkit.trading.attempts import Reply, reply_of, watch_sync_wait
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.ids import RunId
+
+FINAL, OPENING = "final", "opening"
+"""When a read was taken: after the healing, or before the load."""
+
+READ_FILES = tuple(
+    f"{moment}_{part}.parquet"
+    for moment in (FINAL, OPENING)
+    for part in ("orders", "instruments", "accounts")
+)
+"""What the reads of a run are called in its folder."""
 
 ORDER_COLUMNS = {
     "order_id": "str",
@@ -30,6 +40,8 @@ ORDER_COLUMNS = {
     "statuses": "category",
     "executions": "int32",
     "trades": "int32",
+    "trades_off": "int32",
+    "status": "category",
 }
 INSTRUMENT_COLUMNS = {
     "symbol": "str",
@@ -38,6 +50,7 @@ INSTRUMENT_COLUMNS = {
     "moves": "int64",
     "buys": "int64",
     "sells": "int64",
+    "strange": "int64",
 }
 ACCOUNT_COLUMNS = {
     "account_nbr": "str",
@@ -47,12 +60,13 @@ ACCOUNT_COLUMNS = {
     "bought_cents": "int64",
     "sold_cents": "int64",
     "positions_off": "int64",
+    "oversold": "int64",
 }
 
 
 @dataclass(frozen=True)
 class FinalRead:
-    """What the database holds at the end, of one moment.
+    """What the database holds at one moment: at the end of a run, or before its load.
 
     Read in one SERIALIZABLE transaction through a balancer's read-write port: on PostgreSQL that
     is a snapshot, on CockroachDB all is as of the commit (transactions.md, v25.4). The same
@@ -65,30 +79,39 @@ class FinalRead:
             quantity, unit_price_cents, move_nbr (its place among those that moved the price),
             received (how many order_received activities it has), statuses (of all its activities
             in the order they were written, with commas between them), executions, trades (how many
-            it has).
+            it has), trades_off (how many of its trades are not of its symbol, side, price and
+            quantity), status (what the order itself says).
         instruments: all. Columns: symbol, initial_price_cents, current_price_cents, moves (how many
             orders have moved the price, as the price says), buys, sells (how many of all orders in
-            the database, not this run's alone). An instrument whose price is lost has
-            current_price_cents 0 and moves 0.
+            the database, not this run's alone), strange (how many of these have an id that no
+            labkit client makes). An instrument whose price is lost has current_price_cents 0 and
+            moves 0.
         accounts: all. Columns: account_nbr, opening_balance_cents, deposits_cents, balance_cents,
             bought_cents, sold_cents (over all deposits and orders in the database), positions_off
             (in how many instruments the account's position, or its cost, is not what it bought less
-            what it sold).
+            what it sold), oversold (in how many it holds less than nothing and may not).
     """
 
     orders: pd.DataFrame
     instruments: pd.DataFrame
     accounts: pd.DataFrame
 
-    def save(self, folder: Path) -> None:
-        """Write `final_orders.parquet`, `final_instruments.parquet`, `final_accounts.parquet`."""
+    def save(self, folder: Path, moment: str = FINAL) -> None:
+        """Write `final_orders.parquet`, `final_instruments.parquet`, `final_accounts.parquet`.
+
+        Args:
+            moment: `FINAL`, or `OPENING`: the files' names begin with it.
+        """
         for field in fields(self):
-            with files.replacing(self.file(folder, field.name)) as new:
-                getattr(self, field.name).to_parquet(new, index=False)
+            write_columns(getattr(self, field.name), self.file(folder, field.name, moment))
 
     @classmethod
     def load(
-        cls, folder: Path, *, order_columns: Sequence[str] = tuple(ORDER_COLUMNS)
+        cls,
+        folder: Path,
+        moment: str = FINAL,
+        *,
+        order_columns: Sequence[str] = tuple(ORDER_COLUMNS),
     ) -> FinalRead:
         """Read back what `save` wrote.
 
@@ -96,19 +119,56 @@ class FinalRead:
             order_columns: of `orders`, those that are wanted.
 
         Raises:
-            FileNotFoundError: the folder holds no final read.
+            FileNotFoundError: the folder holds no such read.
             BadInput: a part of it is damaged.
         """
+
+        def part(name: str, columns: Mapping[str, str], wanted: Sequence[str]) -> pd.DataFrame:
+            path = cls.file(folder, name, moment)
+            frame = read_columns(path, wanted)
+            with reading(path):
+                return frame.astype({column: columns[column] for column in wanted})
+
         return cls(
-            orders=read_columns(cls.file(folder, "orders"), order_columns),
-            instruments=read_columns(cls.file(folder, "instruments"), tuple(INSTRUMENT_COLUMNS)),
-            accounts=read_columns(cls.file(folder, "accounts"), tuple(ACCOUNT_COLUMNS)),
+            orders=part("orders", ORDER_COLUMNS, order_columns),
+            instruments=part("instruments", INSTRUMENT_COLUMNS, tuple(INSTRUMENT_COLUMNS)),
+            accounts=part("accounts", ACCOUNT_COLUMNS, tuple(ACCOUNT_COLUMNS)),
         )
 
     @staticmethod
-    def file(folder: Path, name: str) -> Path:
+    def file(folder: Path, name: str, moment: str = FINAL) -> Path:
         """Where one of the three is in a folder."""
-        return folder / f"final_{name}.parquet"
+        return folder / f"{moment}_{name}.parquet"
+
+
+def kept(read: FinalRead | None, folder: Path, moment: str = FINAL) -> FinalRead | None:
+    """Keep a read in a run folder, if there is one; the same read."""
+    if read is not None:
+        read.save(folder, moment)
+    return read
+
+
+def read_in(folder: Path, moment: str = FINAL) -> FinalRead | None:
+    """Read back what a run folder has of a moment; None when it has nothing.
+
+    Raises:
+        BadInput: it is damaged.
+        OSError: only a part of it is there.
+    """
+    there = any(FinalRead.file(folder, part.name, moment).exists() for part in fields(FinalRead))
+    return FinalRead.load(folder, moment) if there else None
+
+
+def opening_read(
+    dsn: str, *, timeout_s: float = 60.0, attempt_timeout_s: float = 20.0
+) -> FinalRead:
+    """Read what the database holds before a load; the same as `final_read` of no order.
+
+    Raises:
+        As `final_read`.
+    """
+    nobody = RunId(0)
+    return final_read(dsn, nobody, timeout_s=timeout_s, attempt_timeout_s=attempt_timeout_s)
 
 
 def final_read(
@@ -182,13 +242,17 @@ activity AS (
     FROM order_activity WHERE order_id BETWEEN %(first)s AND %(last)s GROUP BY order_id
 ),
 execution AS (
-    SELECT e.order_id, count(DISTINCT e.execution_id) AS executions, count(t.trade_id) AS trades
-    FROM order_processing AS e LEFT JOIN trades AS t ON t.execution_id = e.execution_id
+    SELECT e.order_id, count(DISTINCT e.execution_id) AS executions, count(t.trade_id) AS trades,
+        count(t.trade_id) FILTER (WHERE t.symbol <> b.symbol OR t.order_type <> b.order_type
+            OR t.trade_price <> b.unit_price OR t.quantity <> b.total_qty) AS trades_off
+    FROM order_processing AS e
+    JOIN orders AS b ON b.order_id = e.order_id
+    LEFT JOIN trades AS t ON t.execution_id = e.execution_id
     WHERE e.order_id BETWEEN %(first)s AND %(last)s GROUP BY e.order_id
 )
 SELECT o.order_id::TEXT, o.account_nbr, o.symbol, o.order_type, o.total_qty,
     (o.unit_price * 100)::BIGINT, o.move_nbr, coalesce(a.received, 0), coalesce(a.statuses, ''),
-    coalesce(e.executions, 0), coalesce(e.trades, 0)
+    coalesce(e.executions, 0), coalesce(e.trades, 0), coalesce(e.trades_off, 0), o.order_status
 FROM orders AS o
 LEFT JOIN activity AS a ON a.order_id = o.order_id
 LEFT JOIN execution AS e ON e.order_id = o.order_id
@@ -196,12 +260,14 @@ WHERE o.order_id BETWEEN %(first)s AND %(last)s
 ORDER BY o.order_id
 """
 
+# the 15th digit of a UUID is its version, 8 for the ids of labkit clients (trading/ids.py).
 # a price that is lost is 0, which no price can be: the audit must see it, not pass over it
 INSTRUMENTS: Final = """
 SELECT i.symbol, (i.initial_price * 100)::BIGINT, (coalesce(p.current_price, 0) * 100)::BIGINT,
     coalesce(p.moves, 0),
     count(o.order_id) FILTER (WHERE o.order_type = 'buy'),
-    count(o.order_id) FILTER (WHERE o.order_type = 'sell')
+    count(o.order_id) FILTER (WHERE o.order_type = 'sell'),
+    count(o.order_id) FILTER (WHERE substring(o.order_id::TEXT, 15, 1) <> '8')
 FROM instruments AS i
 LEFT JOIN prices AS p ON p.symbol = i.symbol
 LEFT JOIN orders AS o ON o.symbol = i.symbol
@@ -232,14 +298,20 @@ off AS (
     WHERE coalesce(p.quantity, 0) <> coalesce(t.held, 0)
         OR coalesce(p.net_cost, 0) <> coalesce(t.net_cost, 0)
     GROUP BY coalesce(p.account_nbr, t.account_nbr)
+),
+below AS (
+    SELECT account_nbr, count(*) AS positions FROM positions WHERE quantity < 0
+    GROUP BY account_nbr
 )
 SELECT a.account_nbr, (a.opening_balance * 100)::BIGINT, (coalesce(d.amount, 0) * 100)::BIGINT,
     (a.balance * 100)::BIGINT, (coalesce(m.bought, 0) * 100)::BIGINT,
-    (coalesce(m.sold, 0) * 100)::BIGINT, coalesce(o.positions, 0)
+    (coalesce(m.sold, 0) * 100)::BIGINT, coalesce(o.positions, 0),
+    CASE WHEN a.may_short THEN 0 ELSE coalesce(b.positions, 0) END
 FROM accounts AS a
 LEFT JOIN deposited AS d ON d.account_nbr = a.account_nbr
 LEFT JOIN money AS m ON m.account_nbr = a.account_nbr
 LEFT JOIN off AS o ON o.account_nbr = a.account_nbr
+LEFT JOIN below AS b ON b.account_nbr = a.account_nbr
 ORDER BY a.account_nbr
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, Outcome, reading
+from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, OpKind, Outcome, reading
 from labkit.measurement import parts
 from labkit.measurement.windows import is_ok
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
@@ -51,6 +51,7 @@ class Evidence:
         in_final: the order's number of each row of `final.orders`.
         history: what the clients recorded.
         final: the read after healing, or None when there was none.
+        opening: the read before the load, or None when there was none.
     """
 
     ids: OrderIds
@@ -59,9 +60,16 @@ class Evidence:
     in_final: np.ndarray
     history: History
     final: FinalRead | None
+    opening: FinalRead | None = None
 
     @classmethod
-    def of(cls, ledger: Iterable[str], history: History, final: FinalRead | None) -> Evidence:
+    def of(
+        cls,
+        ledger: Iterable[str],
+        history: History,
+        final: FinalRead | None,
+        opening: FinalRead | None = None,
+    ) -> Evidence:
         """Gather it; `ledger` may be any collection of ids."""
         columnar = ledger if isinstance(ledger, pd.Series) else list(ledger)
         ids, (in_ledger, in_history, in_final) = numbered(
@@ -69,7 +77,7 @@ class Evidence:
             history.ops[ORDER_ID],
             pd.Series(dtype="str") if final is None else final.orders[ORDER_ID],
         )
-        return cls(ids, in_ledger, in_history, in_final, history, final)
+        return cls(ids, in_ledger, in_history, in_final, history, final, opening)
 
     @classmethod
     def load(cls, folder: Path) -> Evidence:
@@ -94,6 +102,55 @@ class Evidence:
             History.load(folder, columns=_but_the_id(OP_COLUMNS)),
             FinalRead.load(folder, order_columns=_but_the_id(ORDER_COLUMNS)),
         )
+
+    def sound(self, rows: np.ndarray) -> Evidence:
+        """Make evidence of which some rows of the history say nothing; all keep their numbers.
+
+        An order of such a row may be in the database or not. A read of one was not answered.
+
+        Args:
+            rows: those that cannot be (`measurement.possible`).
+        """
+        ops = self.history.ops.copy()
+        orders, others = (
+            rows[some] for some in (self.in_history[rows] >= 0, self.in_history[rows] < 0)
+        )
+        rest = np.delete(ops["scheduled_s"].to_numpy(), rows)
+        at_s = float(rest[0]) if len(rest) else 0.0
+        for name, of_an_order, of_a_read in (
+            ("kind", str(OpKind.ORDER), str(OpKind.FRESH_READ)),
+            ("outcome", str(Outcome.INFO), str(Outcome.FAIL)),
+        ):
+            known = ops[name].cat.categories
+            more = [value for value in (of_an_order, of_a_read) if value not in known]
+            ops[name] = ops[name].cat.add_categories(more)
+            ops.loc[orders, name] = of_an_order
+            ops.loc[others, name] = of_a_read
+        ops.loc[rows, ["scheduled_s", "finished_s"]] = at_s
+        ops.loc[rows, "sent_s"] = np.nan
+        ops.loc[rows, ["move_nbr", "price_cents"]] = pd.NA
+        return replace(self, history=replace(self.history, ops=ops))
+
+    @cached_property
+    def instruments(self) -> pd.DataFrame:
+        """Those of the final read, each symbol once; their places are the codes of symbols."""
+        assert self.final is not None
+        return _once(self.final.instruments, "symbol")
+
+    @cached_property
+    def accounts(self) -> pd.DataFrame:
+        """Those of the final read, each once."""
+        assert self.final is not None
+        return _once(self.final.accounts, "account_nbr")
+
+    @cached_property
+    def own_orders(self) -> pd.DataFrame:
+        """The orders of the final read, each once, whatever the database has twice."""
+        assert self.final is not None
+        orders = self.final.orders
+        if len(orders) == (self.final_row >= 0).sum():  # millions are not copied for nothing
+            return orders
+        return orders.iloc[np.sort(self.final_row[self.final_row >= 0])]
 
     @property
     def count(self) -> int:
@@ -173,7 +230,7 @@ class Evidence:
         """Those of the final read's instruments, in their order; then what else is spoken of."""
         if self.final is None:
             return _texts(self.history.ops["symbol"])
-        known = pd.Index(self.final.instruments["symbol"], dtype="str")
+        known = pd.Index(self.instruments["symbol"], dtype="str")
         spoken = _texts(self.history.ops["symbol"]).union(_texts(self.final.orders["symbol"]))
         every: pd.Index = known.append(spoken.difference(known))
         return every
@@ -212,6 +269,11 @@ class Evidence:
         return marks
 
 
+def _once(frame: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Each key's first row; the frame itself where no key is there twice."""
+    return frame if frame[key].is_unique else frame.drop_duplicates(key, ignore_index=True)
+
+
 def _texts(column: pd.Series) -> pd.Index:
     """The different ones, in the order of their codes."""
     texts: pd.Index = pd.Index(pd.Categorical(column).categories, dtype="str")
@@ -228,6 +290,6 @@ def _pieces(ids: Iterator[str]) -> Iterator[Any]:
 
 
 def _column(path: Path) -> Iterator[Any]:
-    with reading(path), pq.ParquetFile(path) as file:
+    with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         for batch in file.iter_batches(PIECE, columns=[ORDER_ID]):
             yield batch.column(0)

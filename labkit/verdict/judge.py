@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from labkit.history import FaultWindow, History
 from labkit.measurement.latency import latency_table
+from labkit.measurement.possible import every_row, without
 from labkit.measurement.recovery import Healthy, recovery, rpo_s
 from labkit.measurement.service import failures, service
 from labkit.measurement.staleness import staleness
@@ -20,7 +21,9 @@ from labkit.topology import Topology
 from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import CHECKERS, Checker, Finding, Verdict
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.recording import impossible, recording
 from labkit.verdict.result import Machine, Result, Summary
+from labkit.verdict.sound import nobody_looked
 
 
 def judge(
@@ -31,6 +34,7 @@ def judge(
     history: History,
     ledger: Iterable[str],
     final: FinalRead | None,
+    opening: FinalRead | None = None,
     started_at: datetime,
     finished_at: datetime,
     steady_before: Finding | None = None,
@@ -48,6 +52,7 @@ def judge(
         scenario: its name, such as "node-loss".
         ledger: ids of acknowledged orders, recorded outside the database.
         final: the read of the database after healing; None makes every checker UNKNOWN.
+        opening: the read of the database before the load.
         watched_until_s: as `measurement.recovery.recovery` takes it.
         started_at: with a time zone; so is `finished_at`.
         parameters: of the notebook.
@@ -58,16 +63,23 @@ def judge(
 
     Returns:
         The result; its verdict is the worst of the findings. A fault that never bit makes it
-        UNKNOWN at best, because such a run shows a healthy system and nothing else.
+        UNKNOWN at best, because such a run shows a healthy system and nothing else. Rows of the
+        history that cannot be are left out of what is measured, and make it UNKNOWN at best.
     """
     healthy = healthy or Healthy()
-    evidence = Evidence.of(ledger, history, final)
+    evidence = Evidence.of(ledger, history, final, opening)
+    wrong = impossible(evidence)
+    rows = every_row(wrong)
+    found = recording(evidence, wrong, watched_until_s=watched_until_s)
+    if rows.size:
+        evidence = evidence.sound(rows)
+    measured = without(history, rows)
     findings = [
         steady_before,
         fault_bit(history.faults),
         steady_after,
-        every_region_spoke(history),
-        *(checker.check(evidence) for checker in checkers),
+        found,
+        *(checked(checker, evidence) for checker in checkers),
     ]
     summary = Summary(
         scenario=scenario,
@@ -79,13 +91,13 @@ def judge(
         finished_at=finished_at,
         findings=tuple(finding for finding in findings if finding is not None),
         healthy=healthy,
-        recovery=recovery(history, healthy, watched_until_s=watched_until_s),
-        rpo_s=None if final is None else rpo_s(history, evidence.lost),
-        latency=latency_table(history),
-        staleness=staleness(history),
-        waterfalls=waterfalls(history),
-        service=service(history, healthy),
-        failures=failures(history),
+        recovery=recovery(measured, healthy, watched_until_s=watched_until_s),
+        rpo_s=None if final is None else rpo_s(measured, evidence.lost),
+        latency=latency_table(measured),
+        staleness=staleness(measured),
+        waterfalls=waterfalls(measured),
+        service=service(measured, healthy),
+        failures=failures(measured),
         versions={
             "labkit": version("labkit"),
             "python": platform.python_version(),
@@ -93,25 +105,25 @@ def judge(
         },
         machine=Machine.here(),
     )
-    return Result(summary, history)
+    every = (*summary.findings, *nobody_looked(summary))
+    return Result(summary.model_copy(update={"findings": every}), history)
 
 
-def every_region_spoke(history: History) -> Finding | None:
-    """UNKNOWN when a region that was driven recorded nothing; None when all of them did.
+def checked(checker: Checker, evidence: Evidence) -> Finding | None:
+    """Let a checker judge; where it breaks down, its finding is UNKNOWN and says so.
 
-    Clients record what fails as well, so silence is no outage: nobody looked.
+    The same as `check-safe` of Jepsen (jepsen/src/jepsen/checker.clj): what one checker cannot
+    take says nothing of the others' claims.
     """
-    spoke = set(history.ops["region"].unique())
-    silent = [region for region in history.regions if region not in spoke]
-    if not silent:
-        return None
-    return Finding(
-        "recording",
-        Verdict.UNKNOWN,
-        f"void: the clients of {', '.join(silent)} recorded nothing",
-        tuple(silent),
-        len(silent),
-    )
+    try:
+        return checker.check(evidence)
+    except Exception as error:
+        said = next(iter(str(error).splitlines()), "")
+        return Finding(
+            checker.name,
+            Verdict.UNKNOWN,
+            f"the checker broke down: {type(error).__name__}: {said[:200]}",
+        )
 
 
 def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:

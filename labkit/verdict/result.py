@@ -41,6 +41,7 @@ from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
+from labkit.verdict.sound import contradictions, impossible_numbers
 
 if TYPE_CHECKING:
     from labkit.verdict.report import Report
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Raised when a reader of the last version would misread the new one."""
 RESULT_FILE = "result.json"
+LARGEST_BYTES = 64 << 20
+"""Of a `result.json`; one with a hundred trials has about 5 MiB."""
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
 
@@ -199,22 +202,38 @@ class Summary(Measurements):
         """Read the `result.json` of a run folder.
 
         Raises:
-            BadInput: there is none, or this version of labkit cannot read it.
+            BadInput: there is none, this version of labkit cannot read it, or it is damaged: a
+                number that cannot be, a finding taken away, a contradiction.
         """
         path = folder / RESULT_FILE
         try:
-            data = json.loads(path.read_text())
+            if not path.is_file():
+                raise BadInput(f"{path}: no result there")
+            if path.stat().st_size > LARGEST_BYTES:
+                raise BadInput(f"{path}: not a result: larger than {LARGEST_BYTES >> 20} MiB")
+            data = json.loads(path.read_text(encoding="utf-8"))
             version = data.get("schema_version")
             if version != SCHEMA_VERSION:
                 raise BadInput(
                     f"{path}: schema version {version}, this labkit reads {SCHEMA_VERSION}"
                 )
             json.dumps(data, ensure_ascii=False).encode()  # halves of characters are no text
-            return cls.model_validate(data)
+            summary = cls.model_validate(data)
+            wrong = [*impossible_numbers(data), *contradictions(summary, data.get("verdict"))]
         except OSError as error:
             raise BadInput(f"{path}: no result there ({error.strerror})") from error
-        except (ValueError, AttributeError, RecursionError, ValidationError) as error:
-            raise BadInput(f"{path}: not a result: {str(error).splitlines()[0]}") from error
+        except RecursionError as error:
+            raise BadInput(f"{path}: not a result: too deeply nested") from error
+        except (ValueError, TypeError, AttributeError, ValidationError) as error:
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BadInput(f"{path}: not a result: {why[:300]}") from error
+        if wrong:
+            more = f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+            raise BadInput(
+                f"{path}: damaged, or of an older labkit: {wrong[0]}{more}; "
+                "`labkit judge` judges the run again from its files"
+            )
+        return summary
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -30,13 +30,11 @@ class TrialRun:
     Attributes:
         result: judged by itself.
         ledger: ids of its acknowledged orders.
-        final: its orders as they are after the last trial; None when they could not be read.
     """
 
     trial: Trial
     result: Result
     ledger: tuple[str, ...]
-    final: FinalRead | None
 
 
 def trial_of(result: Result, *, number: int, inject_after_s: float, folder: str) -> Trial:
@@ -55,32 +53,43 @@ _SHARED = tuple(Measurements.model_fields)
 """What a trial and a whole run both have."""
 
 
-def together(runs: Sequence[TrialRun], *, planned: int, ended: str = "") -> Result:
+def together(
+    runs: Sequence[TrialRun],
+    *,
+    planned: int,
+    ended: str = "",
+    final: FinalRead | None = None,
+    opening: FinalRead | None = None,
+) -> Result:
     """One result of all trials that were done.
 
     Args:
         runs: at least one.
+        final: the orders of all trials as they are after the last one (`read_of_all`).
+        opening: the read before the first trial's load.
         planned: how many there should have been.
         ended: why there were no more, where there are fewer.
     """
     summaries = [run.result.summary for run in runs]
     first, last = summaries[0], summaries[-1]
-    finals = [run.final for run in runs if run.final is not None]
+    trials = tuple(run.trial for run in runs)
     whole = judge(
         scenario=first.scenario,
         backend=first.backend,
         topology=last.topology,
         history=_history(runs),
         ledger=[order_id for run in runs for order_id in run.ledger],
-        final=_final(finals) if len(finals) == len(runs) else None,
+        final=final,
+        opening=opening,
         started_at=first.started_at,
         finished_at=last.finished_at,
+        steady_before=_of_trials("steady_before", trials),
+        steady_after=_of_trials("steady_after", trials),
         parameters=first.parameters,
         workload=first.workload,
         versions=first.versions,
         healthy=first.healthy,
     )
-    trials = tuple(run.trial for run in runs)
     summary = whole.summary.model_copy(
         update={
             "findings": (_completed(len(runs), planned, ended), *_findings(trials, whole)),
@@ -140,9 +149,16 @@ def _findings(trials: Sequence[Trial], whole: Result) -> list[Finding]:
         for findings in (*(trial.findings for trial in trials), whole.findings)
         for finding in findings
     )
-    first = [name for name in STEADY if name in names]
-    rest = [name for name in names if name not in STEADY]
-    return [_worst_finding(name, trials, whole.summary.finding(name)) for name in (*first, *rest)]
+    return [
+        _worst_finding(name, trials, None if name in STEADY else whole.summary.finding(name))
+        for name in names
+    ]
+
+
+def _of_trials(name: str, trials: Sequence[Trial]) -> Finding | None:
+    """What a checker found in single trials; None where it looked at none."""
+    made = any(trial.finding(name) is not None for trial in trials)
+    return _worst_finding(name, trials, None) if made else None
 
 
 def _worst_finding(name: str, trials: Sequence[Trial], whole: Finding | None) -> Finding:
@@ -187,7 +203,14 @@ def _history(runs: Sequence[TrialRun]) -> History:
     ).with_events(event for history in histories for event in history.events)
 
 
-def _final(reads: Sequence[FinalRead]) -> FinalRead:
-    """The last read, with the orders of every run."""
-    orders = pd.concat([read.orders for read in reads], ignore_index=True).astype(ORDER_COLUMNS)
-    return replace(reads[-1], orders=orders)
+def read_of_all(reads: Sequence[FinalRead | None]) -> FinalRead | None:
+    """Make one read of those of each trial's orders: the last one, with the orders of all.
+
+    Returns:
+        None when one of them could not be made, or there is none.
+    """
+    made = [read for read in reads if read is not None]
+    if not made or len(made) < len(reads):
+        return None
+    orders = pd.concat([read.orders for read in made], ignore_index=True).astype(ORDER_COLUMNS)
+    return replace(made[-1], orders=orders)

@@ -13,6 +13,7 @@ import pandas as pd
 from labkit.history import FaultWindow, History, Op, OpKind, Outcome
 from labkit.topology import DEFAULT
 from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, FinalRead
+from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import Result
 
@@ -59,6 +60,8 @@ def order(
         kind="order",
         outcome=outcome,
         order_id=order_id or f"{region}-{next(_numbers)}",
+        symbol=SYMBOLS[0],
+        side="buy",
     )
 
 
@@ -152,7 +155,7 @@ class Market:
         )
 
 
-def final_of(steps: Sequence[Step]) -> FinalRead:
+def final_of(steps: Sequence[Step], *, opening_cents: int = OPENING_CENTS) -> FinalRead:
     """The database after exactly the executed trades."""
     market = Market.after(steps)
     done = [
@@ -180,16 +183,16 @@ def final_of(steps: Sequence[Step]) -> FinalRead:
         "orders": [
             (
                 *(t.order_id, ACCOUNTS[t.account], SYMBOLS[t.symbol], t.side, t.quantity),
-                *(cents, place, 1, "order_received", 0, 0),
+                *(cents, place, 1, "order_received", 0, 0, 0, "received"),
             )
             for t, place, cents in done
         ],
         "instruments": [
-            (name, PRICE_CENTS, prices[-1], len(prices) - 1, buys, sells)
+            (name, PRICE_CENTS, prices[-1], len(prices) - 1, buys, sells, 0)
             for name, prices, buys, sells in stocks
         ],
         "accounts": [
-            (name, OPENING_CENTS, 0, OPENING_CENTS - bought + sold, bought, sold, 0)
+            (name, opening_cents, 0, opening_cents - bought + sold, bought, sold, 0, 0)
             for name, bought, sold in accounts
         ],
     }
@@ -254,6 +257,15 @@ FAULT = FaultWindow(
 )
 
 
+RICH_CENTS = 10**9
+"""In an account that pays for thousands of orders."""
+
+STEADY_BEFORE, STEADY_AFTER = (
+    Finding(f"steady_{when}", Verdict.PASS, f"steady for 6.0 s {when} the fault")
+    for when in ("before", "after")
+)
+
+
 @cache
 def _failover() -> History:
     ops = [
@@ -284,7 +296,10 @@ def failover_run(
         "topology": DEFAULT,
         "history": history,
         "ledger": ids,
-        "final": final_of([Trade(order_id) for order_id in ids[lose:]]),
+        "final": final_of([Trade(order_id) for order_id in ids[lose:]], opening_cents=RICH_CENTS),
+        "opening": final_of([], opening_cents=RICH_CENTS),
+        "steady_before": STEADY_BEFORE,
+        **({"steady_after": STEADY_AFTER} if faults else {}),
         "started_at": datetime(2025, 1, 1, 12, tzinfo=UTC),
         "finished_at": datetime(2025, 1, 1, 12, 1, tzinfo=UTC),
         "parameters": {"rate_per_s": 30},

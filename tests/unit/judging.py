@@ -39,6 +39,7 @@ def evidence(
         ledger_of(steps) if ledger is None else ledger,
         history_of(steps),
         final or final_of(steps),
+        final_of([]),
     )
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 import pandas as pd
 import pytest
-from histories import Trade, final_of
+from histories import RICH_CENTS, SYMBOLS, Trade, final_of
 
 from labkit.errors import NotReady
 from labkit.history import OP_COLUMNS, History, Op, Outcome
@@ -30,10 +30,16 @@ class Database:
     def final_read(self, _dsn: str, run: RunId) -> FinalRead:
         self.reads += 1
         every = final_of(
-            [Trade(order_id) for orders in self.orders.values() for order_id in orders]
+            [Trade(order_id) for orders in self.orders.values() for order_id in orders],
+            opening_cents=RICH_CENTS,
         )
         mine = every.orders["order_id"].isin(self.orders[str(run)])
         return replace(every, orders=every.orders[mine])
+
+    def opening_read(self, _dsn: str) -> FinalRead:
+        every = [Trade(order_id) for orders in self.orders.values() for order_id in orders]
+        before = final_of(every, opening_cents=RICH_CENTS)
+        return replace(before, orders=before.orders[:0])
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,8 @@ class RunningMarket:
                     kind="order",
                     outcome=Outcome.OK if acked else Outcome.INFO,
                     order_id=order_id,
+                    symbol=SYMBOLS[0],
+                    side="buy",
                 )
             )
             if acked:
@@ -154,5 +162,6 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setattr(Market, "database", fresh, raising=False)
     monkeypatch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
     monkeypatch.setattr("labkit.experiment.final_read", fresh.final_read)
+    monkeypatch.setattr("labkit.experiment.opening_read", fresh.opening_read)
     monkeypatch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
     return fresh

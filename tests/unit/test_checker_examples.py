@@ -105,7 +105,7 @@ def test_an_order_refused_once_and_acked_once_may_be_there():
             for at_s, outcome in ((0, FAIL), (2, OK))
         ]
     )
-    seen = Evidence.of(["o1"], history, final_of([Trade("o1")]))
+    seen = Evidence.of(["o1"], history, final_of([Trade("o1")]), final_of([]))
     assert {f.verdict for f in findings(seen).values()} == {Verdict.PASS}
 
 

@@ -46,6 +46,7 @@ from labkit.verdict.checkers import (
     PriceExact,
     Verdict,
 )
+from labkit.verdict.checkers.placed import STATUS_AFTER
 from labkit.verdict.evidence import Evidence
 from labkit.workload.ledger import Ledger
 
@@ -227,7 +228,7 @@ def test_one_cent_too_many_or_too_few_is_named(steps: list[Step], i: int, cents:
 @given(runs())
 def test_one_account_that_is_not_there_is_named(steps: list[Step]):
     final = changed(final_of(steps), an_id(99), "account_nbr", "A-9")
-    assert_caught(evidence(steps, final=final), "money", "A-9")
+    assert_caught(evidence(steps, final=final), "money", "A-9", also=["opening"])
 
 
 @few
@@ -262,7 +263,8 @@ def test_a_lost_update_names_the_price_and_both_orders(steps: list[Step], side: 
     instruments.loc[0, "current_price_cents"] -= STEP_CENTS if side == "buy" else -STEP_CENTS
     instruments.loc[0, "moves"] -= 1
     seen = evidence([*steps, one, two], final=replace(final, instruments=instruments))
-    assert_caught(seen, "prices", SYMBOLS[0], an_id(101))
+    # the made-up accounts are those of the right price
+    assert_caught(seen, "prices", SYMBOLS[0], an_id(101), also=["money", "opening"])
     assert an_id(100) in PriceExact().check(seen).offenders[1]
 
 
@@ -387,7 +389,9 @@ RIGHT_LIVES = [
 
 
 def living(final: FinalRead, order_id: str, life: tuple[str, int, int]) -> FinalRead:
-    return changed(final, order_id, ["statuses", "executions", "trades"], list(life))
+    status = STATUS_AFTER.get(life[0].split(",")[-1], "received")
+    columns = ["statuses", "executions", "trades", "status"]
+    return changed(final, order_id, columns, [*life, status])
 
 
 @few

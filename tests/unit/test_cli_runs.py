@@ -30,6 +30,7 @@ class FakeRun:
     folder: Path
     verdict: str | None = None
     summaries: tuple[Summary, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

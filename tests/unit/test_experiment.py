@@ -32,7 +32,11 @@ WHOLE = {
     "faults.jsonl",
     "events.jsonl",
     "ledger",
+    "opening_orders.parquet",
+    "opening_instruments.parquet",
+    "opening_accounts.parquet",
 }
+FINAL = {"final_orders.parquet", "final_instruments.parquet", "final_accounts.parquet"}
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def names(folder: Path) -> set[str]:
 def test_a_run_that_goes_well_leaves_a_whole_folder(experiment, tmp_path):
     result = experiment.run()
     assert result.verdict is Verdict.PASS
-    assert names(tmp_path / "run") == WHOLE
+    assert names(tmp_path / "run") == WHOLE | FINAL
     assert result.summary.finding(draft.COMPLETED) is None
 
 

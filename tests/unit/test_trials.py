@@ -125,10 +125,13 @@ def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(experiment, t
     run = tmp_path / "run"
     names = {path.name for path in run.iterdir()}
     saved = {"report.html", "result.json", "samples.parquet", "faults.jsonl", "events.jsonl"}
-    assert names == {*saved, "trials"}
+    parts = ("orders", "instruments", "accounts")
+    final = {f"final_{part}.parquet" for part in parts}
+    opening = {f"opening_{part}.parquet" for part in parts}
+    assert names == {*saved, *final, "trials"}
     for number in ("1", "2"):
         inside = {path.name for path in (run / "trials" / number).iterdir()}
-        assert inside == {*saved, "ledger"} - {"report.html"}
+        assert inside == {*saved, *final, *opening, "ledger"} - {"report.html"}
     loaded = Result.load(run)
     assert loaded.summary == result.summary
     assert [trial.summary for trial in loaded.trials] == [t.summary for t in result.trials]

@@ -7,6 +7,7 @@ proven: UNKNOWN, never PASS.
 
 from labkit.verdict.checkers.books import MoneyExact, PriceExact
 from labkit.verdict.checkers.finding import OFFENDERS_SHOWN, Checker, Finding, Verdict, worst
+from labkit.verdict.checkers.opening import Opening
 from labkit.verdict.checkers.placed import Executions, NoDuplicates, NoLostAcks, NoPhantoms
 from labkit.verdict.checkers.realtime import RealTime, Replicas, Sessions
 
@@ -20,6 +21,7 @@ __all__ = [
     "NoDuplicates",
     "NoLostAcks",
     "NoPhantoms",
+    "Opening",
     "PriceExact",
     "RealTime",
     "Replicas",
@@ -34,6 +36,7 @@ CHECKERS: tuple[Checker, ...] = (
     NoPhantoms(),
     MoneyExact(),
     PriceExact(),
+    Opening(),
     RealTime(),
     Sessions(),
     Replicas(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labkit.history import OpKind
+from labkit.measurement.possible import LARGEST_PLACE
 from labkit.measurement.windows import is_ok
 from labkit.verdict.checkers.finding import (
     OFFENDERS_SHOWN,
@@ -22,8 +24,8 @@ from labkit.verdict.numbers import NO_ORDER
 
 _STOCK = ("initial_price_cents", "current_price_cents", "moves", "buys", "sells")
 _FROM_SECOND, _TO_LAST_BUT_ONE = slice(1, None), slice(None, -1)
-LARGEST_PLACE = 1 << 40
-"""Places beyond it would not fit beside a symbol in 64 bits."""
+FLOOR_CENTS = 10
+"""No price is lower (`CHECK` in sql/postgresql/schema.sql)."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,14 @@ class MoneyExact:
     """Every balance is the opening balance and the deposits, less the buys, plus the sells.
 
     Proves: no account gained or lost a cent against its own orders and deposits in the database,
-    so neither did all of them together; no position of an account, nor its cost, differs from what
-    it bought less what it sold; and no order of the run belongs to an account that is not there.
+    so neither did all of them together; the database's sums have at least the money of this run's
+    own orders, account by account; no position of an account, nor its cost, differs from what
+    it bought less what it sold; no account is overdrawn or holds less than nothing where it may
+    not; no account is there twice; and no order of the run belongs to an account that is not there.
     Cannot: see an order that is missing together with its money; `NoLostAcks` does. Nor a deposit
     that is: deposits are not in the ledger. Nor an order that was booked, money and all, on another
-    account or in another quantity than its client asked for: the history has neither.
+    account or in another quantity than its client asked for: the history has neither. Nor whether
+    an account was short of money for a while.
     """
 
     name: ClassVar[str] = "money"
@@ -44,18 +49,58 @@ class MoneyExact:
         """Judge. A function of the evidence alone."""
         if evidence.final is None:
             return no_final_read(self.name)
-        accounts = evidence.final.accounts
+        accounts = evidence.accounts
         if accounts.empty:
             return Finding(self.name, Verdict.UNKNOWN, "the final read has no account to look at")
         put_in = accounts["opening_balance_cents"] + accounts["deposits_cents"]
-        due = put_in - accounts["bought_cents"] + accounts["sold_cents"]
-        balance = accounts["balance_cents"]
-        wrong = np.flatnonzero(balance != due)
-        owners = pd.Index(pd.unique(evidence.final.orders["account_nbr"]))
-        strangers = owners.difference(pd.Index(accounts["account_nbr"])).tolist()
-        positions_off = accounts["positions_off"]
-        misheld = np.flatnonzero(positions_off)
-        if not wrong.size and not misheld.size and not strangers:
+        due = (put_in - accounts["bought_cents"] + accounts["sold_cents"]).to_numpy()
+        balance = accounts["balance_cents"].to_numpy()
+        own = OwnSums.of(evidence)
+        names = accounts["account_nbr"].to_numpy()
+
+        def cents(i: int, column: str) -> str:
+            return _money(accounts[column].iloc[i])
+
+        wrongs: list[tuple[np.ndarray, Callable[[int], str]]] = [
+            (
+                balance != due,
+                lambda i: f"{_money(balance[i])}, by its orders {_money(due[i])}",
+            ),
+            (balance < 0, lambda i: f"overdrawn: {_money(balance[i])}"),
+            (
+                own.bought_cents > accounts["bought_cents"].to_numpy(),
+                lambda i: (
+                    f"bought for {cents(i, 'bought_cents')}, this run's orders alone for "
+                    f"{_money(own.bought_cents[i])}"
+                ),
+            ),
+            (
+                own.sold_cents > accounts["sold_cents"].to_numpy(),
+                lambda i: (
+                    f"sold for {cents(i, 'sold_cents')}, this run's orders alone for "
+                    f"{_money(own.sold_cents[i])}"
+                ),
+            ),
+            (
+                accounts["positions_off"].to_numpy() != 0,
+                lambda i: (
+                    f"{counted(accounts['positions_off'].iloc[i], 'position')} not what its "
+                    "orders say"
+                ),
+            ),
+            (
+                accounts["oversold"].to_numpy() != 0,
+                lambda i: (
+                    f"holds less than nothing in "
+                    f"{counted(accounts['oversold'].iloc[i], 'position')}, and may not"
+                ),
+            ),
+        ]
+        strangers = own.strangers
+        twice = twice_in(evidence.final.accounts["account_nbr"])
+        offending = np.logical_or.reduce([marks for marks, _ in wrongs])
+        count = int(offending.sum()) + len(strangers) + len(twice)
+        if not count:
             return Finding(
                 self.name,
                 Verdict.PASS,
@@ -63,25 +108,56 @@ class MoneyExact:
                 f"{_money(int(balance.sum()))} in sum",
             )
         offenders = [
-            f"{accounts['account_nbr'].iloc[i]}: {_money(balance.iloc[i])}, by its orders "
-            f"{_money(due.iloc[i])}"
-            for i in wrong[:OFFENDERS_SHOWN]
-        ]
-        offenders += [
-            f"{accounts['account_nbr'].iloc[i]}: {counted(positions_off.iloc[i], 'position')} not "
-            "what its orders say"
-            for i in misheld[:OFFENDERS_SHOWN]
+            f"{names[i]}: {why(i)}"
+            for marks, why in wrongs
+            for i in np.flatnonzero(marks)[:OFFENDERS_SHOWN]
         ]
         offenders += [f"{name}: has orders and no account" for name in strangers]
-        offending = np.union1d(wrong, misheld).size + len(strangers)
+        offenders += [f"{name}: there more than once" for name in twice]
         return Finding(
             self.name,
             Verdict.FAIL,
-            f"{offending:,} of {counted(len(accounts), 'account')} not what the "
+            f"{count:,} of {counted(len(accounts), 'account')} not what the "
             f"orders say, {_money(int((balance - due).sum()))} too much in sum",
             tuple(offenders[:OFFENDERS_SHOWN]),
-            offending,
+            count,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class OwnSums:
+    """What this run's own orders in the database add up to, each order once.
+
+    Attributes:
+        bought_cents: of each account, in the order of `Evidence.accounts`; so is `sold_cents`.
+        strangers: accounts that have orders and are not among these.
+    """
+
+    bought_cents: np.ndarray
+    sold_cents: np.ndarray
+    strangers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> OwnSums:
+        """Add them up."""
+        orders, names = evidence.own_orders, evidence.accounts["account_nbr"]
+        owner = pd.Categorical(orders["account_nbr"])
+        place = pd.Index(names).get_indexer(owner.categories)[np.asarray(owner.codes)]
+        known = place >= 0
+        spent = orders["quantity"].to_numpy(np.int64) * orders["unit_price_cents"].to_numpy()
+        buys = np.asarray(orders["side"] == "buy")
+        sums = [
+            # floats are exact up to 2**53 cents
+            np.bincount(place[rows], spent[rows], minlength=len(names)).astype(np.int64)
+            for rows in (known & buys, known & ~buys)
+        ]
+        strangers = sorted(set(owner.categories[np.unique(np.asarray(owner.codes)[~known])]))
+        return cls(sums[0], sums[1], tuple(map(str, strangers)))
+
+
+def twice_in(keys: pd.Series) -> tuple[str, ...]:
+    """Which keys are there more than once, in order."""
+    return () if keys.is_unique else tuple(map(str, sorted(set(keys[keys.duplicated()]))))
 
 
 @dataclass(frozen=True)
@@ -93,12 +169,15 @@ class PriceExact:
     clients leave holes in it; across a hole of n orders the price has moved by n steps at most,
     and by an even number of steps less than that.
 
-    Proves, per symbol: the final price is exact, and its count of moves is the count of orders; no
-    two orders met the same price in the same place (a lost update); each order of the run met the
+    Proves, per symbol: it is there once; the final price is exact and not below the floor, and its
+    count of moves is the count of orders, of which this run's own are a part; no two orders met
+    the same price in the same place (a lost update); each order of the run met the
     price that those before it left; each read shows the price of its place; each acknowledged
-    order is in the database at the place and the price its client was told.
+    order is in the database with the symbol and side that its client asked for, at the place and
+    the price that its client was told.
     Cannot: see what happened in the holes; a buy and a sell of another client that both vanished
-    with their moves leave no trace.
+    with their moves leave no trace. Compare side and symbol of an order that was not acknowledged
+    and is not there.
     """
 
     name: ClassVar[str] = "prices"
@@ -110,8 +189,9 @@ class PriceExact:
             return no_final_read(self.name)
         if evidence.final.instruments.empty:
             return Finding(self.name, Verdict.UNKNOWN, "the final read has no price to look at")
-        offenders: list[str] = []
-        count = read = 0
+        twice = twice_in(evidence.final.instruments["symbol"])
+        offenders = [f"{symbol}: there more than once" for symbol in twice]
+        count, read = len(twice), 0
         for part in evidence.by_symbol():
             chain = _Chain(evidence, part, self.step_cents)
             untrue, untold = _Reads(evidence, part, chain), _Told(evidence, part)
@@ -170,16 +250,22 @@ class _Chain:
     def __init__(self, evidence: Evidence, part: Part, step_cents: int) -> None:
         assert evidence.final is not None
         self._evidence, self._orders = evidence, evidence.final.orders
-        self._stocks = evidence.final.instruments.iloc[part.symbols.start : part.symbols.stop]
+        self._stocks = evidence.instruments.iloc[part.symbols.start : part.symbols.stop]
         self._step_cents = step_cents
         initial, current, moves, buys, sells = (
             self._stocks[name].to_numpy(np.int64) for name in _STOCK
         )
         self._due = initial + step_cents * (buys - sells)
-        self._wrong = (current != self._due) | (moves != buys + sells)
         symbol = evidence.order_symbol[part.orders].astype(np.int64) - part.symbols.start
         known = symbol < len(self._stocks)
-        self._stray = part.orders[~known]
+        place = self._orders["move_nbr"].to_numpy(np.int64)[part.orders]
+        placed = (place >= 1) & (place < LARGEST_PLACE)
+        self._stray = part.orders[~known | ~placed]
+        self._own = self._own_orders(symbol[known], part.orders[known])
+        self._wrong = (current != self._due) | (moves != buys + sells) | (current < FLOOR_CENTS)
+        self._wrong |= (self._own > np.stack([buys, sells])).any(axis=0)
+        known &= placed
+        moves = np.clip(moves, 0, LARGEST_PLACE - 1)
         self._links = self._linked(initial, current, moves, symbol[known], part.orders[known])
         after, before = self._links.chosen(_FROM_SECOND), self._links.chosen(_TO_LAST_BUT_ONE)
         last = after.row < 0
@@ -192,6 +278,14 @@ class _Chain:
         ends = np.append(after.symbol != before.symbol, True)
         # what reads are held against: all but final prices that are wrong
         self._sound = self._links.chosen(~(ends & self._wrong[self._links.symbol]))
+
+    def _own_orders(self, symbol: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """How many buys and how many sells of each symbol are this run's, each order once."""
+        once = self._evidence.final_row[self._evidence.in_final[rows]] == rows
+        up = np.asarray(self._orders["side"].iloc[rows] == "buy")
+        return np.stack(
+            [np.bincount(symbol[once & is_of], minlength=len(self._stocks)) for is_of in (up, ~up)]
+        )
 
     def _linked(
         self,
@@ -261,11 +355,21 @@ class _Chain:
             f"{stocks['symbol'].iloc[i]}: {_money(stocks['current_price_cents'].iloc[i])} after "
             f"{counted(stocks['moves'].iloc[i], 'move')}, by its "
             f"{counted(stocks['buys'].iloc[i] + stocks['sells'].iloc[i], 'order')} "
-            f"{_money(self._due[i])}"
+            f"{_money(self._due[i])}{self._more(i)}"
             for i in np.flatnonzero(self._wrong)[:OFFENDERS_SHOWN]
         ]
-        found += [f"{self._name(row)}: of no known symbol" for row in self._stray[:OFFENDERS_SHOWN]]
+        found += [
+            f"{self._name(row)}: of no known symbol, or at a place that no order can have"
+            for row in self._stray[:OFFENDERS_SHOWN]
+        ]
         return found + [self._break(i) for i in self._broken[:OFFENDERS_SHOWN]]
+
+    def _more(self, i: int) -> str:
+        """Whether this run alone has more orders of a symbol than the database has."""
+        own, stock = self._own[:, i], self._stocks.iloc[i]
+        if own[0] <= stock["buys"] and own[1] <= stock["sells"]:
+            return ""
+        return f"; this run's alone are {own[0]:,} buys and {own[1]:,} sells"
 
     def _break(self, i: int) -> str:
         here, earlier = (self._links.chosen(slice(at, at + 1)) for at in (i, i - 1))
@@ -315,20 +419,28 @@ class _Reads:
 
 
 class _Told:
-    """What the clients of acknowledged orders were told, held against the database."""
+    """What clients asked for and were told, held against the database.
+
+    Whatever came of an order, it was of one symbol and one side; its place and its price are
+    compared where its client was told them.
+    """
 
     def __init__(self, evidence: Evidence, part: Part) -> None:
         assert evidence.final is not None
         self._evidence = evidence
         self._ops, self._orders = evidence.history.ops, evidence.final.orders
         ops, number = self._ops.iloc[part.ops], evidence.in_history[part.ops]
-        told = is_ok(ops) & np.asarray(ops["move_nbr"].notna()) & (number != NO_ORDER)
-        told[told] = evidence.rows[number[told]] > 0
-        rows, found = part.ops[told], evidence.final_row[number[told]]
+        there = np.asarray(ops["kind"] == str(OpKind.ORDER)) & (number != NO_ORDER)
+        there[there] = evidence.rows[number[there]] > 0
+        rows, found = part.ops[there], evidence.final_row[number[there]]
+        acked = is_ok(ops)[there]
         differs = np.zeros(len(rows), dtype=bool)
-        for here, there in (("move_nbr", "move_nbr"), ("price_cents", "unit_price_cents")):
-            heard = ops[here].to_numpy(np.int64, na_value=-1)[told]
-            differs |= heard != self._orders[there].to_numpy(np.int64)[found]
+        for here, column in (("move_nbr", "move_nbr"), ("price_cents", "unit_price_cents")):
+            heard = ops[here].to_numpy(np.int64, na_value=0)[there]
+            told = acked & np.asarray(ops[here].notna())[there]
+            differs |= told & (heard != self._orders[column].to_numpy(np.int64)[found])
+        for name in ("symbol", "side"):
+            differs |= _texts_differ(ops[name].iloc[there], self._orders[name].iloc[found])
         self._pairs = np.stack([rows[differs], found[differs]], axis=1)
 
     @property
@@ -338,13 +450,26 @@ class _Told:
 
     def offenders(self) -> list[str]:
         """The first of them."""
-        return [
-            f"{self._evidence.ids.name(self._evidence.in_final[there])}: its client was told place "
-            f"{self._ops['move_nbr'].iloc[here]} at {_money(self._ops['price_cents'].iloc[here])}, "
-            f"the database has {self._orders['move_nbr'].iloc[there]} at "
-            f"{_money(self._orders['unit_price_cents'].iloc[there])}"
-            for here, there in self._pairs[:OFFENDERS_SHOWN]
-        ]
+        return [self._words(here, there) for here, there in self._pairs[:OFFENDERS_SHOWN]]
+
+    def _words(self, here: int, there: int) -> str:
+        op, order = self._ops.iloc[here], self._orders.iloc[there]
+        told = [f"place {op['move_nbr']}"] if pd.notna(op["move_nbr"]) else []
+        told += [_money(op["price_cents"])] if pd.notna(op["price_cents"]) else []
+        return (
+            f"{self._evidence.ids.name(self._evidence.in_final[there])}: its client asked for a "
+            f"{op['side']} of {op['symbol']} and was told {' at '.join(told) or 'nothing'}, the "
+            f"database has a {order['side']} of {order['symbol']}, place {order['move_nbr']} at "
+            f"{_money(order['unit_price_cents'])}"
+        )
+
+
+def _texts_differ(one: pd.Series, other: pd.Series) -> np.ndarray:
+    """Where two categorical columns of the same length have different texts."""
+    codes = np.asarray(other.cat.codes)
+    translated = one.cat.categories.get_indexer(other.cat.categories)
+    same = np.append(translated, -2)[codes]
+    return np.asarray(same != np.asarray(one.cat.codes))
 
 
 def _money(cents: int) -> str:

@@ -20,6 +20,8 @@ from labkit.verdict.evidence import Evidence
 
 STATUSES = ("order_received", "processing", "order_processed")
 """The life of an order, in order; the last one is reached with its execution and its trade."""
+STATUS_AFTER = dict(zip(STATUSES, ("received", "processing", "processed"), strict=True))
+"""What an order itself says (`orders.order_status`) after each of its activities."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,9 @@ class Executions:
     """A processed order was executed once, an order not yet processed was not, and none went back.
 
     Proves: each order's activities are received, then processing, then processed, in this order
-    (a processor that died while processing may have begun it again); a processed order has exactly
-    one execution and one trade, any other none.
+    (a processor that died while processing may have begun it again), and the order itself says what
+    the last of them says; a processed order has exactly one execution and one trade, any other
+    none; a trade is of its order's symbol, side, price and quantity.
     Cannot: see work done twice that left one row; tell whether an order waited for its turn.
     """
 
@@ -189,10 +192,13 @@ class Executions:
         done = np.array([_processed(statuses) for statuses in lives.categories], dtype=bool)
         processed = done[life]
         due = processed.astype(np.int32)
+        said = np.array([STATUS_AFTER.get(lived.split(",")[-1], "") for lived in lives.categories])
         wrong = np.flatnonzero(
             ~forward[life]
             | (orders["executions"].to_numpy() != due)
             | (orders["trades"].to_numpy() != due)
+            | (orders["trades_off"].to_numpy() != 0)
+            | _says_otherwise(orders["status"], said, life)
         )
         shown = wrong[:OFFENDERS_SHOWN]
         there = counted(len(orders), "order")
@@ -209,6 +215,7 @@ class Executions:
             tuple(
                 f"{name}: {row['statuses'] or 'no activity'}; "
                 f"{counted(row['executions'], 'execution')}, {counted(row['trades'], 'trade')}"
+                f"{_more(row)}"
                 for name, (_, row) in zip(
                     evidence.names(evidence.in_final[shown]),
                     orders.iloc[shown].iterrows(),
@@ -217,6 +224,20 @@ class Executions:
             ),
             int(wrong.size),
         )
+
+
+def _says_otherwise(status: pd.Series, said: np.ndarray, life: np.ndarray) -> np.ndarray:
+    """Where an order's own status is not what its last activity says; none said is not judged."""
+    own = pd.Categorical(status)
+    differs = np.array(
+        [[bool(due) and due != name for due in said] for name in own.categories], dtype=bool
+    ).reshape(len(own.categories), len(said))
+    return np.asarray(differs[np.asarray(own.codes), life])
+
+
+def _more(row: pd.Series) -> str:
+    off = f", {row['trades_off']} of them not of the order" if row["trades_off"] else ""
+    return f"{off}; the order says {row['status']}"
 
 
 def _forward(statuses: str) -> bool:

@@ -250,7 +250,7 @@ def _beyond(evidence: Evidence, reads: Events) -> np.ndarray:
     """Which reads show more moves of their symbol than there are at the end."""
     assert evidence.final is not None
     moves = np.zeros(len(evidence.symbols), np.int64)  # of what is no instrument: none
-    known = evidence.final.instruments["moves"].to_numpy(np.int64)
+    known = evidence.instruments["moves"].to_numpy(np.int64)
     moves[: len(known)] = known
     return np.asarray(reads.hi > moves[reads.group])
 
