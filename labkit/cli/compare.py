@@ -14,7 +14,7 @@ from rich.text import Text
 
 from labkit import files
 from labkit.cli import completion
-from labkit.cli.show import VERDICT_STYLE, AsJson, console, new_table, print_json
+from labkit.cli.show import VERDICT_STYLE, AsJson, console, new_table, print_json, say
 from labkit.errors import BadInput
 from labkit.plain import plain
 
@@ -62,7 +62,7 @@ def compare(
         from labkit.figures.compare import compare_html
 
         files.write_text(html, compare_html(summaries))
-        typer.echo(str(html), err=as_json)
+        say(html, err=as_json)
 
 
 def _require_ours(html: Path) -> None:

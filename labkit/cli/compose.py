@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from labkit.cli.lab import OnOff
+from labkit.cli.show import say
 from labkit.topology import DEFAULT, Topology
 
 compose_commands = typer.Typer(
@@ -47,4 +49,4 @@ def render(
 
     shape = Topology.load(topology) if topology else DEFAULT
     file = write(ComposeLayout(shape, wan is OnOff.ON, secure, port_base), output)
-    typer.echo(f"docker compose -f {file} up -d --wait")
+    say(f"docker compose -f {quote(str(file))} up -d --wait")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from labkit.assets import asset
-from labkit.cli.show import Stages
+from labkit.cli.show import Stages, say
 
 
 def desk(
@@ -34,5 +34,5 @@ def desk(
 
 
 def _tell(url: str) -> None:
-    typer.echo(f"the trading desk is at {url}")
+    say(f"the trading desk is at {url}")
     typer.echo("Ctrl-C ends it; the lab, and faults that were not healed, stay: `labkit status`")

@@ -10,7 +10,7 @@ import typer
 
 from labkit.cli import completion
 from labkit.cli.outcome import Exit
-from labkit.cli.show import AsJson, print_json
+from labkit.cli.show import AsJson, print_json, say
 from labkit.cli.targets import no_primary, running_lab
 from labkit.errors import NotReady
 from labkit.faults.base import Fault, Probe, await_bite, require_absent
@@ -171,6 +171,6 @@ def _inject(kind: str, target: str, as_json: bool, **options: Any) -> None:
         print_json(receipt.to_json())
     else:
         for line in receipt.lines():
-            typer.echo(line)
+            say(line)
     if not after.bit:
         raise typer.Exit(Exit.NO)

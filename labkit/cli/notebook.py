@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from labkit.cli.show import say
 from labkit.errors import BadInput
 from labkit.notebooks import Copied, copy_notebooks, users_folder
 
@@ -43,10 +44,10 @@ def notebook(
 
 
 def _tell(copied: Copied) -> None:
-    typer.echo(f"your notebooks are in {copied.folder}")
+    say(f"your notebooks are in {copied.folder}")
     if copied.new:
-        typer.echo(f"copied: {', '.join(copied.new)}")
+        say(f"copied: {', '.join(copied.new)}")
     if copied.renewed:
-        typer.echo(f"renewed, as you had not changed them: {', '.join(copied.renewed)}")
+        say(f"renewed, as you had not changed them: {', '.join(copied.renewed)}")
     for yours, newer in (copied.beside or {}).items():
-        typer.echo(f"you changed {yours}: it stays, and labkit's newer one is {newer}")
+        say(f"you changed {yours}: it stays, and labkit's newer one is {newer}")

@@ -41,6 +41,11 @@ def console(*, stderr: bool = False) -> Console:
     return found
 
 
+def say(line: object, *, err: bool = False) -> None:
+    """Print one line; what a terminal would obey in it is shown as an escape."""
+    typer.echo(plain(line), err=err)
+
+
 def print_json(data: object) -> None:
     """Print data for a program. What is no JSON number (NaN, the infinities) is null."""
     typer.echo(json.dumps(_numbers_only(data), indent=2, allow_nan=False))
