@@ -158,6 +158,7 @@ def fake(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr("labkit.cli.faults.await_bite", probe_once)
     monkeypatch.setattr("labkit.faults.disaster.sleep", lambda _seconds: None)
     monkeypatch.setattr(os, "execv", become)
+    monkeypatch.setattr(os, "execve", become)
     return cluster
 
 
