@@ -285,6 +285,7 @@ listen statistics
   bind {HOST}:{layout.balancer_stats(region)}
   mode http
   timeout client 10s
+  http-request deny unless METH_GET
   stats enable
   stats uri /
   stats auth {REST_USER}:{secrets.balancer_stats}

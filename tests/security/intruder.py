@@ -1,0 +1,264 @@
+"""Another user of the machine, who knows every port of a lab and tries everything.
+
+Run as `python intruder.py UID < what.json > found.json`. It is started with the rights of the
+tests, imports what it needs, and becomes the other user before it does anything. It needs nothing
+of labkit's, so that it cannot read a credential by accident; wrong ones and a foreign certificate
+are given to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import encodings.idna  # noqa: F401 - what is imported later may be out of reach
+import json
+import os
+import socket
+import ssl
+import stat
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+HOST = "127.0.0.1"
+TIMEOUT_S = 5.0
+ABROAD = {"Host": "intruder.example", "Origin": "http://intruder.example"}
+"""What a page of another site sends, its name bound to 127.0.0.1."""
+
+REQUESTS = [
+    (line.split()[0], line.split()[1])
+    for line in """
+        GET /
+        GET /;csv
+        GET /patroni
+        GET /primary
+        GET /replica
+        GET /health
+        GET /liveness
+        GET /cluster
+        GET /history
+        GET /config
+        GET /metrics
+        GET /links
+        GET /version
+        GET /v2/keys
+        GET /v2/members
+        GET /members
+        GET /leases
+        GET /raft/probing
+        GET /debug/vars
+        GET /debug/pprof/
+        HEAD /primary
+        OPTIONS /primary
+        PATCH /config
+        PUT /config
+        POST /reload
+        POST /restart
+        DELETE /restart
+        POST /switchover
+        DELETE /switchover
+        POST /failover
+        POST /reinitialize
+        POST /sigterm
+        POST /failsafe
+        POST /mpp
+        POST /links
+        POST /reset
+        POST /listeners
+        POST /;csv
+        POST /raft
+        POST /leases/internal
+        PUT /v2/keys/service
+        POST /v3/kv/put
+        POST /v3/kv/range
+        POST /v3/kv/txn
+        POST /v3/kv/deleterange
+        POST /v3/kv/compaction
+        POST /v3/kv/lease/leases
+        POST /v3/lease/grant
+        POST /v3/lease/keepalive
+        POST /v3/lease/revoke
+        POST /v3/watch
+        POST /v3/cluster/member/list
+        POST /v3/cluster/member/add
+        POST /v3/cluster/member/remove
+        POST /v3/cluster/member/update
+        POST /v3/cluster/member/promote
+        POST /v3/auth/enable
+        POST /v3/auth/disable
+        POST /v3/auth/authenticate
+        POST /v3/auth/user/add
+        POST /v3/auth/role/add
+        POST /v3/maintenance/status
+        POST /v3/maintenance/alarm
+        POST /v3/maintenance/defragment
+        POST /v3/maintenance/hash
+        POST /v3/maintenance/snapshot
+        POST /v3/maintenance/transfer-leadership
+        POST /v3/maintenance/downgrade
+        POST /v3/election/campaign
+        POST /v3/lock/lock
+    """.strip().splitlines()
+]
+"""What any part of a lab would answer, if it answered."""
+ORDERS = [one for one in REQUESTS if one[0] in ("PATCH", "PUT", "POST", "DELETE")]
+SOME = [("GET", "/config"), ("PATCH", "/config"), ("POST", "/v3/kv/put"), ("GET", "/version")]
+
+
+def http(what: dict[str, Any]) -> list[str]:
+    """Send requests to every port, by HTTP and TLS, with each wrong credential.
+
+    A request is refused when nothing is answered, or by 400, 401 or 403. The WAN wants to hear of a
+    region first: it is told one.
+
+    Returns:
+        What was not refused, or may be read by pages of other sites.
+    """
+
+    def ask(case: tuple[int, tuple[str, str], str, str]) -> list[str]:
+        port, (method, path), scheme, credential = case
+        headers = {**ABROAD, "X-Region": what["region"], "X-Server-From": "1234"}
+        if credential:
+            headers["Authorization"] = credential
+        body = "{}" if method in ("POST", "PUT", "PATCH") else None
+        if scheme == "http":
+            connection = HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+        else:
+            context = contexts[scheme]
+            connection = HTTPSConnection(HOST, port, timeout=TIMEOUT_S, context=context)
+        try:
+            connection.request(method, path, body, headers)
+            reply = connection.getresponse()
+            reply.read()
+        except (HTTPException, OSError):
+            return []
+        finally:
+            connection.close()
+        shared = [name for name in reply.headers if name.lower().startswith("access-control")]
+        if reply.status in (400, 401, 403) and not shared:
+            return []
+        return [f"{scheme} {method} {path} on port {port}: {reply.status} {shared}"]
+
+    contexts = what["contexts"]
+    cases = [
+        *product(what["answering"], REQUESTS, ("http",), ("", *what["credentials"])),
+        *product(what["tls"], REQUESTS, ("http", *contexts), ("",)),
+        *product(what["all"], SOME, ("http", *contexts), ("",)),
+    ]
+    return list(each(ask, cases))
+
+
+def postgresql(what: dict[str, Any]) -> list[str]:
+    """Log in as everybody, everywhere, without a password and with wrong ones; who got in."""
+
+    def log_in(case: tuple[int, str, str, str, str]) -> list[str]:
+        port, user, database, replication, password = case
+        given = {"password": password} if password else {"passfile": os.devnull}
+        try:
+            connection = psycopg.connect(
+                host=HOST,
+                port=port,
+                user=user,
+                dbname=database,
+                application_name=what["member"],
+                connect_timeout=int(TIMEOUT_S),
+                gssencmode="disable",
+                **({"replication": replication} if replication else {}),
+                **given,
+            )
+        except psycopg.Error:
+            return []
+        connection.close()
+        return [f"PostgreSQL on port {port} let {user} into {database} {replication}"]
+
+    every = product(("postgres", "replicator", "trader", "nobody"), ("trade_db", "postgres"))
+    kinds = [(user, database, kind) for user, database in every for kind in ("", "true")]
+    tries = [(*kind, password) for kind in kinds for password in ("", *what["passwords"])]
+    few = [("postgres", "postgres", "", ""), ("replicator", "postgres", "true", "wrong")]
+    cases = [
+        *((what["near"][0], *one) for one in tries),
+        *((port, *one) for port in what["near"][1:] + what["far"] for one in few),
+    ]
+    return list(each(log_in, cases))
+
+
+def files(what: dict[str, Any]) -> list[str]:
+    """List every folder, read every file, enter every socket; which of them let us."""
+    found = []
+    for name in what["paths"]:
+        path = Path(name)
+        try:
+            kind = path.lstat().st_mode
+            if stat.S_ISDIR(kind):
+                os.listdir(path)  # noqa: PTH208 - one question, no more
+            elif stat.S_ISSOCK(kind):
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(name)
+            else:
+                path.open("rb").close()
+        except OSError:
+            continue
+        found.append(f"{name} is open")
+    for pid in what["pids"]:
+        try:
+            Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        found.append(f"the environment of process {pid} can be read")
+    return found
+
+
+def orders_with_the_password(what: dict[str, Any]) -> list[str]:
+    """Give each Patroni every order, with the password of its health checks; what was obeyed."""
+    token = base64.b64encode(what["login"].encode()).decode()
+
+    def give(case: tuple[int, tuple[str, str]]) -> list[str]:
+        port, (method, path) = case
+        connection = HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+        try:
+            connection.request(method, path, what["body"], {"Authorization": f"Basic {token}"})
+            status = connection.getresponse().status
+        except (HTTPException, OSError):  # it hangs up on what it has not read
+            return []
+        finally:
+            connection.close()
+        return [] if status == 403 else [f"{method} {path} on port {port}: {status}"]
+
+    return list(each(give, list(product(what["ports"], ORDERS))))
+
+
+def each(do: Any, cases: list[Any]) -> Iterator[str]:
+    """Do something for each case, many at once; what all of them found."""
+    with ThreadPoolExecutor(48) as pool:
+        for found in pool.map(do, cases):
+            yield from found
+
+
+def main() -> None:
+    """Become somebody else, try what standard input says, and print what was found."""
+    uid = int(sys.argv[1])
+    what = json.load(sys.stdin)
+    plain, own = ssl._create_unverified_context(), ssl._create_unverified_context()  # noqa: S323
+    own.load_cert_chain(*what["http"]["certificate"])
+    what["http"]["contexts"] = {"TLS": plain, "TLS, foreign certificate": own}
+    "a".encode("idna")
+    if uid != os.geteuid():
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    tries = {
+        "http": http,
+        "postgresql": postgresql,
+        "files": files,
+        "orders_with_the_password": orders_with_the_password,
+    }
+    json.dump({name: tries[name](given) for name, given in what.items()}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

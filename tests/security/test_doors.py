@@ -1,0 +1,234 @@
+"""Who gets into the embedded lab: docs/security.md, held against a lab that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from secret_texts import secret_texts
+
+from labkit.cluster.embedded.certificate import Certificate
+from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.embedded.config import REST_USER
+from labkit.cluster.embedded.layout import member_name
+from labkit.cluster.processes import LAB_VARIABLE
+
+pytestmark = pytest.mark.cluster
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
+INTRUDER = Path(__file__).with_name("intruder.py")
+STRANGER = 61234
+"""A user that owns nothing: neither the lab's, nor the one its servers run as."""
+AS_ROOT = os.geteuid() == 0
+
+
+def documented() -> set[str]:
+    """What may listen, as the table of the embedded lab names it."""
+    text = DOCUMENT.read_text().partition("## The embedded lab\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"^\| `([^`]+)`.* \|$", text, re.MULTILINE))
+
+
+def kind(purpose: str, lab: EmbeddedCluster) -> str:
+    """A purpose as the table names it: which node or region does not matter."""
+    for node in lab.topology.nodes:
+        purpose = purpose.replace(node.name, "NODE")
+    for region in lab.topology.region_names:
+        purpose = purpose.replace(region, "REGION")
+    return purpose
+
+
+def unix_socket(address: str, program: str, lab: EmbeddedCluster) -> str:
+    """A Unix socket as the table names it: one without a name in the file system, or a file."""
+    if address.startswith("@"):
+        return f"@NUMBER of {program}"
+    path = Path(address)
+    # HAProxy binds its socket under another name and renames it
+    name = path.name.partition(".sock")[0] + ".sock"
+    return kind(f"{path.parent.name}/{name}", lab)
+
+
+def processes_of(lab: EmbeddedCluster) -> list[int]:
+    """Every process that carries the lab's mark, and those that are known without it."""
+    marked = []
+    for process in psutil.process_iter(["environ"]):
+        environment = process.info["environ"] or {}
+        if environment.get(LAB_VARIABLE) == lab.settings.lab_id:
+            marked.append(process.pid)
+    return sorted({*lab.pids(), *marked})
+
+
+def ports_of(lab: EmbeddedCluster, pattern: str) -> list[int]:
+    """The ports whose purpose is of a kind."""
+    return [port for port, what in lab.layout.parts() if re.fullmatch(pattern, kind(what, lab))]
+
+
+def test_every_socket_of_every_process_is_in_the_table(lab):
+    purposes = dict(lab.layout.parts())
+    pids = set(processes_of(lab))
+    found, strange = set(), []
+    for one in psutil.net_connections("all"):
+        if one.pid not in pids:
+            continue
+        if one.family.name == "AF_UNIX":
+            if one.laddr:
+                found.add(unix_socket(str(one.laddr), psutil.Process(one.pid).name(), lab))
+        elif one.status == psutil.CONN_LISTEN or (one.type.name == "SOCK_DGRAM" and one.laddr):
+            if one.laddr.ip != "127.0.0.1" or one.laddr.port not in purposes:
+                strange.append((psutil.Process(one.pid).cmdline(), one.laddr))
+            else:
+                found.add(kind(purposes[one.laddr.port], lab))
+    assert strange == []
+    assert found == documented()
+
+
+@pytest.fixture(scope="module")
+def found(lab, tmp_path_factory) -> dict[str, list[str]]:
+    """What an intruder got into. All of it is tried at once, as it takes a while."""
+    folder, foreign = tmp_path_factory.mktemp("foreign"), Certificate.make()
+    certificate = [folder / "crt", folder / "key"]
+    certificate[0].write_text(foreign.certificate)
+    certificate[1].write_text(foreign.key)
+    places = {lab.home, lab.layout.place}
+    what = {
+        "http": {
+            "answering": ports_of(lab, "NODE Patroni|WAN control|lb:REGION statistics"),
+            "tls": ports_of(lab, "etcd REGION (clients|peers)"),
+            "all": [port for port, _ in lab.layout.parts()],
+            "region": lab.topology.region_names[0],
+            "certificate": [str(path) for path in certificate],
+            "credentials": [
+                "Basic bGFia2l0Ondyb25n",
+                "Basic bGFia2l0Og==",
+                "Bearer wrong",
+                "Bearer ",
+            ],
+        },
+        "postgresql": {
+            "near": ports_of(lab, "NODE PostgreSQL|lb:REGION read-(write|only)"),
+            "far": ports_of(lab, "NODE PostgreSQL .*|lb:REGION from REGION"),
+            "member": member_name(lab.topology.nodes[0]),
+            "passwords": ["wrong", "postgres", lab.settings.lab_id],
+        },
+        "files": {
+            "paths": [str(path) for place in places for path in (place, *place.rglob("*"))],
+            "pids": processes_of(lab),
+        },
+        "orders_with_the_password": {
+            "ports": ports_of(lab, "NODE Patroni"),
+            "login": f"{REST_USER}:{lab.secrets.rest_api}",
+            "body": json.dumps({"postgresql": {"parameters": {"restore_command": "touch /tmp/x"}}}),
+        },
+    }
+    before = running(lab)
+    done = subprocess.run(
+        [sys.executable, INTRUDER, str(STRANGER if AS_ROOT else os.geteuid())],
+        input=json.dumps(what),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert running(lab) == before
+    return json.loads(done.stdout)
+
+
+def running(lab: EmbeddedCluster) -> tuple[object, ...]:
+    """What an intruder could have changed: who leads, the settings, the links."""
+    etcd = lab._starter.etcd()
+    links = [(one.source, one.target, one.delay_ms, one.cut) for one in lab.status().links]
+    return etcd.leader(), etcd.value("/service/lab/config"), links
+
+
+def test_no_request_without_a_credential_is_answered_on_any_port(found):
+    assert found["http"] == []
+
+
+def test_nobody_logs_in_to_postgresql_without_a_password_or_with_a_wrong_one(found):
+    assert found["postgresql"] == []
+
+
+def test_who_has_the_password_of_the_health_checks_can_give_no_orders(found):
+    assert found["orders_with_the_password"] == []
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can look with another user's eyes")
+def test_another_user_opens_no_file_no_folder_no_socket_and_no_environment(found):
+    assert found["files"] == []
+
+
+RUNS_PROGRAMS = [
+    "COPY (SELECT 1) TO PROGRAM 'cat'",
+    "COPY accounts FROM PROGRAM 'echo'",
+    "COPY (SELECT 1) TO '/tmp/labkit-was-here'",
+    "COPY accounts FROM '/etc/passwd'",
+    "SELECT pg_read_file('postgresql.conf')",
+    "SELECT pg_read_binary_file('/etc/passwd')",
+    "SELECT pg_ls_dir('.')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT lo_export(1, '/tmp/labkit-was-here')",
+    "ALTER SYSTEM SET archive_command = 'touch /tmp/labkit-was-here'",
+    "ALTER SYSTEM SET restore_command = 'touch /tmp/labkit-was-here'",
+    "ALTER ROLE trader SUPERUSER",
+    "CREATE ROLE more SUPERUSER LOGIN",
+    "GRANT pg_execute_server_program TO trader",
+    "GRANT postgres TO trader",
+    "SET ROLE postgres",
+    "SET SESSION AUTHORIZATION postgres",
+    "CREATE EXTENSION file_fdw",
+    "CREATE EXTENSION dblink",
+    "CREATE FUNCTION run(text) RETURNS int LANGUAGE c AS 'libc.so.6', 'system'",
+    "CREATE FUNCTION pick() RETURNS void LANGUAGE internal AS 'pg_reload_conf'",
+    "SET session_preload_libraries = '/tmp/evil.so'",
+    "LOAD '/tmp/evil.so'",
+    "SELECT pg_reload_conf()",
+    "SELECT pg_promote()",
+    "SELECT pg_create_physical_replication_slot('mine')",
+    "SELECT rolpassword FROM pg_authid",
+    "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION p",
+]
+
+
+def test_the_applications_role_runs_no_program_and_reads_no_file(lab):
+    dsn = lab.dsn(lab.leader().region)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in RUNS_PROGRAMS:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+def test_the_role_of_standbys_gets_into_no_database(lab):
+    node = lab.leader()
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+        psycopg.connect(
+            host="127.0.0.1",
+            port=lab.layout.postgres(node),
+            user="replicator",
+            password=lab.secrets.replication,
+            dbname="trade_db",
+            replication="database",
+        )
+
+
+def test_secrets_are_in_no_environment(lab):
+    secrets = [text.encode() for text in secret_texts(lab.secrets)]
+    for pid in processes_of(lab):
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        assert not any(secret in environment for secret in secrets), pid
+
+
+def test_files_with_secrets_are_their_owners_alone(lab):
+    secrets = [text.encode() for text in secret_texts(lab.secrets)]
+    for place in {lab.home, lab.layout.place}:
+        for path in place.rglob("*"):
+            if path.is_file() and path.stat().st_mode & 0o077 and "programs" not in path.parts:
+                assert not any(secret in path.read_bytes() for secret in secrets), path
