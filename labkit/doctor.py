@@ -27,7 +27,7 @@ from labkit.cluster.compose.project import find_compose
 from labkit.cluster.compose.render import DEFAULT_VERSION
 from labkit.cluster.compose.settings import images_asked_for
 from labkit.cluster.compose.starting import NODE_MIB
-from labkit.cluster.embedded import programs
+from labkit.cluster.embedded import first_data, programs
 from labkit.cluster.embedded.layout import Layout
 from labkit.cluster.embedded.room import free_bytes
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
@@ -229,8 +229,12 @@ def user() -> Check:
         identity = Identity.current()
     except ClusterError as error:
         return Check("user", Level.FAIL, "root, without the right to change user", f"{error}")
+    try:
+        first_data.require_name()
+    except ClusterError as error:
+        return Check("user", Level.FAIL, f"uid {identity.uid}, without a name", f"{error}")
     if identity.dropped:
-        found = f"root; servers run as uid {identity.uid}, without any of root's rights"
+        found = "root; a lab's servers run as a user of its own, without any of root's rights"
         return Check("user", Level.OK, found)
     return Check("user", Level.OK, f"uid {identity.uid}; servers run as the same user")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from results import problems
 from labkit.cluster.cockroach_binary.cluster import BinaryCluster
 from labkit.cluster.compose.cluster import ComposeCluster
 from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.privileges import LATE_IMPORT
 
 RealLab = EmbeddedCluster | ComposeCluster | BinaryCluster
 AnyLab = TypeVar("AnyLab", EmbeddedCluster, ComposeCluster, BinaryCluster)
@@ -96,10 +98,20 @@ def shared_lab_of(item: pytest.Item) -> str | None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[EmbeddedCluster]:
-    """Nine nodes of the embedded engine with the WAN on."""
-    home = Path(tempfile.mkdtemp(prefix="labkit-"))
-    with for_this_session("lab", EmbeddedCluster.create(home, port_base=PORT_BASE)) as cluster:
+    """Nine nodes of the embedded engine with the WAN on, in a folder that is closed as /root is."""
+    closed = Path(tempfile.mkdtemp(prefix="labkit-"))
+    lab = EmbeddedCluster.create(closed / "lab", port_base=PORT_BASE)
+    with for_this_session("lab", lab) as cluster:
         yield cluster
+        late = imported_late(cluster)
+    closed.rmdir()
+    assert late == []
+
+
+def imported_late(cluster: EmbeddedCluster) -> list[str]:
+    """What servers imported when they could not read root's environment any more."""
+    logs = "".join(path.read_text(errors="replace") for path in cluster.layout.logs.glob("*.log"))
+    return sorted(set(re.findall(rf"^{LATE_IMPORT}: (.*)", logs, re.MULTILINE)))
 
 
 @pytest.fixture(scope="session")

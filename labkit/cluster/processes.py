@@ -8,8 +8,11 @@ start time must match, so that a reused pid is not taken for a server of ours.
 from __future__ import annotations
 
 import ctypes
+import grp
 import json
 import os
+import pwd
+import secrets
 import signal
 import subprocess
 import sys
@@ -33,7 +36,10 @@ HOME_VARIABLE = "LABKIT_HOME"
 """In the environment of every process of a lab: its state folder, which may be gone."""
 
 NOBODY = 65534
-"""The user that has no files."""
+"""The user that has no files of its own, and that any number of services share."""
+OWN_UIDS = range(61184, 65520)
+"""Out of these root's labs take a user each. They have no name: systemd gives them to services for
+as long as those run (systemd's "Users, Groups, UIDs and GIDs", "dynamic users")."""
 ROOT_NEEDS = {
     0: "CAP_CHOWN",
     1: "CAP_DAC_OVERRIDE",
@@ -98,6 +104,19 @@ class Identity:
         return cls.of_root(NOBODY, NOBODY)
 
     @classmethod
+    def of_its_own(cls) -> Identity:
+        """A user and group for one lab of root's: without a name, a process or anything else.
+
+        Raises:
+            ClusterError: this root may not change user here.
+        """
+        used = {uid for process in psutil.process_iter(["uids"]) for uid in process.info["uids"]}
+        used |= {entry.pw_uid for entry in pwd.getpwall()}
+        used |= {entry.gr_gid for entry in grp.getgrall()}
+        number = secrets.choice([uid for uid in OWN_UIDS if uid not in used])
+        return cls.of_root(number, number)
+
+    @classmethod
     def of_root(cls, uid: int, gid: int) -> Identity:
         """How servers run that root starts as somebody else.
 
@@ -120,6 +139,11 @@ class Identity:
     def name(self) -> str:
         """As `labkit.privileges` takes it."""
         return f"{self.uid}:{self.gid}"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether every process of this user is the lab's."""
+        return self.dropped and self.uid in OWN_UIDS
 
     @property
     def to_become(self) -> tuple[str, ...]:

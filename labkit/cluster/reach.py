@@ -38,7 +38,7 @@ def settled(home: Path, settings: S) -> S:
     if owner.st_uid != 0:
         identity = Identity.of_root(owner.st_uid, owner.st_gid)
     else:
-        identity = Identity.current()
+        identity = Identity.of_its_own()
         identity.make_folder(home, written=False)
     if (done := identity.run("true")).returncode != 0:
         raise ClusterError(f"root cannot start servers as another user: {done.stderr.strip()}")

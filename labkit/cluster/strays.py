@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.processes import (
     HOME_VARIABLE,
     LAB_VARIABLE,
+    Identity,
     ProcessTable,
     alive,
     kill_and_wait,
@@ -44,9 +45,20 @@ def of_table(table: ProcessTable) -> list[int]:
     """List the live processes of a lab that no record names.
 
     So are those of another lab whose state was in this very folder, until somebody removed it.
+    Where root's lab has a user of its own, every process of that user is the lab's: in a container
+    root may not look at the environment of others.
     """
     known = {record.pid for record in table.records().values()}
-    return [pid for pid in marked(table.home, table.lab_id) if pid not in known]
+    found = {*marked(table.home, table.lab_id), *_of_user(table.identity)}
+    return sorted(pid for pid in found - known if start_time(pid) is not None)
+
+
+def _of_user(user: Identity) -> Iterator[int]:
+    if user.exclusive:
+        for process in psutil.process_iter(["uids"]):
+            uids = process.info["uids"]
+            if uids and uids.real == user.uid:
+                yield process.pid
 
 
 def end_removed_lab(home: Path, on_stage: OnStage = quiet) -> int:

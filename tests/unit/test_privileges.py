@@ -1,19 +1,23 @@
 """What root's servers keep of root's rights: nothing. Where they may go is found out by asking."""
 
 import os
+import pwd
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from labkit import privileges
-from labkit.cluster import reach
+from labkit import doctor, privileges
+from labkit.clock import wait_until
+from labkit.cluster import reach, strays
+from labkit.cluster.embedded import first_data
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.programs import Program, etcd, haproxy, postgres
-from labkit.cluster.processes import Identity
+from labkit.cluster.processes import OWN_UIDS, Identity, ProcessTable
 from labkit.errors import ClusterError
 
 USER = 61_999
@@ -77,6 +81,52 @@ def test_the_servers_of_an_ordinary_user_are_its_own(tmp_path: Path) -> None:
     assert me.prefix == ()
     tool = Program("tool", tmp_path / "tool", (1,))
     assert reach.placed(tool, tmp_path, me) is tool
+
+
+@as_root
+def test_a_lab_of_roots_has_a_user_that_nothing_else_has() -> None:
+    user = Identity.of_its_own()
+    assert user.uid in OWN_UIDS
+    with pytest.raises(KeyError):
+        pwd.getpwuid(user.uid)
+    assert user.uid not in {process.uids().real for process in psutil.process_iter()}
+
+
+@as_root
+def test_what_runs_as_the_labs_own_user_is_the_labs_without_a_look_at_its_environment(
+    tmp_path: Path,
+) -> None:
+    table = ProcessTable(tmp_path / "processes", tmp_path / "log", "id", Identity.of_its_own())
+    table.folder.mkdir()
+    stray = subprocess.Popen([*table.identity.prefix, "sleep", "60"], env={})
+    try:
+        wait_until(lambda: strays.of_table(table) == [stray.pid], what="stray seen", timeout_s=10)
+    finally:
+        stray.kill()
+        stray.wait()
+
+
+@as_root
+def test_the_first_data_directory_is_made_for_a_user_without_a_name(shared: Path) -> None:
+    lab = EmbeddedCluster.create(shared / "lab")
+    user = lab.table.identity
+    user.make_folder(lab.layout.all_data, written=True)
+    bin_dir = reach.placed(postgres(), lab.home, user).path.parent
+    first_data.make(lab.layout, bin_dir, "secret", user)
+    made = lab.layout.first_data
+    assert (made / "PG_VERSION").read_text() == "18\n"
+    assert {path.lstat().st_uid for path in (made, *made.rglob("*"))} == {user.uid}
+    assert not list(lab.home.rglob("password"))
+
+
+def test_a_user_without_a_name_is_told_so_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: USER)
+    with pytest.raises(ClusterError, match=r"61999\) is not in /etc/passwd.*labkit:x:61999"):
+        EmbeddedCluster.create(tmp_path / "lab")
+    assert not (tmp_path / "lab").exists()
+    assert doctor.user().level is doctor.Level.FAIL
 
 
 @as_root

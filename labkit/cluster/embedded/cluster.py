@@ -14,7 +14,7 @@ from urllib.parse import quote
 from labkit.clock import wait_until
 from labkit.cluster import folder, reach
 from labkit.cluster.base import Gather, OnStage, Rejoin, quiet
-from labkit.cluster.embedded import config, programs, scaling
+from labkit.cluster.embedded import config, first_data, programs, scaling
 from labkit.cluster.embedded.evidence import failover_evidence
 from labkit.cluster.embedded.layout import (
     WAN,
@@ -82,6 +82,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
                 "the embedded backend always has passwords and has no certificates: "
                 "--secure goes with `--backend cockroachdb` and `cockroach-binary`"
             )
+        first_data.require_name()
         return cls._made(
             home,
             topology=topology,

@@ -121,6 +121,17 @@ def cluster_settings(topology: Topology, goal: SurvivalGoal) -> dict[str, Any]:
     return {"synchronous_mode": "quorum", "synchronous_node_count": count}
 
 
+INITDB: tuple[str | Mapping[str, str], ...] = (
+    {"encoding": "UTF8"},
+    {"locale": "C"},
+    {"wal-segsize": "1"},
+    "data-checksums",
+    "no-sync",
+    "no-instructions",
+)
+"""How the first data directory is made, as Patroni has it."""
+
+
 def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bin_dir: Path) -> str:
     """One node's Patroni configuration (YAML; holds passwords)."""
 
@@ -171,14 +182,7 @@ def patroni(layout: Layout, secrets: Secrets, node: Node, goal: SurvivalGoal, bi
                     "parameters": postgres_parameters(layout.topology),
                 },
             },
-            "initdb": [
-                {"encoding": "UTF8"},
-                {"locale": "C"},
-                {"wal-segsize": "1"},
-                "data-checksums",
-                "no-sync",
-                "no-instructions",
-            ],
+            "initdb": list(INITDB),
         },
         "postgresql": {
             "listen": f"{HOST}:{layout.postgres(node)}",

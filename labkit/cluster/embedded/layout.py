@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from labkit.cluster.embedded.members import FIRST_DATA
 from labkit.topology import MAX_NODES, Node, Topology
 
 SCOPE = "lab"
@@ -103,6 +104,11 @@ class Layout:
     def all_data(self) -> Path:
         """Every node's data directory."""
         return self.place / "data"
+
+    @property
+    def first_data(self) -> Path:
+        """A data directory that was made for the first node, before its Patroni takes it."""
+        return self.all_data / FIRST_DATA
 
     @property
     def all_etcd(self) -> Path:

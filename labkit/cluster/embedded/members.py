@@ -6,7 +6,7 @@ input, which saves about half a second of processor time and 30 MB a node agains
 alone. Answers each line with the child's pid, and ends at the end of its input; the children live
 on by themselves.
 
-Patroni is changed in six small ways, each for this lab only:
+Patroni is changed in seven small ways, each for this lab only:
 
 - The floors of ttl, loop_wait and retry_timeout (20, 1, 3 seconds) are lowered. They protect
   clusters whose machines pause for seconds; here they would make every failover take half a
@@ -17,6 +17,9 @@ Patroni is changed in six small ways, each for this lab only:
 - PostgreSQL is started by a forked helper instead of a fresh Python that imports Patroni again
   ("spawn", which Patroni uses to run on Windows too): nine of those cost four seconds of
   processor time at every start.
+- PostgreSQL's initdb and its single-user mode do not run as a user without a name, which root's
+  labs have: the first data directory is made before (`first_data`), and a crashed server recovers
+  by an ordinary start that nobody else can reach.
 - What it looks for in its own folder later is looked for before root's rights are dropped.
 - The REST API answers those only who know its password, questions too, and takes no orders at all.
   The password is sent in every health check, so a stranger who gets hold of the port of a node that
@@ -28,11 +31,15 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from labkit.privileges import become_with_imports
+
+FIRST_DATA = ".first"
+"""What a data directory that was made for a member is called before the member takes it."""
 
 LOWEST = {"ttl": 5, "loop_wait": 1, "retry_timeout": 2}
 """Seconds; see above."""
@@ -99,6 +106,33 @@ def adapt_patroni() -> None:
     )
 
 
+def do_without_a_name() -> None:
+    """Change the imported Patroni so that its user needs no entry in /etc/passwd."""
+    from patroni.postgresql import Postgresql
+    from patroni.postgresql.rewind import Rewind
+
+    def take_first_data(self: Any, *_options: str, **_more: Any) -> bool:
+        data = Path(self.data_dir)
+        data.with_name(FIRST_DATA).rename(data)
+        return True
+
+    def recover(
+        self: Any, communicate: dict[str, Any] | None = None, options: dict[str, str] | None = None
+    ) -> int:
+        # it must listen somewhere: in its data directory, which nobody else can reach
+        nobody_else = {"listen_addresses": "", "unix_socket_directories": "."}
+        settings = {**(options or {}), **nobody_else, "autovacuum": "off"}
+        words = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        if communicate is not None:
+            communicate.update(stdout=b"", stderr=b"")
+        pg_ctl = self._postgresql.pg_ctl
+        done = pg_ctl("start", "-sw", "-o", shlex.join(words)) and pg_ctl("stop", "-sw")
+        return int(not done)
+
+    Postgresql.initdb = take_first_data
+    Rewind.single_user_mode = recover
+
+
 def import_all() -> None:
     """Import what Patroni and Python import later, when it may lie out of reach."""
     import importlib
@@ -158,6 +192,8 @@ def main() -> None:
     import patroni.postgresql  # noqa: F401
 
     adapt_patroni()
+    if len(sys.argv) > 2:
+        do_without_a_name()
     import_all()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the shared pages

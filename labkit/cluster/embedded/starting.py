@@ -22,7 +22,7 @@ from psycopg import sql
 from labkit import libpq
 from labkit.cluster import haproxy, reach
 from labkit.cluster.base import OnStage
-from labkit.cluster.embedded import config, patroni, programs, room, serving
+from labkit.cluster.embedded import config, first_data, patroni, programs, room, serving
 from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.forker import MemberForker
 from labkit.cluster.embedded.layout import (
@@ -234,6 +234,13 @@ class Starter:
                 self.await_primary(node, timeout_s=10)
         return node
 
+    def make_first_data(self) -> None:
+        """Make what Patroni's initdb cannot make as a user without a name."""
+        user = self.table.identity
+        if user.dropped:
+            bin_dir = self._placed(programs.postgres()).path.parent
+            first_data.make(self.layout, bin_dir, self.secrets.superuser, user)
+
     def create_database(self, primary: Node) -> None:
         """Create the application's role and database on a fresh primary."""
         role, database = sql.Identifier(config.TRADER), sql.Identifier(config.DATABASE)
@@ -386,6 +393,7 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
         if not layout.served.exists() and missing:
             first = missing.pop(0)
             on_stage(f"first database node {first}")
+            starter.make_first_data()
             forker.start([first])
             starter.await_primary(first)
             starter.create_database(first)  # before there are replicas that a commit waits for
