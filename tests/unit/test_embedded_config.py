@@ -83,6 +83,15 @@ def test_the_primary_takes_the_usual_load_of_every_region(regions):
     assert parameters["max_connections"] >= regions * usual + 10
 
 
+@pytest.mark.parametrize(
+    ("nodes", "interval_ms"), [((3, 3, 3), 500), ((9, 9, 9), 500), ((5,) * 9, 2250)]
+)
+def test_balancers_check_less_often_when_there_are_many_ways_to_check(tmp_path, nodes, interval_ms):
+    layout = Layout(tmp_path, shape(*nodes), 21000, wan=True)
+    lines = config.balancer_servers(layout, "r0x")["read_write"].values()
+    assert {re.search(r"inter (\d+)ms", line)[1] for line in lines} == {str(interval_ms)}
+
+
 def test_patroni_reaches_etcd_near_first_and_through_the_wan_elsewhere(layout, secrets, tmp_path):
     node = DEFAULT.node("us-east-1/1")
     data = yaml.safe_load(
