@@ -23,7 +23,7 @@ from labkit import draft
 from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFolder, OnStage
 from labkit.cluster.marks import Claim
 from labkit.cluster.status import settled
-from labkit.errors import ClusterError, LabError, LabTakenDown, NotReady
+from labkit.errors import BadInput, ClusterError, LabError, LabTakenDown, NotReady
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
 from labkit.history import FaultWindow, History, save_faults
@@ -36,6 +36,7 @@ from labkit.verdict.judge import judge
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 from labkit.watchdog import Watchdog
+from labkit.workload.classes import ClassWorkload
 from labkit.workload.ledger import read_ledger
 from labkit.workload.running import RunningWorkload
 from labkit.workload.trading import TradingWorkload
@@ -78,6 +79,19 @@ class Experiment:
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     folder: Path | None = None
     say: OnStage = print
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be judged.
+
+        Raises:
+            BadInput: the workload is a class of the user's, whose functions labkit does not know.
+        """
+        if isinstance(self.workload, ClassWorkload):
+            raise BadInput(
+                f"{Path(self.workload.file).name}: an experiment judges the orders of a "
+                "TradingWorkload, and what the functions of a class do is not known to it: measure "
+                "the class with `labkit load FILE`, or with its start(cluster, folder)"
+            )
 
     def run(self, watch: Watch | None = None) -> Result:
         """Do it.

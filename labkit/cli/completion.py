@@ -94,6 +94,11 @@ def nodes(_ctx: typer.Context) -> Iterable[str]:
     return (node.name for node in _topology().nodes)
 
 
+def workloads(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the classes of `workloads/`; a file of one's own is the shell's to complete."""
+    return [word for word in ("accounts", "orders") if word.startswith(incomplete)]
+
+
 @_offers
 def process_targets(_ctx: typer.Context) -> Iterator[str]:
     """Offer what can be killed, stopped and paused."""

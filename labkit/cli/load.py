@@ -49,7 +49,7 @@ class Loop:
 
     Attributes:
         unit: what is counted in a line: one for each loop.
-        counted: the function that does it, whose latency is shown.
+        counted: the function that does it, whose latency is shown; empty: every call counts.
         does: what the other functions of the loop do.
     """
 
@@ -68,9 +68,35 @@ LOOPS = {
 }
 
 
+OF_YOUR_OWN = Loop("loops", "", "each call of its functions counts")
+
+
+def _chosen(workload: str) -> tuple[Path, Loop]:
+    """Find the class that is meant: `orders`, `accounts`, or a Python file.
+
+    Raises:
+        BadInput: it is none of these.
+    """
+    if workload in LOOPS:
+        return asset("workloads", f"trade_{workload}.py"), LOOPS[Kind(workload)]
+    path = Path(workload)
+    if path.suffix != ".py" or not path.is_file():
+        raise BadInput(
+            f"no workload {workload!r}: say {', '.join(LOOPS)}, or a Python file with a class of "
+            "your own (README, Load)"
+        )
+    return path, OF_YOUR_OWN
+
+
 def load(
     context: typer.Context,
-    workload: Annotated[Kind, typer.Argument(help="Open accounts, or place orders.")],
+    workload: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completion.workloads,
+            help="`orders`, `accounts`, or a Python file with a class of your own.",
+        ),
+    ],
     region: Annotated[
         str | None,
         typer.Option(
@@ -130,19 +156,19 @@ def load(
     ):
         if number is not None and number > most:
             raise BadInput(f"--{name} {number:g}: at most {most:,g}, more cannot be sent from here")
+    file, loop = _chosen(workload)
     cluster = running_lab()
     regions = cluster.topology.region_names
     if region is not None:
         regions = (region_named(cluster, region),)
     chosen = ClassWorkload(
-        file=asset("workloads", f"trade_{workload}.py"),
+        file=file,
         rate_per_s=rate,
         concurrency=concurrency,
         iterations=iterations,
         regions=regions,
     )
     _require_room(concurrency, regions, _connections_taken(cluster.dsn(regions[0])))
-    loop = LOOPS[workload]
     interrupted = False
     with (
         tempfile.TemporaryDirectory(prefix="labkit-load-") as folder,
@@ -263,7 +289,7 @@ def _line(
     for region in regions:
         here = ops[ops["region"] == region]
         ok = is_ok(here)
-        done = ok & (here["kind"] == counted)
+        done = ok & (here["kind"] == counted) if counted else ok
         cell = f"{done.sum() / over_s:.0f}/s"
         if done.any():
             took_ms = latency_s(here)[done] * 1000

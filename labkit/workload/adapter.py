@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from time import monotonic, sleep
+from traceback import extract_tb
 from typing import Any, Protocol, Self
 
 import psycopg
@@ -29,6 +30,11 @@ from labkit.workload.pool import CONNECT_TIMEOUT_S
 
 NEVER_BEGUN = "loop"
 """The kind of an operation that no thread was free for, or none had a connection, in time."""
+
+MOST_EMPTY_LOOPS = 50
+"""In a row, of one thread, until the class is taken for one that does nothing."""
+EMPTY_LOOP_S = 0.1
+"""A thread that has nothing to do asks again after this."""
 
 Connection = psycopg.Connection[Any]
 Function = Callable[[Connection], object]
@@ -45,7 +51,7 @@ def load_class(file: Path) -> Callable[[Mapping[str, Any]], WorkloadClass]:
     """The class of a file: `trade_orders.py` has `TradeOrders`, as dbworkload wants it.
 
     Raises:
-        BadInput: no such file, or it has no such class.
+        BadInput: no such file, it cannot be imported, or it has no such class.
     """
     class_name = "".join(part.capitalize() for part in file.stem.split("_"))
     # a name of its own: a file called random.py must not stand in for the library's
@@ -57,11 +63,54 @@ def load_class(file: Path) -> Callable[[Mapping[str, Any]], WorkloadClass]:
     sys.modules[name] = module
     if (folder := str(file.parent.resolve())) not in sys.path:
         sys.path.append(folder)  # what it imports may lie beside it
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise BadInput(f"{file}: cannot be imported: {_what_failed(error, file)}") from error
     found: Callable[[Mapping[str, Any]], WorkloadClass] | None = getattr(module, class_name, None)
     if found is None:
         raise BadInput(f"{file}: has no class {class_name}, the name that goes with the file's")
     return found
+
+
+class ClassError(Exception):
+    """What a user's class raised, or did against its interface; in one line, with file and line.
+
+    No error of labkit's or the database's: those are outcomes of an operation.
+    """
+
+
+@contextmanager
+def user_code(file: Path, *, outcomes: bool = False) -> Iterator[None]:
+    """Run code of a user's class; what it raises becomes `ClassError`, in the user's words.
+
+    Args:
+        outcomes: errors of the database and of labkit are outcomes and stay what they are.
+
+    Raises:
+        ClassError: it raised anything else, `SystemExit` included.
+    """
+    try:
+        yield
+    except (psycopg.Error, LabError) as error:
+        if outcomes:
+            raise
+        raise ClassError(_what_failed(error, file)) from error
+    except (Exception, SystemExit) as error:
+        raise ClassError(_what_failed(error, file)) from error
+
+
+def _what_failed(error: BaseException, file: Path) -> str:
+    """An error of a user's file in one line: where in the file, and the whole message."""
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f"{Path(error.filename).name}, line {error.lineno}"
+        return f"{place}: {type(error).__name__}: {error.msg}"
+    frames = [
+        frame for frame in extract_tb(error.__traceback__) if Path(frame.filename) == file.resolve()
+    ]
+    place = f"{file.name}, line {frames[-1].lineno}, in {frames[-1].name}" if frames else file.name
+    return f"{place}: {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
 class ClassClient:
@@ -75,7 +124,13 @@ class ClassClient:
         patience: Patience,
         *,
         application_name: str,
+        file: Path = Path(),
     ) -> None:
+        """The threads of a region.
+
+        Args:
+            file: where the class is from; errors name it.
+        """
         self._region = region
         self._patience = patience
         self._threads = ThreadPoolExecutor(len(instances), thread_name_prefix="class")
@@ -94,6 +149,7 @@ class ClassClient:
                     application_name=application_name,
                 ),
                 patience=patience,
+                file=file,
             )
             for number, instance in enumerate(instances)
         ]
@@ -151,8 +207,11 @@ class _Customer:
         of: int,
         connect: Callable[[], Connection],
         patience: Patience,
+        file: Path,
     ) -> None:
         self._instance = instance
+        self._file = file
+        self._empty_loops = 0
         self._region = region
         self._number = number
         self._of = of
@@ -169,11 +228,29 @@ class _Customer:
         ops: list[FinishedOp] = []
         if self._connected_by(scheduled_s + self._patience.deadline_s) is None:
             return [_finished(Fate(), NEVER_BEGUN, self._region, scheduled_s)]
-        for function in self._instance.loop():
+        for function in self._next_loop():
             ops.append(self._call(function, ops[-1].finished_s if ops else scheduled_s))
             if ops[-1].outcome != "ok":
                 break
         return ops
+
+    def _next_loop(self) -> Sequence[Function]:
+        with user_code(self._file):
+            functions = self._instance.loop()
+        name = f"{self._file.name}: {type(self._instance).__name__}.loop()"
+        if not isinstance(functions, list | tuple) or not all(map(callable, functions)):
+            raise ClassError(f"{name} returned {functions!r:.80}: it is a list of functions")
+        if functions:
+            self._empty_loops = 0
+            return functions
+        self._empty_loops += 1
+        if self._empty_loops == MOST_EMPTY_LOOPS:
+            raise ClassError(
+                f"{name} returned no function {MOST_EMPTY_LOOPS} times in a row: there is nothing "
+                "to measure"
+            )
+        sleep(EMPTY_LOOP_S)  # or it would take all the processor
+        return functions
 
     def close(self) -> None:
         if self._conn:
@@ -181,9 +258,13 @@ class _Customer:
             self._conn = None
 
     def _call(self, function: Function, scheduled_s: float) -> FinishedOp:
+        def called(conn: Connection) -> object:
+            with user_code(self._file, outcomes=True):
+                return function(conn)
+
         fate, _ = insist(
             self._connected,
-            function,
+            called,
             deadline_s=scheduled_s + self._patience.deadline_s,
             attempt_timeout_s=self._patience.attempt_timeout_s,
         )
@@ -201,7 +282,10 @@ class _Customer:
             self._conn = self._connect()
         if not self._set_up:
             if setup := getattr(self._instance, "setup", None):
-                with hanging_up_after(self._conn, self._patience.attempt_timeout_s):
+                with (
+                    hanging_up_after(self._conn, self._patience.attempt_timeout_s),
+                    user_code(self._file, outcomes=True),
+                ):
                     setup(self._conn, self._number, self._of)
             self._set_up = True
         return self._conn

@@ -19,7 +19,7 @@ from labkit.history import OP_COLUMNS, History
 from labkit.trading.ids import RunId
 from labkit.workload.connections import connections
 from labkit.workload.oplog import OPS_FOLDER, OpTail, ops_path
-from labkit.workload.worker import STOP, WARM_UP_S, WorkerConfig
+from labkit.workload.worker import CLASS_FAILED, STOP, WARM_UP_S, WorkerConfig
 
 Worker = subprocess.Popen[bytes]
 
@@ -98,6 +98,8 @@ class RunningWorkload:
             code = worker.poll()
             if code is None or (code == 0 and self._may_end):
                 continue
+            if failed := _class_failed(self.folder, region):
+                raise RunError(f"{region}: {failed}")
             raise RunError(
                 f"the workload worker of {region} ended with {code}, orders in flight were not "
                 f"recorded: {_last_words(self.folder, region) or 'it said nothing'}"
@@ -170,6 +172,12 @@ def kill(workers: Mapping[str, Worker]) -> None:
 
 def _log_path(folder: Path, region: str) -> Path:
     return folder / OPS_FOLDER / f"{region}.log"
+
+
+def _class_failed(folder: Path, region: str) -> str:
+    """What a user's class did wrong, as the worker said it; empty if it did nothing wrong."""
+    lines = _log_path(folder, region).read_text(errors="replace").split("\n")
+    return next((line for line in lines if line.startswith(CLASS_FAILED)), "")
 
 
 def _last_words(folder: Path, region: str) -> str:

@@ -28,7 +28,7 @@ from typing import Any, Self
 from labkit.trading.ids import RunId
 from labkit.trading.processing import Queue
 from labkit.trading.retries import Patience
-from labkit.workload.adapter import ClassClient, load_class
+from labkit.workload.adapter import ClassClient, ClassError, load_class, user_code
 from labkit.workload.client import TradingClient
 from labkit.workload.connections import ConnectionLog
 from labkit.workload.ledger import Ledger
@@ -44,6 +44,8 @@ WARM_UP_S = 5.0
 READ_CONNECTIONS = 6
 """For fresh reads, and as many for replica reads: enough for 20 a second at 0.3 s each."""
 STOP = b"stop\n"
+CLASS_FAILED = "the workload class failed: "
+"""Begins the last line of a worker whose user's class raised something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +222,23 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
 
 
 async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> None:
-    make = load_class(Path(file))
+    path = Path(file)
+    make = load_class(path)
     args = {
         "region": config.region,
         "region_index": config.worker,
         "regions": config.regions,
         "seed": config.seed,
     }
+    with user_code(path):
+        instances = [make(args) for _ in range(config.connections)]
     with ClassClient(
         config.region,
-        [make(args) for _ in range(config.connections)],
+        instances,
         config.dsn,
         config.patience,
         application_name=config.application_name,
+        file=path,
     ) as client:
         await _first_of(client.set_up(), stop.wait(), timeout_s=WARM_UP_S)
         under_way = UnderWay()
@@ -254,8 +260,15 @@ async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float) -> No
 
 def _end_with(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An error in a callback, such as a ledger that cannot be written, must not go unnoticed."""
-    loop.default_exception_handler(context)
+    if isinstance(error := context.get("exception"), ClassError):
+        _say_failed(error)
+    else:
+        loop.default_exception_handler(context)
     raise SystemExit(1)
+
+
+def _say_failed(error: ClassError) -> None:
+    print(f"{CLASS_FAILED}{error}", flush=True)
 
 
 def _watch_lifeline(on_end: Callable[[], None]) -> None:
@@ -281,7 +294,11 @@ def main() -> None:
     # unbuffered: what follows the first line must stay in the pipe for the event loop to see
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
         line = stdin.readline()
-    asyncio.run(work(WorkerConfig.from_line(line)))
+    try:
+        asyncio.run(work(WorkerConfig.from_line(line)))
+    except ClassError as error:
+        _say_failed(error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -214,8 +214,8 @@ BALANCER_CONNECTIONS = 500
 """Of a HAProxy, where the limit of open files allows it."""
 PROXIES = ("read_write", "read_only")
 CHECKS_PER_S = 200
-"""How many checks a second go through the WAN at most. Each is a connection of its own; a thousand a
-second, of 45 nodes in nine regions, left the WAN no time for etcd's members to hear each other."""
+"""How many checks a second go through the WAN at most. Each is a connection of its own. With a
+thousand a second, of 45 nodes in nine regions, etcd's members did not hear each other in time."""
 
 
 def _checks(topology: Topology, proxy: str) -> str:
