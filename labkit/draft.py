@@ -32,6 +32,7 @@ from labkit.trading.audit import READ_FILES
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.words import COMPLETED as COMPLETED
 from labkit.workload.ledger import LEDGER_FOLDER, read_ledger
 from labkit.workload.oplog import OPS_FOLDER
 from labkit.workload.running import recorded
@@ -63,8 +64,6 @@ WRITTEN = (
 """What an experiment writes into its run folder, by name."""
 _CHECKOUT = Path(__file__).resolve().parents[1]
 """Where labkit runs from; a folder of packages when it is installed."""
-COMPLETED = "completed"
-"""What the finding of a run that was broken off is called."""
 
 
 class About(TypedDict):

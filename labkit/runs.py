@@ -153,9 +153,10 @@ def _execute(
         raise RunError(
             f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
         ) from error
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if claim.ended_by:
             raise _taken_down(claim, folder) from None
+        error.add_note(f"no fault of the run stays in the lab, and {folder} has what it measured")
         raise
     finally:
         try:

@@ -13,6 +13,7 @@ from labkit.cli.bars import Bars, where
 from labkit.cli.gates import MaxLost, MaxP99, MaxRto, MaxUnavailable, MaxWriteGap, hold, limits
 from labkit.cli.outcome import Exit, complain, foreseen
 from labkit.cli.show import VERDICT_STYLE, AsJson, Stages, console, new_table, print_json
+from labkit.cluster.marks import running
 from labkit.errors import BadInput
 
 if TYPE_CHECKING:
@@ -163,7 +164,9 @@ def runs(as_json: AsJson = False) -> None:
         table = new_table("run", "verdict", "trials", "RTO", "lost acks")
         for one in found:
             verdict = "damaged" if one.damaged else one.verdict or "none"
-            for place, summary in enumerate(one.summaries or (None,)):
+            if running(one.folder):
+                verdict = "running"
+            for place, summary in enumerate(_finished(one) or (None,)):
                 numbers = _headlines(summary)
                 table.add_row(
                     *(
@@ -226,12 +229,23 @@ def _headlines(summary: Summary | None) -> dict[str, str]:
     return dict(headlines(summary)) if summary else {}
 
 
+def _finished(found: Run) -> tuple[Summary, ...]:
+    """The experiments that have measured something; while the run goes on, one may not yet."""
+    from labkit.verdict.words import COMPLETED
+
+    if not running(found.folder):
+        return found.summaries
+    return tuple(one for one in found.summaries if one.finding(COMPLETED) is None)
+
+
 def _to_json(found: Run) -> dict[str, object]:
-    first = found.summaries[0] if found.summaries else None
+    finished, mark = _finished(found), running(found.folder)
+    first = finished[0] if finished else None
     return {
         "name": found.name,
         "folder": str(found.folder),
-        "verdict": found.verdict,
+        "running": {"process": mark.pid, "since": mark.since} if mark else None,
+        "verdict": None if mark else found.verdict,
         "damaged": list(found.damaged),
         "scenario": first.scenario if first else None,
         "backend": first.backend if first else None,
@@ -249,6 +263,6 @@ def _to_json(found: Run) -> dict[str, object]:
                     if finding.verdict != "pass"
                 },
             }
-            for one in found.summaries
+            for one in finished
         ],
     }

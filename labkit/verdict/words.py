@@ -287,10 +287,21 @@ def check_name(checker: str) -> str:
     return checker.replace("_", " ", 1)
 
 
+COMPLETED = "completed"
+"""The finding of a run that was broken off."""
+
+
+def _no_outage(summary: Summary) -> str:
+    """What stands in place of an outage's length where no fault was recorded."""
+    if summary.finding(COMPLETED) is not None:
+        return f"{UNKNOWN} (the run was broken off)"
+    return "no fault was injected"
+
+
 def _rto(summary: Summary) -> str:
     row = worst_recovery(summary)
     if row is None:
-        return "no fault was injected"
+        return _no_outage(summary)
     if summary.spread:
         return _of_trials(summary, "rto_s")
     if row.rto_s == 0:
@@ -300,7 +311,7 @@ def _rto(summary: Summary) -> str:
 
 def _write_gap(summary: Summary) -> str:
     if not summary.recovery:
-        return "no fault was injected"
+        return _no_outage(summary)
     if summary.spread:
         return _of_trials(summary, "write_gap_s")
     row = worst_write_gap(summary)

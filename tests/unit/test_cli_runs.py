@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ import pytest
 from commands import labkit
 from histories import failover_run
 
+from labkit import draft
 from labkit.cluster.base import OnStage
+from labkit.cluster.marks import marked
 from labkit.errors import PortInUse, RunError, UnknownParameter
 from labkit.measurement.recovery import Healthy
 from labkit.run_folders import Run
@@ -252,3 +255,47 @@ def test_without_runs_the_next_step_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("labkit.run_folders.list_runs", list)
     assert "labkit run" in labkit("runs").stdout
     assert json.loads(labkit("runs", "--json").stdout) == []
+
+
+def test_a_run_that_is_going_on_is_listed_as_running(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    folder = tmp_path / "20260102T000000Z-node-loss-fake"
+    begun = failover_run().summary
+    about = {"scenario": begun.scenario, "backend": begun.backend, "topology": begun.topology}
+    with marked(_made(folder)):
+        draft.begin(folder, **about, parameters={}, workload={}, versions={})
+        (row,) = labkit("runs").stdout.splitlines()[1:]
+        assert row.split() == [folder.name, "running"]
+        (told,) = json.loads(labkit("runs", "--json").stdout)
+        assert (told["verdict"], told["experiments"]) == (None, [])
+        assert told["running"]["process"] == os.getpid()
+    (row,) = labkit("runs").stdout.splitlines()[1:]
+    assert "unknown (the run was broken off)" in row
+    assert "no fault was injected" not in row
+    assert json.loads(labkit("runs", "--json").stdout)[0]["running"] is None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_an_interrupted_run_says_where_it_is_and_that_the_lab_is_healed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("papermill.execute_notebook", interrupted)
+    done = labkit("run", "00_setup")
+    assert done.exit_code == 130
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert done.stderr == (
+        "labkit: interrupted; no fault of the run stays in the lab, and "
+        f"{folder} has what it measured\n"
+    )

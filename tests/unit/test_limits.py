@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,6 +106,23 @@ def test_a_larger_shape_needs_more(name: str) -> None:
     assert too_low(largest, nearly, wan_ports=1700) != ""
     assert memory_mib(largest) > 7 * memory_mib(DEFAULT)
     assert room.free_bytes(largest, fresh=True) == 9 * room.free_bytes(DEFAULT, fresh=True)
+
+
+def test_a_full_disk_refuses_what_needs_room_and_no_healing_that_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = SimpleNamespace(free=100 << 20)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _path: left)
+    layout = Layout(tmp_path, DEFAULT, 21000, wan=True)
+    with pytest.raises(ClusterError, match="100 MiB left and starting 9 nodes needs about 1024"):
+        room.require_disk(layout, 9)
+    layout.served.parent.mkdir(parents=True, exist_ok=True)
+    layout.served.touch()
+    with pytest.raises(ClusterError, match="starting 9 nodes needs about 256"):
+        room.require_disk(layout, 9)
+    room.require_disk(layout, 1)
+    left.free = 0
+    room.require_disk(layout, 0)
 
 
 def test_a_lab_that_lacks_memory_is_refused(

@@ -322,9 +322,9 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         services = self._services.of(target)
         with folder.locked(self.home), self._all_or_nothing(on_stage):
             starter = self._starter
-            starter.prepare()
             nodes = [node for node in self.topology.nodes if member_name(node) in services]
             missing = [node for node in nodes if self.table.pid(member_name(node)) is None]
+            starter.prepare(len(missing))
             regions = [r for r in self.topology.region_names if balancer_name(r) in services]
             starter.check_ports(missing, regions)
             on_stage(f"starting {target}")
@@ -391,14 +391,14 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             raise
         self._save(after)
         scaling.forget(starter, node)
-        rest.prepare()
+        rest.prepare(0)
         on_stage(f"the primary forgets {node}")
         scaling.release_log(rest, node)
 
     def _settle(self) -> None:
         """Let commits and balancers be as the shape is, after a change of it went wrong."""
         starter = self._starter
-        starter.prepare()
+        starter.prepare(0)
         with suppress(LabError):  # `labkit heal` does it again
             scaling.obey(starter, self.topology, self.settings.survive)
             starter.tell_balancers()

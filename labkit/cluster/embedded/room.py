@@ -17,18 +17,22 @@ KEPT_FREE_BYTES = 1 << 28
 """What it must have left for a lab whose data is there already."""
 
 
-def require_disk(layout: Layout) -> None:
-    """Refuse a disk that is nearly full.
+def require_disk(layout: Layout, starting: int) -> None:
+    """Refuse to start nodes on a disk that is nearly full. What starts none needs no room.
+
+    Args:
+        starting: how many of its nodes are about to be started.
 
     Raises:
         ClusterError: it is; says how much is needed.
     """
-    free = shutil.disk_usage(layout.place).free
-    needed = free_bytes(layout.topology, fresh=not layout.served.exists())
+    free, nodes = shutil.disk_usage(layout.place).free, len(layout.topology.nodes)
+    needed = free_bytes(layout.topology, fresh=not layout.served.exists()) * starting // nodes
     if free < needed:
         raise ClusterError(
-            f"the disk of {layout.place} has {free >> 20} MB left and the lab needs about "
-            f"{needed >> 20}: free some, or set LABKIT_HOME to a larger disk"
+            f"the disk of {layout.place} has {free >> 20} MiB left and starting "
+            f"{starting} {'node' if starting == 1 else 'nodes'} needs about {needed >> 20}: free "
+            "some, or set LABKIT_HOME to a larger disk"
         )
 
 

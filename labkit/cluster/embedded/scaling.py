@@ -82,7 +82,7 @@ def hand_over(starter: Starter, node: Node) -> Node:
 def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
     """Start a node that `starter` knows and no process of the lab does, yet."""
     on_stage(f"starting {node}")
-    starter.prepare()
+    starter.prepare(1)
     starter.check_ports([node], [])
     starter.admit(node)
     with starter.forker() as forker:

@@ -67,15 +67,18 @@ class Starter:
 
     # preparation
 
-    def prepare(self) -> None:
+    def prepare(self, starting: int) -> None:
         """Make the folders and render every configuration anew.
+
+        Args:
+            starting: how many nodes are about to be started.
 
         Raises:
             ClusterError: the disk is nearly full.
         """
         layout = self.layout
         reach.make_servers_folder(layout.home, self.settings, self.table.identity)
-        room.require_disk(layout)
+        room.require_disk(layout, starting)
         layout.processes.mkdir(mode=0o700, exist_ok=True)
         for folder in (layout.logs, layout.conf):
             self.table.identity.make_folder(folder, written=False)
@@ -91,11 +94,11 @@ class Starter:
         self._configure(layout.certificate, self.secrets.etcd.certificate)
         self._configure(layout.certificate_key, self.secrets.etcd.key)
         line = f"{HOST}:*:*:{config.TRADER}:{self.secrets.trader}\n"
-        write_whole(layout.passfile, line)
+        _write(layout.passfile, line)
 
     def _configure(self, path: Path, text: str) -> None:
         """Write what a server reads."""
-        write_whole(path, text)
+        _write(path, text)
         self.table.identity.own(path)
 
     def _placed(self, program: programs.Program) -> programs.Program:
@@ -363,6 +366,16 @@ class Starter:
         )
 
 
+def _write(path: Path, text: str) -> None:
+    """Write a file unless it says this already: a fault is healed on a full disk as well."""
+    try:
+        same = path.read_text() == text
+    except FileNotFoundError:
+        same = False
+    if not same:
+        write_whole(path, text)
+
+
 def start_everything(starter: Starter, on_stage: OnStage) -> None:
     """Start what does not run of a whole lab and wait until it is in service.
 
@@ -379,14 +392,17 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
     uid = starter.table.identity.uid
     room.require_room(layout, starter.secrets, uid, len(missing))
     starter.check_ports(missing, topology.region_names)
-    starter.prepare()
+    starter.prepare(len(missing))
     with starter.forker() as forker:
         if missing:
             forker.import_patroni()
-        if starter.wan:
+        if starter.wan and starter.table.pid(WAN) is None:
             on_stage("WAN between the regions")
             starter.start_wan()
-        on_stage("etcd and load balancers")
+        regions = topology.region_names
+        services = [name(region) for region in regions for name in (etcd_name, balancer_name)]
+        if any(starter.table.pid(service) is None for service in services):
+            on_stage("etcd and load balancers")
         starter.start_etcd(topology.region_names)
         starter.start_balancers(topology.region_names)
         starter.await_etcd()
@@ -405,7 +421,7 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
             in_groups = len(missing) > AT_ONCE and starter.has_primary()
             count = AT_ONCE if in_groups else len(missing)
             now, missing = missing[:count], missing[count:]
-            on_stage(f"{len(now)} database nodes")
+            on_stage(f"{len(now)} database node{'' if len(now) == 1 else 's'}")
             forker.start(now)
             if missing:
                 starter.await_replication(now, timeout_s)
