@@ -32,6 +32,7 @@ from labkit.trading.audit import READ_FILES
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.seal import SEAL_FILE
 from labkit.verdict.words import COMPLETED as COMPLETED
 from labkit.workload.ledger import LEDGER_FOLDER, read_ledger
 from labkit.workload.oplog import OPS_FOLDER
@@ -50,9 +51,6 @@ WRITTEN = (
     SAMPLES_FILE,
     FAULTS_FILE,
     EVENTS_FILE,
-    "final_orders.parquet",
-    "final_instruments.parquet",
-    "final_accounts.parquet",
     REPORT_FILE,
     WATCHDOG_LOG,
     LEDGER_FOLDER,
@@ -60,6 +58,7 @@ WRITTEN = (
     TRIALS_FOLDER,
     MORE_FOLDER,
     *READ_FILES,
+    SEAL_FILE,
 )
 """What an experiment writes into its run folder, by name."""
 _CHECKOUT = Path(__file__).resolve().parents[1]

@@ -26,7 +26,7 @@ from labkit.cluster.status import settled
 from labkit.errors import BadInput, ClusterError, LabError, LabTakenDown, NotReady
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
-from labkit.history import FaultWindow, History, save_faults
+from labkit.history import FaultWindow, History, Terms, save_faults
 from labkit.measurement.live import LiveTail, RecentOps, Silent, Watch
 from labkit.measurement.recovery import recovery
 from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_read
@@ -288,6 +288,7 @@ class _Course:
         self.next_look_s = self.begun_s
         self.faults: tuple[FaultWindow, ...] = ()
         self.found: dict[str, Finding] = {}  # the last looks at the steady state
+        self.looks: dict[str, tuple[float, float]] = {}  # from when until when
         self.watched_until_s = inf
 
     def go(self) -> None:
@@ -311,7 +312,9 @@ class _Course:
 
     def history(self) -> History:
         """Everything that was recorded."""
-        return self.running.history().with_faults(self.faults).with_events(self.gather())
+        history = self.running.history().with_faults(self.faults).with_events(self.gather())
+        terms = Terms(self.watched_until_s, asdict(self.experiment.steady), self.looks)
+        return replace(history, terms=terms)
 
     def _inject(self, fault: Fault) -> None:
         cluster = self.experiment.cluster
@@ -371,7 +374,7 @@ class _Course:
         while True:
             self._rest()
             self._step()
-            since_s, until_s = self._last_seconds
+            since_s, until_s = self.looks[when] = self._last_seconds
             self.found[when] = finding = self.experiment.steady.check(
                 self.recent.ops,
                 regions=self.running.regions,

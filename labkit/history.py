@@ -8,12 +8,14 @@ for the wall clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -146,6 +148,36 @@ def only_orders(ops: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a run is judged by beside its operations; kept with them, to be judged again.
+
+    Attributes:
+        watched_until_s: as `measurement.recovery.recovery` takes it.
+        steady: the fields of the `SteadyState` that was asked for.
+        looks: from when until when the steady state was judged "before" and "after" the fault.
+    """
+
+    watched_until_s: float
+    steady: Mapping[str, float]
+    looks: Mapping[str, tuple[float, float]]
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON takes it, which has no infinity."""
+        endless = self.watched_until_s == inf
+        return {**asdict(self), "watched_until_s": None if endless else self.watched_until_s}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Terms:
+        """Read back what `to_json` gave."""
+        until_s = data["watched_until_s"]
+        return cls(
+            inf if until_s is None else float(until_s),
+            {name: float(value) for name, value in data["steady"].items()},
+            {when: (float(look[0]), float(look[1])) for when, look in data["looks"].items()},
+        )
+
+
+@dataclass(frozen=True)
 class History:
     """Everything a run recorded: operations and faults. Never changed, only made.
 
@@ -154,6 +186,7 @@ class History:
         faults: in the order of their injection.
         anchor_s: wall clock minus monotonic clock, seconds since the epoch.
         events: what clients and cluster noticed of outages, in order of time.
+        terms: what it is judged by; None where nobody said.
     """
 
     ops: pd.DataFrame
@@ -161,6 +194,7 @@ class History:
     anchor_s: float = 0.0
     regions: tuple[str, ...] = field(default=())
     events: tuple[Event, ...] = ()
+    terms: Terms | None = None
 
     @classmethod
     def of(
@@ -218,6 +252,7 @@ class History:
             "format": FORMAT,
             "anchor_s": self.anchor_s,
             "regions": list(self.regions),
+            "terms": None if self.terms is None else self.terms.to_json(),
         }
         write_columns(frame, folder / SAMPLES_FILE)
         save_faults(self.faults, folder)
@@ -237,19 +272,24 @@ class History:
         path = folder / SAMPLES_FILE
         with reading(path):
             about = json.loads((pq.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
-        found = about.get("format", 1)
+            found = about.get("format", 1)
         if found != FORMAT:
             raise BadInput(
                 f"{path}: format {found}, this labkit reads {FORMAT}; "
                 "run the scenario again, or read it with the labkit that wrote it"
             )
-        return cls.from_frame(
-            read_columns(path, columns),
-            load_faults(folder),
-            anchor_s=float(about["anchor_s"]),
-            regions=about["regions"],
-            columns=columns,
-        ).with_events(_events(folder))
+        frame, faults = read_columns(path, columns), load_faults(folder)
+        with reading(path):
+            terms = about.get("terms")
+            history = cls.from_frame(
+                frame,
+                faults,
+                anchor_s=float(about["anchor_s"]),
+                regions=about["regions"],
+                columns=columns,
+            )
+            history = replace(history, terms=None if terms is None else Terms.from_json(terms))
+        return history.with_events(_events(folder))
 
 
 def _events(folder: Path) -> tuple[Event, ...]:

@@ -145,7 +145,7 @@ def make_whole(folder: Path, why: str) -> None:
     Args:
         why: what broke it off, in a few words.
     """
-    for experiment in _experiments(folder):
+    for experiment in experiments(folder):
         for part in (*sorted((experiment / TRIALS_FOLDER).glob("*")), experiment):
             with suppress(BadInput):  # `Run.damaged` names it
                 if draft.is_open(part):
@@ -162,7 +162,7 @@ def hold_to(run: Run, limits: Mapping[Gate, float]) -> list[Finding]:
     Returns:
         A finding for each gate and each experiment it looked at; empty when nothing was measured.
     """
-    results = [Result.load(folder) for folder in _experiments(run.folder) if _summary(folder)]
+    results = [Result.load(folder) for folder in experiments(run.folder) if _summary(folder)]
     held = hold([result.summary for result in results], limits)
     for result, findings in zip(results, held, strict=True):
         judged = result.with_findings(findings)
@@ -220,11 +220,11 @@ _NAMED_BY: tuple[Callable[[Summary], str], ...] = (
 
 def reports(folder: Path) -> list[Path]:
     """Every report of a run folder, one an experiment."""
-    found = [experiment / REPORT_FILE for experiment in _experiments(folder)]
+    found = [experiment / REPORT_FILE for experiment in experiments(folder)]
     return [report for report in found if report.exists()]
 
 
-def _experiments(folder: Path) -> Iterator[Path]:
+def experiments(folder: Path) -> Iterator[Path]:
     """The folders of a notebook's experiments: the run folder itself, and those inside it.
 
     Their names begin with a number; a folder of another name is not of labkit.

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli import compare, compose, desk, doctor, faults, lab, load, nodes, notebook, runs
+from labkit.cli import (
+    compare,
+    compose,
+    desk,
+    doctor,
+    faults,
+    judge,
+    lab,
+    load,
+    nodes,
+    notebook,
+    runs,
+)
 from labkit.cli.outcome import Commands
 
 app = typer.Typer(
@@ -28,6 +40,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         runs.demo,
         runs.run,
         runs.runs,
+        judge.judge,
         compare.compare,
         notebook.notebook,
     ),

@@ -74,6 +74,7 @@ def _finding(gate: Gate, limit: float, summary: Summary) -> Finding:
         verdict,
         f"{_outcome(gate, number, limit, verdict)} ({held}; {number.where})",
         count=sum(number.verdict(limit) is not Verdict.PASS for number in numbers),
+        limit=limit,
     )
 
 

@@ -133,6 +133,7 @@ def _finding(name: str, limit: float, numbers: Sequence[Measured]) -> Finding:
         f"{name} is {value} ({number.where}), required at most {limit:g}",
         tuple(number.where for number in broken[:10]),
         len(broken),
+        limit=limit,
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import psutil
 from pydantic import (
@@ -41,6 +41,7 @@ from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
+from labkit.verdict.seal import seal
 from labkit.verdict.sound import contradictions, impossible_numbers
 
 if TYPE_CHECKING:
@@ -205,6 +206,25 @@ class Summary(Measurements):
             BadInput: there is none, this version of labkit cannot read it, or it is damaged: a
                 number that cannot be, a finding taken away, a contradiction.
         """
+        summary, wrong = cls.look_at(folder)
+        if wrong:
+            more = f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+            raise BadInput(
+                f"{folder / RESULT_FILE}: damaged, or of an older labkit: {wrong[0]}{more}; "
+                "`labkit judge` judges the run again from its files"
+            )
+        return summary
+
+    @classmethod
+    def look_at(cls, folder: Path) -> tuple[Self, tuple[str, ...]]:
+        """Read the `result.json` of a run folder, even one that cannot be true.
+
+        Returns:
+            What it says, and what in it cannot be or contradicts itself, a line each.
+
+        Raises:
+            BadInput: there is none, or this version of labkit cannot read it.
+        """
         path = folder / RESULT_FILE
         try:
             if not path.is_file():
@@ -227,13 +247,7 @@ class Summary(Measurements):
         except (ValueError, TypeError, AttributeError, ValidationError) as error:
             why = next(iter(str(error).splitlines()), type(error).__name__)
             raise BadInput(f"{path}: not a result: {why[:300]}") from error
-        if wrong:
-            more = f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
-            raise BadInput(
-                f"{path}: damaged, or of an older labkit: {wrong[0]}{more}; "
-                "`labkit judge` judges the run again from its files"
-            )
-        return summary
+        return summary, tuple(wrong)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -305,6 +319,7 @@ class Result:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.history.save(folder)
+        seal(folder)
         saved = replace(self, folder=folder)
         saved.save_summary()
         return saved

@@ -13,7 +13,7 @@ from ports import free_port
 
 from labkit.errors import ClusterError, NotReady
 from labkit.trading.accounts import Deposit, make_deposit
-from labkit.trading.audit import ORDER_COLUMNS, FinalRead, final_read
+from labkit.trading.audit import OPENING, ORDER_COLUMNS, FinalRead, final_read, opening_read
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
@@ -71,6 +71,8 @@ def test_final_read_has_this_runs_orders_and_everybodys_sums(
         "statuses": "order_received",
         "executions": 0,
         "trades": 0,
+        "trades_off": 0,
+        "status": "received",
     }
     assert row(read.instruments, "symbol", "DIS") == {
         "symbol": "DIS",
@@ -79,6 +81,7 @@ def test_final_read_has_this_runs_orders_and_everybodys_sums(
         "moves": 4,
         "buys": 3,
         "sells": 1,
+        "strange": 1,
     }
     assert row(read.accounts, "account_nbr", DEMO_ACCOUNT) == {
         "account_nbr": DEMO_ACCOUNT,
@@ -88,6 +91,7 @@ def test_final_read_has_this_runs_orders_and_everybodys_sums(
         "bought_cents": 2 * 10129 + 10139 + 10139,
         "sold_cents": 5 * 10149,
         "positions_off": 0,
+        "oversold": 0,
     }
     assert (len(read.instruments), len(read.accounts)) == (309, 301)
 
@@ -163,8 +167,56 @@ def test_final_read_shows_executions_trades_and_the_way_of_each_order(
     assert orders["received"].tolist() == [1, 1, 1]
     assert orders["executions"].tolist() == [1, 2, 0]
     assert orders["trades"].tolist() == [1, 2, 0]
+    assert orders["trades_off"].tolist() == [1, 2, 0]  # none of the order's price and quantity
     processed = "order_received,processing,order_processed"
     assert orders["statuses"].tolist() == [processed, processed, "order_received"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trades SET symbol = 'AAPL'",
+        "UPDATE trades SET order_type = 'sell'",
+        "UPDATE trades SET trade_price = trade_price + 0.01",
+        "UPDATE trades SET quantity = 9",
+    ],
+)
+def test_final_read_shows_a_trade_that_is_not_of_its_order(
+    dsn: str, conn: psycopg.Connection, run: RunId, placed: list[Order], change: LiteralString
+) -> None:
+    execution = conn.execute(
+        "INSERT INTO order_processing (order_id, order_status) VALUES (%s, 'order_processed')"
+        " RETURNING execution_id",
+        (placed[0].order_id,),
+    ).fetchone()
+    conn.execute(
+        "INSERT INTO trades (execution_id, symbol, order_type, trade_price, quantity)"
+        " SELECT %s, symbol, order_type, unit_price, total_qty FROM orders WHERE order_id = %s",
+        (*execution, placed[0].order_id),
+    )
+    assert final_read(dsn, run).orders["trades_off"].tolist() == [0, 0, 0]
+    conn.execute(change)
+    assert final_read(dsn, run).orders["trades_off"].tolist() == [1, 0, 0]
+
+
+def test_final_read_shows_what_an_account_may_not_hold(
+    dsn: str, conn: psycopg.Connection, run: RunId, placed: list[Order]
+) -> None:
+    """It sold five and had bought four; the test's account may sell short until it may not."""
+    assert final_read(dsn, run).accounts["oversold"].sum() == 0
+    conn.execute("UPDATE accounts SET may_short = false WHERE account_nbr = %s", (DEMO_ACCOUNT,))
+    assert row(final_read(dsn, run).accounts, "account_nbr", DEMO_ACCOUNT)["oversold"] == 1
+
+
+def test_a_read_before_the_load_has_the_books_and_no_order(
+    dsn: str, run: RunId, placed: list[Order], tmp_path: Path
+) -> None:
+    before, after = opening_read(dsn), final_read(dsn, run)
+    assert before.orders.empty
+    pd.testing.assert_frame_equal(before.accounts, after.accounts)
+    pd.testing.assert_frame_equal(before.instruments, after.instruments)
+    before.save(tmp_path, OPENING)
+    pd.testing.assert_frame_equal(FinalRead.load(tmp_path, OPENING).accounts, before.accounts)
 
 
 def test_final_read_shows_a_price_that_is_lost(

@@ -35,6 +35,7 @@ WHOLE = {
     "opening_orders.parquet",
     "opening_instruments.parquet",
     "opening_accounts.parquet",
+    "SHA256SUMS",
 }
 FINAL = {"final_orders.parquet", "final_instruments.parquet", "final_accounts.parquet"}
 

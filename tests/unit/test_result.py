@@ -113,6 +113,7 @@ def test_a_new_finding_of_the_same_checker_replaces_the_old_one():
 def test_what_was_saved_is_what_is_loaded(tmp_path: Path):
     saved = failover_run().save(tmp_path / "run")
     assert sorted(path.name for path in saved.folder.iterdir()) == [
+        "SHA256SUMS",
         "events.jsonl",
         "faults.jsonl",
         "result.json",

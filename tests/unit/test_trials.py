@@ -125,6 +125,7 @@ def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(experiment, t
     run = tmp_path / "run"
     names = {path.name for path in run.iterdir()}
     saved = {"report.html", "result.json", "samples.parquet", "faults.jsonl", "events.jsonl"}
+    saved.add("SHA256SUMS")
     parts = ("orders", "instruments", "accounts")
     final = {f"final_{part}.parquet" for part in parts}
     opening = {f"opening_{part}.parquet" for part in parts}

@@ -42,6 +42,7 @@ class Finding:
         offenders: the first few things that break the claim, each beginning with its name. A read
             is named by its row in `samples.parquet`, counted from 0.
         count: all of them.
+        limit: what was required at most, or held to from outside; None for a checker.
     """
 
     checker: str
@@ -49,6 +50,7 @@ class Finding:
     summary: str
     offenders: tuple[str, ...] = ()
     count: int = 0
+    limit: float | None = None
 
 
 class Checker(Protocol):

@@ -1,0 +1,73 @@
+"""`labkit judge`: a run judged again from its files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from labkit.cli.outcome import Exit, complain
+from labkit.cli.show import AsJson, console, print_json
+from labkit.errors import LabError
+
+
+def judge(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder or name of a run, a part that is enough to tell it, `last`, `last-1`.",
+        ),
+    ] = "last",
+    as_json: AsJson = False,
+) -> None:
+    """Judge a run again from its files: samples, ledger, faults, and what the database held.
+
+    Everything must come out as `result.json` has it; where it does not, nothing is proven. Exit
+    code 0: passed. 1: failed. 2: not proven, or its files say something else. 3: its files cannot
+    be used.
+    """
+    from labkit.run_folders import experiments, find_run
+    from labkit.verdict.again import judged_again
+    from labkit.verdict.checkers import Verdict, worst
+    from labkit.verdict.report import terminal_report
+
+    found = find_run(run)
+    try:
+        results = [judged_again(folder) for folder in experiments(found.folder)]
+    except (LabError, OSError) as error:
+        complain(f"{found.name} cannot be judged: {error}")
+        raise typer.Exit(Exit.COULD_NOT) from error
+    misnamed = [line for line in found.damaged if "result.json" not in line]
+    for line in misnamed:
+        complain(line)
+    verdict = worst([*(one.verdict for one in results), *(Verdict.UNKNOWN for _ in misnamed)])
+    if as_json:
+        print_json(
+            {
+                "name": found.name,
+                "folder": str(found.folder),
+                "verdict": verdict,
+                "experiments": [
+                    {
+                        "scenario": one.summary.scenario,
+                        "verdict": one.verdict,
+                        "findings": {
+                            finding.checker: {
+                                "verdict": finding.verdict,
+                                "summary": finding.summary,
+                                "offenders": list(finding.offenders),
+                            }
+                            for finding in one.findings
+                        },
+                    }
+                    for one in results
+                ],
+            }
+        )
+    else:
+        for one in results:
+            console().print(terminal_report(one.summary))
+        console().print(Text(str(found.folder)), soft_wrap=True)
+    raise typer.Exit({Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}[verdict])

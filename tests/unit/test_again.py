@@ -1,0 +1,230 @@
+"""A run folder is judged again from its files, and an edited one never passes."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import labkit
+from market import Database, Market, database  # noqa: F401 - one is a fixture
+
+from labkit.errors import BadInput, VerdictFailed
+from labkit.experiment import Experiment
+from labkit.faults.kill import Kill
+from labkit.figures.page import REPORT_FILE
+from labkit.history import SAMPLES_FILE, History, write_columns
+from labkit.testing import FakeCluster
+from labkit.trials import Trials
+from labkit.verdict.again import JUDGED_AGAIN, judged_again
+from labkit.verdict.checkers import Verdict
+from labkit.verdict.result import RESULT_FILE, Result
+from labkit.verdict.seal import seal
+from labkit.verdict.steady import SteadyState
+
+pytestmark = pytest.mark.spoils_results
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run folder of one experiment and one of two trials; both passed."""
+    folders = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("experiment", "trials"):
+            patch.setattr(
+                f"labkit.{module}.write_report", lambda _, folder: (folder / REPORT_FILE).touch()
+            )
+        market = Database()
+        patch.setattr(Market, "database", market, raising=False)
+        patch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
+        patch.setattr("labkit.experiment.final_read", market.final_read)
+        patch.setattr("labkit.experiment.opening_read", market.opening_read)
+        patch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
+        for name in ("one", "trials"):
+            cluster = FakeCluster(election_s=0.1)
+            cluster.start()
+            experiment = Experiment(
+                cluster,
+                Market(),  # type: ignore[arg-type]
+                steady=SteadyState(p99_ms=5000, success_ratio=0.9),
+                fault=Kill(cluster.leader()),
+                hold_s=0.3,
+                steady_s=0.2,
+                patience_s=60,
+                folder=tmp_path_factory.mktemp(name) / "20260101T000000Z-node-loss-fake",
+                say=lambda _line: None,
+            )
+            run = experiment if name == "one" else Trials(2, experiment, jitter_s=0)
+            result = run.run()
+            assert result.verdict is Verdict.PASS, str(result.report)
+            folders[name] = result.folder
+    return folders
+
+
+@pytest.fixture(params=["one", "trials"])
+def run(request: pytest.FixtureRequest, kept: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(kept[request.param], tmp_path / kept[request.param].name))
+
+
+def part_of(run: Path) -> Path:
+    """The folder that has a ledger: that of the run, or of its last trial."""
+    return run / "trials" / "2" if (run / "trials").exists() else run
+
+
+def test_a_run_judged_again_comes_to_the_same(run: Path):
+    stored, again = Result.load(run).summary, judged_again(run).summary
+    (said,) = [found for found in again.findings if found.checker == JUDGED_AGAIN]
+    assert (said.verdict, said.offenders) == (Verdict.PASS, ())
+    assert [found for found in again.findings if found is not said] == list(stored.findings)
+    assert again.recovery == stored.recovery
+    done = labkit("judge", str(run))
+    assert done.exit_code == 0, done.stdout
+    assert json.loads(labkit("judge", str(run), "--json").stdout)["verdict"] == "pass"
+
+
+def test_limits_that_were_required_are_held_to_again(run: Path):
+    with pytest.raises(VerdictFailed):
+        Result.load(run).report.require(write_gap_s=0.0001)
+    assert judged_again(run).summary.finding("require_write_gap_s").verdict is Verdict.FAIL
+    assert judged_again(run).summary.finding(JUDGED_AGAIN).verdict is Verdict.PASS
+    text = (run / RESULT_FILE).read_text()
+    data = json.loads(text)
+    for found in data["findings"]:
+        if found["checker"] == "require_write_gap_s":
+            found.update(verdict="pass", offenders=[], count=0)
+    data["verdict"] = "pass"
+    (run / RESULT_FILE).write_text(json.dumps(data))
+    assert judged_again(run).verdict is Verdict.FAIL
+
+
+# a liar with a text editor: whatever is changed, PASS does not come out
+
+
+def result_json(change: Callable[[str], str]) -> Callable[[Path], None]:
+    return lambda run: edit(run / RESULT_FILE, change)
+
+
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    text = path.read_text()
+    new = change(text)
+    assert new != text, "the attack changes nothing"
+    path.write_text(new)
+
+
+def first_line_gone(text: str) -> str:
+    return text.partition("\n")[2]
+
+
+def frames(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    write_columns(change(pd.read_parquet(path)), path)
+
+
+def ledger_of(run: Path) -> Path:
+    return min((part_of(run) / "ledger").glob("*.log"))
+
+
+LIES: dict[str, Callable[[Path], object]] = {
+    "RTO": result_json(lambda text: text.replace('"rto_s": ', '"rto_s": 9')),
+    "a count of latencies": result_json(lambda text: text.replace('"ok": ', '"ok": 1', 1)),
+    "an ack less in the ledger": lambda run: edit(ledger_of(run), first_line_gone),
+    "an ack more in the ledger": lambda run: edit(ledger_of(run), lambda text: text + "x\n"),
+    "no ledger": lambda run: shutil.rmtree(part_of(run) / "ledger"),
+    "no fault": lambda run: edit(part_of(run) / "faults.jsonl", first_line_gone),
+    "a fault that was healed sooner": lambda run: edit(
+        part_of(run) / "faults.jsonl", lambda text: text.replace('"healed_s": ', '"healed_s": 1')
+    ),
+    "no event": lambda run: edit(part_of(run) / "events.jsonl", lambda _: ""),
+    "no final read": lambda run: [path.unlink() for path in run.glob("**/final_*")],
+    "no opening read": lambda run: [path.unlink() for path in run.glob("**/opening_*")],
+    "no digests": lambda run: (part_of(run) / "SHA256SUMS").unlink(),
+    "a final read with an order less": lambda run: frames(
+        part_of(run) / "final_orders.parquet", lambda orders: orders[1:]
+    ),
+    "a final read with a cent more": lambda run: frames(
+        part_of(run) / "final_accounts.parquet",
+        lambda accounts: accounts.assign(balance_cents=accounts["balance_cents"] + 1),
+    ),
+    "another final read than was made": lambda run: frames(
+        part_of(run) / "final_orders.parquet",
+        lambda orders: orders.assign(received=2),
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_folder_that_was_edited_does_not_pass(run: Path, lie: Callable[[Path], object]):
+    lie(run)
+    result = judged_again(run)
+    assert result.verdict is not Verdict.PASS
+    found = result.summary.finding(JUDGED_AGAIN)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.offenders
+
+
+@pytest.mark.parametrize("sealed_again", [False, True])
+@pytest.mark.parametrize(
+    ("column", "value", "verdict"),
+    [
+        ("outcome", "maybe", Verdict.UNKNOWN),
+        ("region", "atlantis", Verdict.UNKNOWN),
+        ("kind", "rumour", Verdict.UNKNOWN),
+        ("finished_s", float("nan"), Verdict.UNKNOWN),
+        ("scheduled_s", float("inf"), Verdict.UNKNOWN),
+        ("attempts", 0, Verdict.UNKNOWN),
+        ("order_id", "", Verdict.UNKNOWN),
+        ("symbol", "XYZ", Verdict.FAIL),
+        ("side", "sell", Verdict.FAIL),
+    ],
+)
+def test_samples_that_were_edited_do_not_pass(
+    kept: dict[str, Path],
+    tmp_path: Path,
+    column: str,
+    value: object,
+    verdict: Verdict,
+    sealed_again,
+):
+    """Also when the digests were made anew."""
+    run = Path(shutil.copytree(kept["one"], tmp_path / "run"))
+    history = History.load(run)
+    ops = history.ops.astype({column: object})
+    ops.loc[3, column] = value
+    History.from_frame(
+        ops, history.faults, anchor_s=history.anchor_s, regions=history.regions
+    ).save(run)
+    if sealed_again:
+        seal(run)
+    assert judged_again(run).verdict is verdict
+
+
+def test_a_folder_that_cannot_be_judged_ends_with_3(kept: dict[str, Path], tmp_path: Path):
+    run = Path(shutil.copytree(kept["one"], tmp_path / "20260102T000000Z-x"))
+    (run / SAMPLES_FILE).unlink()
+    done = labkit("judge", str(run))
+    assert (done.exit_code, len(done.stderr.splitlines())) == (3, 1)
+    assert "samples.parquet" in done.stderr
+
+
+def test_no_bit_of_the_samples_flips_unseen(kept: dict[str, Path], tmp_path: Path):
+    """What is read is what was written, or it is damaged: 200 flips of one bit each."""
+    run = Path(shutil.copytree(kept["one"], tmp_path / "run"))
+    path = run / SAMPLES_FILE
+    whole, ops = path.read_bytes(), History.load(run).ops
+    chance = random.Random(1)
+    unseen = 0
+    for _ in range(200):
+        place = chance.randrange(len(whole))
+        data = bytearray(whole)
+        data[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        try:
+            read = History.load(run)
+        except BadInput:
+            continue
+        if not read.ops.equals(ops):
+            unseen += 1
+    assert unseen == 0
