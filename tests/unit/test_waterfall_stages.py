@@ -296,3 +296,17 @@ def test_the_report_shows_the_waterfall():
     result = run_with_evidence()
     assert "new leader" in str(result.report)
     assert "balancer leads there" in result.report._repr_html_()
+
+
+@pytest.mark.parametrize("target", ["west", "lb:west"])
+def test_a_balancer_that_was_itself_killed_let_go_of_nobody(target: str) -> None:
+    """It is started again when the fault is healed, and finds the dead server then."""
+    fault = FaultWindow("kill", target, injected_s=110, bit_s=110.4, healed_s=135)
+    events = (down(130.4, "west/1"), leader(115.1, "east/1"), up(131, "east/1"), connected(132))
+    seen = of(events, failover(back_s=133), fault)
+    assert seen[Stage.DETECTED] is None
+    assert seen[Stage.ELECTED] == pytest.approx(5.1)
+    before = of((down(110.2, "west/1"), *events), failover(back_s=133), fault)
+    assert before[Stage.DETECTED] == pytest.approx(0.2)
+    elsewhere = FaultWindow("kill", "east", injected_s=110, bit_s=110.4, healed_s=135)
+    assert of(events, failover(back_s=133), elsewhere)[Stage.DETECTED] == pytest.approx(20.4)
