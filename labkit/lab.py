@@ -24,9 +24,9 @@ def bring_up(cluster: Cluster, on_stage: OnStage = quiet) -> None:
         NotReady: it was not in service in time.
     """
     cluster.start(on_stage)
-    on_stage("trading schema")
     dsn = cluster.dsn(cluster.leader().region)
     if not schema.loaded(dsn):  # loading locks tables that clients of before may be at work on
+        on_stage("trading schema")
         schema.load(dsn, cluster.topology.region_names)
 
 

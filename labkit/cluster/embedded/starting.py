@@ -21,7 +21,7 @@ from psycopg import sql
 
 from labkit import libpq
 from labkit.cluster import haproxy, reach
-from labkit.cluster.base import OnStage
+from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.embedded import config, first_data, patroni, programs, room, serving
 from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.forker import MemberForker
@@ -401,8 +401,12 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
             starter.start_wan()
         regions = topology.region_names
         services = [name(region) for region in regions for name in (etcd_name, balancer_name)]
-        if any(starter.table.pid(service) is None for service in services):
+        idle = [service for service in services if starter.table.pid(service) is None]
+        if idle:
             on_stage("etcd and load balancers")
+        elif not missing:
+            on_stage("every part runs: looking whether it is in service")
+            on_stage = quiet
         starter.start_etcd(topology.region_names)
         starter.start_balancers(topology.region_names)
         starter.await_etcd()
