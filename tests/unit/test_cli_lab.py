@@ -70,7 +70,7 @@ def test_up_refuses_a_bad_topology_in_one_line(created: dict[str, Any], tmp_path
     shape.write_text("[[region]]\nnodes = 3")
     done = labkit("up", "--topology", str(shape))
     assert done.exit_code == 2
-    assert done.stderr == f"labkit: {shape}: region[0].name: Field required\n"
+    assert done.stderr == f"labkit: {shape}: region[0].name: is missing\n"
     assert created == {}
 
 
