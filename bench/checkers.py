@@ -24,10 +24,17 @@ from rich.console import Console
 from rich.table import Table
 
 from labkit.history import OP_COLUMNS, History, OpKind, Outcome
-from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, FinalRead
+from labkit.trading.audit import (
+    ACCOUNT_COLUMNS,
+    INSTRUMENT_COLUMNS,
+    OPENING,
+    ORDER_COLUMNS,
+    FinalRead,
+)
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import CHECKERS, Verdict
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.recording import impossible, recording
 from labkit.workload.ledger import LEDGER_FOLDER
 
 SIZES = (10**5, 10**6, 10**7)
@@ -136,6 +143,8 @@ def make_run(folder: Path, count: int) -> None:
             "statuses": "order_received,processing,order_processed",
             "executions": 1,
             "trades": 1,
+            "trades_off": 0,
+            "status": "processed",
         }
     )
     sides = [
@@ -150,6 +159,7 @@ def make_run(folder: Path, count: int) -> None:
             "moves": sides[0] + sides[1],
             "buys": sides[0],
             "sells": sides[1],
+            "strange": 0,
         }
     )
     accounts = pd.DataFrame(
@@ -161,11 +171,20 @@ def make_run(folder: Path, count: int) -> None:
             "sold_cents": spent[1],
         }
     )
-    FinalRead(
+    final = FinalRead(
         orders.astype(ORDER_COLUMNS),
         instruments.astype(INSTRUMENT_COLUMNS),
         accounts.reindex(columns=list(ACCOUNT_COLUMNS), fill_value=0).astype(ACCOUNT_COLUMNS),
-    ).save(folder)
+    )
+    final.save(folder)
+    nothing_yet = dict.fromkeys(("moves", "buys", "sells"), 0)
+    not_yet = dict.fromkeys(("bought_cents", "sold_cents"), 0)
+    opening = FinalRead(
+        final.orders[:0],
+        final.instruments.assign(current_price_cents=initial, **nothing_yet),
+        final.accounts.assign(balance_cents=OPENING_CENTS, **not_yet),
+    )
+    opening.save(folder, OPENING)
 
 
 def judge(folder: Path) -> Cost:
@@ -177,6 +196,7 @@ def judge(folder: Path) -> Cost:
     begun_s = perf_counter()
     evidence = Evidence.load(folder)
     loaded_s = perf_counter()
+    assert recording(evidence, impossible(evidence)).verdict is Verdict.PASS
     for checker in CHECKERS:
         finding = checker.check(evidence)
         assert finding is not None

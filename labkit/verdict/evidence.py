@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, OpKind, Outcome, reading
 from labkit.measurement import parts
 from labkit.measurement.windows import is_ok
-from labkit.trading.audit import ORDER_COLUMNS, FinalRead
+from labkit.trading.audit import OPENING, ORDER_COLUMNS, FinalRead, read_in
 from labkit.verdict.numbers import NO_ORDER, PIECE, OrderIds, numbered
 from labkit.workload.ledger import ledger_entries
 
@@ -83,6 +83,8 @@ class Evidence:
     def load(cls, folder: Path) -> Evidence:
         """Gather it from files: `History.save`, `FinalRead.save` and the ledger in one folder.
 
+        The read before the load is used where it is there.
+
         Ids are numbered as they are read; neither `history.ops` nor `final.orders` has their text.
 
         Raises:
@@ -101,6 +103,7 @@ class Evidence:
             in_final,
             History.load(folder, columns=_but_the_id(OP_COLUMNS)),
             FinalRead.load(folder, order_columns=_but_the_id(ORDER_COLUMNS)),
+            read_in(folder, OPENING),
         )
 
     def sound(self, rows: np.ndarray) -> Evidence:

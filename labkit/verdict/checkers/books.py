@@ -431,6 +431,7 @@ class _Told:
         self._ops, self._orders = evidence.history.ops, evidence.final.orders
         ops, number = self._ops.iloc[part.ops], evidence.in_history[part.ops]
         there = np.asarray(ops["kind"] == str(OpKind.ORDER)) & (number != NO_ORDER)
+        there &= np.asarray(ops["sent_s"].notna())  # of what was not sent nobody asked for anything
         there[there] = evidence.rows[number[there]] > 0
         rows, found = part.ops[there], evidence.final_row[number[there]]
         acked = is_ok(ops)[there]
