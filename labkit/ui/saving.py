@@ -2,7 +2,8 @@
 
 A widget is dead without its kernel. Jupyter servers of this environment load this module as an
 extension (`jupyter/saving.json` turns it on), so that a notebook that somebody saves by hand keeps
-the desk's picture, and no dead box.
+the desk's picture, and no dead box. The extension also has the ports of kernels encrypted: others on
+this machine can reach them.
 """
 
 from __future__ import annotations
@@ -47,3 +48,5 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(server: Any) -> None:
     # the setting of this name stays the user's
     server.contents_manager.register_pre_save_hook(_before_saving)
+    if server.kernel_manager.transport_encryption == "disabled":  # Jupyter's default
+        server.kernel_manager.transport_encryption = "auto"

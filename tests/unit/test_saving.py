@@ -30,7 +30,11 @@ def saved_by_hand(content: dict[str, Any] | None, kind: str = "notebook") -> Non
     """As a Jupyter server does that has loaded the extension."""
     hooks: list[Any] = []
     manager = SimpleNamespace(register_pre_save_hook=hooks.append)
-    saving._load_jupyter_server_extension(SimpleNamespace(contents_manager=manager))
+    kernels = SimpleNamespace(transport_encryption="disabled")
+    saving._load_jupyter_server_extension(
+        SimpleNamespace(contents_manager=manager, kernel_manager=kernels)
+    )
+    assert kernels.transport_encryption == "auto"
     (hook,) = hooks
     hook(model={"type": kind, "content": content}, path="x", contents_manager=manager)
 
