@@ -2,8 +2,8 @@
 
 A widget is dead without its kernel. Jupyter servers of this environment load this module as an
 extension (`jupyter/saving.json` turns it on), so that a notebook that somebody saves by hand keeps
-the desk's picture, and no dead box. The extension also has the ports of kernels encrypted: others on
-this machine can reach them.
+the desk's picture, and no dead box. The extension also has the ports of kernels encrypted: others
+on this machine can reach them.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from itertools import product
 from pathlib import Path
@@ -102,14 +103,18 @@ def main(what: dict[str, Any]) -> dict[str, Any]:
     proof = Path(what["proof"])
     readable = [path for path in what["secret_files"] if os.access(path, os.R_OK)]
     listable = [path for path in what["secret_folders"] if os.access(path, os.R_OK | os.X_OK)]
-    return {
-        "uid": os.geteuid(),
-        "answers": [
+    ports = what["kernel_ports"]
+    with ThreadPoolExecutor(max_workers=len(ports)) as pool:  # all of them only wait
+        kernels = pool.map(kernel_answers, ports, [proof] * len(ports))
+        answers = [
             answer
             for port, wanted in what["http"]
             for answer in requests(port, [(method, path) for method, path in wanted])
-        ],
-        "kernels": [one for port in what["kernel_ports"] for one in kernel_answers(port, proof)],
+        ]
+    return {
+        "uid": os.geteuid(),
+        "answers": answers,
+        "kernels": [one for found in kernels for one in found],
         "readable": [*readable, *listable],
     }
 
