@@ -16,7 +16,7 @@ SETTINGS = Path(__file__).parent / "jupyter" / "lab"
 - Others on this machine can reach a kernel's ports: they are encrypted.
 - No request under another name than that of this machine, and no cookie along with requests that
   other sites make.
-- No news: JupyterLab asks whether it may fetch them, on top of the notebook's figures.
+- No news and no look for updates: JupyterLab asks whether it may, on top of the notebook's figures.
 - No debugger: its port takes commands from every user of the machine.
 """
 
