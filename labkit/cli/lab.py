@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import typer
 
 import labkit.cluster
-from labkit import environment, libpq
+from labkit import environment
 from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, Stages, counted, print_json, print_status
@@ -194,6 +194,7 @@ def sql(
 def _without_psql(url: str, command: str | None) -> None:
     import psycopg
 
+    from labkit import libpq
     from labkit.cli.prompt import prompt, run
 
     try:
@@ -209,6 +210,8 @@ def _without_psql(url: str, command: str | None) -> None:
 def _with_password(url: str) -> str:
     """The URL with the password in it that libpq would use for it; unchanged without one."""
     from psycopg.pq import PGconn
+
+    from labkit import libpq
 
     connection = PGconn.connect_start(libpq.alone(url).encode())
     password = quote(connection.password.decode(), safe="")
