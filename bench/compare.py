@@ -38,6 +38,7 @@ from labkit.history import FaultWindow, History
 from labkit.measurement.recovery import recovery, write_gap_s
 from labkit.topology import SurvivalGoal
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
+from labkit.verdict.words import seconds
 from labkit.workload.ledger import read_ledger
 from labkit.workload.trading import TradingWorkload
 
@@ -275,7 +276,7 @@ def ledger_gap_s(history: History, ledger: set[str], kill: FaultWindow) -> float
 
 def told_by_labkit(history: History, kill: FaultWindow) -> tuple[str, str]:
     row = recovery(history.with_faults([kill]))[0]
-    rto = "not over" if row.rto_s is None else f"{row.rto_s:.1f} s"
+    rto = "not over" if row.rto_s is None else seconds(row.rto_s, row.rto_error_s)
     return rto, "RTO: from the kill until orders are served in time again"
 
 

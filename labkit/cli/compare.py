@@ -81,12 +81,13 @@ def _require_ours(html: Path) -> None:
 
 def comparison_tables(found: Comparison) -> Iterable[Table]:
     """What was measured, then what was set differently."""
-    change = ["change"] if found.with_change else []
+    change = ["change", "by chance?"] if found.with_change else []
     numbers = new_table("", *found.names, *change)
     verdicts = [Text(verdict, VERDICT_STYLE[verdict]) for verdict in found.verdicts]
-    numbers.add_row("verdict", *verdicts, *([""] if change else []))
+    numbers.add_row("verdict", *verdicts, *("" for _ in change))
     for number in found.numbers:
-        numbers.add_row(number.label, *number.cells(), *([number.change()] if change else []))
+        changed = [number.change(), number.chance()] if change else []
+        numbers.add_row(number.label, *number.cells(), *changed)
     yield numbers
     if found.settings:
         headings = ("set differently", *found.names)

@@ -36,7 +36,7 @@ MaxUnavailable = Annotated[
         metavar="SECONDS",
         min=0,
         rich_help_panel=PANEL,
-        help="All outages of the worst region together are at most this long.",
+        help="The availability that the worst region lost is at most so many order-seconds.",
     ),
 ]
 MaxP99 = Annotated[

@@ -30,8 +30,9 @@ def beside_table(results: Mapping[str, Result]) -> pd.DataFrame:
     """What several runs cost, a row each.
 
     Returns:
-        Index: the names given. `rto_s` and `write_gap_s` are those of the worst region (NaN: not
-        recovered while it was watched), `not_acked` and `lost_acks` count orders, `rpo_s` is how
+        Index: the names given. `rto_s`, which may be off by `rto_error_s`, and `write_gap_s` are
+        those of the worst region (NaN: not recovered while it was watched), `not_acked` and
+        `lost_acks` count orders, `rpo_s` is how
         much acknowledged work is missing, `p50_ms` and `p99_ms` are the latency of all regions'
         orders before the first fault, `p50_fault_ms` and `p99_fault_ms` of those that ended while
         a fault held. `p50_near_ms` is that before the fault in the fastest region, which is the
@@ -104,7 +105,7 @@ def price_figure(results: Mapping[str, Result]) -> go.Figure:
         losses = "losses unknown" if lost is None else f"{lost:,} acknowledged orders lost"
         figure.add_scatter(
             x=[row["p50_near_ms"]],
-            y=[row["rto_s"] if known else _watched_s(result)],
+            y=[row["rto_s"] if known else _gone_s(result)],
             mode="markers+text",
             text=f"<b>{escape(name)}</b>{'' if known else ' (not back)'}<br>{losses}",
             textposition="top center",
@@ -149,6 +150,7 @@ def _row(result: Result) -> dict[str, float | int | str | None]:
     return {
         "verdict": str(result.verdict),
         "rto_s": np.nan if slowest is None or slowest.rto_s is None else slowest.rto_s,
+        "rto_error_s": np.nan if slowest is None or slowest.rto_s is None else slowest.rto_error_s,
         "write_gap_s": np.nan if gap is None or gap.write_gap_s is None else gap.write_gap_s,
         "not_acked": int((~ok).sum()),
         "lost_acks": _count(result, "lost_acks"),
@@ -179,8 +181,9 @@ def _count(result: Result, checker: str) -> int | None:
     return None if finding is None or finding.verdict is Verdict.UNKNOWN else finding.count
 
 
-def _watched_s(result: Result) -> float:
-    return max((row.observed_s for row in result.summary.recovery), default=0.0)
+def _gone_s(result: Result) -> float:
+    """How long service had been gone when nobody watched any more."""
+    return max((row.at_least_s for row in result.summary.recovery), default=0.0)
 
 
 def _draw(figure: go.Figure, row: int, name: str, result: Result) -> None:

@@ -11,13 +11,13 @@ from plotly.subplots import make_subplots
 from labkit.figures import theme
 from labkit.figures.chart import chart
 from labkit.history import OpKind
-from labkit.measurement.latency import ALL_REGIONS
-from labkit.measurement.windows import Phase
+from labkit.measurement.phases import Phase
+from labkit.measurement.windows import ALL_REGIONS
 from labkit.plain import escape
 from labkit.verdict import words
 from labkit.verdict.compare import compare
 from labkit.verdict.report import TEMPLATES
-from labkit.verdict.requirements import number_of
+from labkit.verdict.requirements import number_of, worst_recovery
 from labkit.verdict.result import Summary
 
 HEIGHT_PX = 460
@@ -48,7 +48,7 @@ def compare_figure(summaries: Mapping[str, Summary]) -> go.Figure:
             **shared,
             x=[label for label, _ in _OUTAGE],
             y=values,
-            text=["" if value is None else words.seconds(value) for value in values],
+            text=[_label(summary, measure) for _, measure in _OUTAGE],
             textposition="outside",
             cliponaxis=False,
             row=1,
@@ -115,6 +115,15 @@ def compare_html(summaries: Mapping[str, Summary]) -> str:
 def _median(summary: Summary, measure: str) -> float | None:
     spread = words.spread_of(summary, measure)
     return number_of(measure, summary) if spread is None else spread.median
+
+
+def _label(summary: Summary, measure: str) -> str:
+    """What stands on a bar; the RTO of a run that was done once with its error."""
+    row = worst_recovery(summary)
+    if measure == "rto_s" and not summary.trials and row is not None and row.rto_s is not None:
+        return words.rto_words(row)
+    value = _median(summary, measure)
+    return "" if value is None else words.seconds(value)
 
 
 def _p99_ms(summary: Summary) -> dict[str, float]:

@@ -23,9 +23,9 @@ def latency_table(result: Result) -> pd.DataFrame:
 
 
 def service_table(result: Result) -> pd.DataFrame:
-    """Seconds below the steady state: a row a region and phase."""
+    """Availability lost, in order-seconds: a row for each region and phase."""
     frame = _frame(Service, result.summary.service, ["region", "phase"])
-    return frame.assign(availability=1 - frame["below_s"] / frame["observed_s"])
+    return frame.assign(availability=1 - frame["lost_s"] / frame["observed_s"])
 
 
 def failure_table(result: Result) -> pd.DataFrame:

@@ -8,12 +8,21 @@ from labkit.cluster.status import Role
 from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.plain import escape
-from labkit.verdict.requirements import number_of
-from labkit.verdict.result import Result
-from labkit.verdict.words import seconds, spread_of
+from labkit.verdict.requirements import number_of, worst_recovery
+from labkit.verdict.result import Result, Trial
+from labkit.verdict.words import rto_words, seconds, spread_of
 
 HEIGHT_PX = 420
 _BARS = (("rto_s", "RTO", theme.REGION_COLORS[0]), ("write_gap_s", "write gap", "#6b7f8c"))
+
+
+def _label(measure: str, trial: Trial) -> str:
+    """What stands in a bar; the RTO with its error."""
+    row = worst_recovery(trial)
+    if measure == "rto_s" and row is not None and row.rto_s is not None:
+        return rto_words(row)
+    value = number_of(measure, trial)
+    return "" if value is None else seconds(value)
 
 
 def trials_figure(result: Result) -> go.Figure:
@@ -38,7 +47,7 @@ def trials_figure(result: Result) -> go.Figure:
             y=values,
             name=name,
             marker={"color": color},
-            text=["" if value is None else seconds(value) for value in values],
+            text=[_label(measure, trial) for trial in summary.trials],
             textposition="inside",
             insidetextanchor="end",
             textangle=0,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from labkit.history import History, OpKind, Outcome
+from labkit.measurement.outages import Healthy
 from labkit.measurement.percentiles import percentile
-from labkit.measurement.windows import is_ok, latency_s, phases, region_codes
-
-ALL_REGIONS = "all regions"
-"""The row of a table that stands for all of them; not a possible name of a region."""
+from labkit.measurement.phases import phases
+from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s, region_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Latency:
     kind: str = OpKind.ORDER
 
 
-def latency_table(history: History) -> tuple[Latency, ...]:
+def latency_table(history: History, healthy: Healthy | None = None) -> tuple[Latency, ...]:
     """Latency by kind of operation: each region in each phase, and all regions together.
 
     Returns:
@@ -46,13 +46,14 @@ def latency_table(history: History) -> tuple[Latency, ...]:
     """
     present = set(history.ops["kind"].astype(str)) - {str(OpKind.ORDER)}
     kinds = [str(OpKind.ORDER), *sorted(present)]
-    return tuple(row for kind in kinds for row in _of_kind(history, kind))
+    phase = phases(history, healthy)
+    return tuple(row for kind in kinds for row in _of_kind(history, kind, phase))
 
 
-def _of_kind(history: History, kind: str) -> list[Latency]:
-    ops = history.ops[history.ops["kind"] == kind].reset_index(drop=True)
-    history = replace(history, ops=ops)
-    phase = phases(history)
+def _of_kind(history: History, kind: str, phase: pd.Series) -> list[Latency]:
+    of_kind = np.asarray(history.ops["kind"] == kind)
+    phase = phase[of_kind]
+    history = replace(history, ops=history.ops[of_kind])
     region = region_codes(history)
     ok = is_ok(history.ops)
     failed = np.asarray(history.ops["outcome"] == str(Outcome.FAIL))

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from labkit.history import Outcome
-from labkit.measurement.latency import ALL_REGIONS
 from labkit.measurement.percentiles import percentile
 from labkit.measurement.taxonomy import in_words
-from labkit.measurement.windows import is_ok, latency_s
+from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,7 @@
-"""How long service was gone: RTO, write gap, unavailability and RPO of each fault.
+"""What each fault cost: RTO, write gap, availability lost and RPO.
 
-All times come from what clients felt: the schedule says when an operation should have started,
-so an outage cannot hide behind clients that wait.
-
-What is not measured: a region's service between two scheduled operations. At a low rate every
-number here is as coarse as the time between two operations.
+All times are those of clients: the schedule says when an order should have started, so an outage
+cannot hide behind clients that wait. docs/runs.md has the definitions.
 """
 
 from __future__ import annotations
@@ -16,65 +13,9 @@ from math import inf
 import numpy as np
 import pandas as pd
 
-from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, only_orders
-from labkit.measurement.latency import ALL_REGIONS
-from labkit.measurement.windows import is_ok, latency_s, run_end_s
-
-
-@dataclass(frozen=True, slots=True)
-class Healthy:
-    """When service counts as healthy.
-
-    An operation is good when it was acknowledged within `slow_ms` of its scheduled moment. A
-    window is healthy when at least `good_ratio` of the operations scheduled in it are good (good
-    events over valid events: Google, The Site Reliability Workbook, chapter 2). A window with no
-    scheduled operation is neither healthy nor unhealthy and is passed over.
-
-    So an outage shorter than `slow_ms` is none, and a longer one ends with the first operation
-    that waits less than that for its end: RTO asks when a customer who orders now is served in
-    time again. `write_gap_s` has no such tolerance; read the two together.
-
-    Attributes:
-        width_s: seconds a window. RTO is a multiple of it: 0.25 s is fine against an RTO of
-            seconds and holds ten operations at 40 a second.
-        windows: how many healthy windows in a row end an outage. Four are a second of service.
-        good_ratio: of the operations of a window.
-        slow_ms: slower is not good. The default is about three times the p99 of the slowest
-            region of the default topology when all is well.
-        onset_s: an outage that begins this soon after the injection counts from the injection,
-            because detection is part of recovery; one that begins later counts from its own
-            beginning, so that a hiccup half a minute later is not half a minute of outage.
-
-    Raises:
-        BadInput: a value that cannot be.
-    """
-
-    width_s: float = 0.25
-    windows: int = 4
-    good_ratio: float = 0.9
-    slow_ms: float = 1000.0
-    onset_s: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not self.width_s > 0:
-            raise BadInput(f"width_s must be more than 0, not {self.width_s:g}")
-        if self.windows < 1:
-            raise BadInput(f"windows must be 1 or more, not {self.windows}")
-        if not 0 < self.good_ratio <= 1:
-            raise BadInput(f"good_ratio must be above 0 and at most 1, not {self.good_ratio:g}")
-        if not self.slow_ms > 0:
-            raise BadInput(f"slow_ms must be more than 0, not {self.slow_ms:g}")
-        if not self.onset_s >= 0:
-            raise BadInput(f"onset_s must be 0 or more, not {self.onset_s:g}")
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """Service was not healthy from `start_s` until `end_s` (None: to the end of the run)."""
-
-    start_s: float
-    end_s: float | None
+from labkit.measurement.outages import Healthy, Stream, Usual
+from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s, run_end_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +25,20 @@ class Recovery:
     Attributes:
         fault: the fault's label, such as "kill us-west-2/1".
         region: a region, or `ALL_REGIONS`.
-        rto_s: the longest outage that began between this fault's injection and the next one's
-            (its healing included), 0 when service stayed healthy, None when it did not recover
-            or could not be watched. `ALL_REGIONS`: the slowest region's.
+        rto_s: the longest outage that was on between this fault's injection and the next one's
+            (its healing included), from the injection on; 0 when none was seen; None when it is
+            not known, for the reason in `no_rto`. `ALL_REGIONS`: the slowest region's.
+        rto_error_s: how far off `rto_s` may be: with 99 % it is within so much. With `rto_s` 0 an
+            outage shorter than this may have been between two orders.
+        no_rto: why `rto_s` is None, such as "not recovered in 29 s"; empty when it is not.
+        at_least_s: how long an outage had lasted when nobody watched any more; 0 without one.
         write_gap_s: the longest time between two acknowledgements that overlaps the fault, None
             when nothing was going on then. `ALL_REGIONS`: all acknowledgements together, so one
             region that goes on writing keeps it short.
-        unavailable_s: all outages together. `ALL_REGIONS`: the worst region's.
+        unavailable_s: the availability lost from the injection on, in order-seconds: outages count
+            with their length, one in ten orders refused for 30 s with 3 s. None when it is not
+            known. `ALL_REGIONS`: the worst region's.
+        unavailable_error_s: how far off `unavailable_s` may be.
         observed_s: how long after the injection service was watched, 0 when not at all.
             `ALL_REGIONS`: the region watched for the shortest time.
     """
@@ -98,105 +46,89 @@ class Recovery:
     fault: str
     region: str
     rto_s: float | None
+    rto_error_s: float
+    no_rto: str
+    at_least_s: float
     write_gap_s: float | None
-    unavailable_s: float
+    unavailable_s: float | None
+    unavailable_error_s: float
     observed_s: float
 
 
+CLOSED_LOOP = "not measured in a closed loop"
+"""Customers that wait for a reply send nothing meanwhile: nobody asks whether service is back."""
+
+
 def recovery(
-    history: History, healthy: Healthy | None = None, *, watched_until_s: float = inf
+    history: History,
+    healthy: Healthy | None = None,
+    *,
+    watched_until_s: float = inf,
+    open_loop: bool = True,
 ) -> tuple[Recovery, ...]:
-    """What each fault did to orders: a row a fault and region, then one for `ALL_REGIONS`.
+    """Measure what each fault did to orders: a row a fault and region, then `ALL_REGIONS`.
 
     Reads do not count: a replica goes on answering them while nobody can order.
 
     Args:
         watched_until_s: all orders due before it have had their time. Those due later do not
             count: nobody watched whether service would come back from what they met.
+        open_loop: whether orders were sent by schedule. Otherwise there is no RTO, and no
+            availability that was lost; the write gap remains.
     """
     history = history.orders
-    healthy = healthy or Healthy()
-    end_s = run_end_s(history.ops)
-    if watched_until_s < inf:
-        ops, end_s = history.ops, inf
-        history = replace(history, ops=ops[ops["scheduled_s"] < watched_until_s])
-    of_region = {name: history.ops[history.ops["region"] == name] for name in history.regions}
+    found = streams(history, healthy, watched_until_s=watched_until_s)
+    dues_s = [stream.due_s[-1] for stream in found.values() if len(stream.due_s)]
+    end_s = float(max(dues_s, default=-inf))
     rows: list[Recovery] = []
     for fault in history.faults:
         later = [f.injected_s for f in history.faults if f.injected_s > fault.injected_s]
         until_s = min(later, default=inf)
         regions = [
-            _recovery(name, ops, fault, until_s, end_s, healthy) for name, ops in of_region.items()
+            measure(name, stream, fault, until_s=until_s, end_s=end_s)
+            if open_loop
+            else _unmeasured(name, stream, fault)
+            for name, stream in found.items()
         ]
-        rows += regions
+        gaps_s = [write_gap_s(history.ops[history.ops["region"] == name], fault) for name in found]
+        rows += [replace(row, write_gap_s=gap) for row, gap in zip(regions, gaps_s, strict=True)]
         if regions:
-            rows.append(_together(regions, write_gap_s(history.ops, fault)))
+            rows.append(_worst(regions, write_gap_s(history.ops, fault)))
     return tuple(rows)
 
 
-def outages(
-    ops: pd.DataFrame, *, since_s: float, healthy: Healthy, end_s: float | None = None
-) -> tuple[tuple[Outage, ...], float]:
-    """The outages from `since_s` on, by windows that start there.
+def streams(
+    history: History, healthy: Healthy | None = None, *, watched_until_s: float = inf
+) -> dict[str, Stream]:
+    """Turn the orders of a history into a stream for each region, in the history's order.
 
-    An outage begins with an unhealthy window and ends with the first of `healthy.windows` healthy
-    ones in a row.
-
-    Args:
-        ops: of one region.
-        end_s: the end of the run, by default the last moment `ops` know of.
-
-    Returns:
-        The outages in order, and the end of the last window that could be judged (`since_s` when
-        there was none).
-    """
-    end_s = run_end_s(ops) if end_s is None else end_s
-    starts_s, fine = judged_windows(ops, since_s=since_s, healthy=healthy, end_s=end_s)
-    if not starts_s.size:
-        return (), since_s
-
-    unhealthy = np.flatnonzero(~fine)
-    healthy_so_far = np.concatenate(([0], np.cumsum(fine)))
-    in_a_row = healthy_so_far[healthy.windows :] - healthy_so_far[: -healthy.windows]
-    recovered = np.flatnonzero(in_a_row == healthy.windows)
-    found: list[Outage] = []
-    at = 0
-    while (i := np.searchsorted(unhealthy, at)) < len(unhealthy):
-        begin = unhealthy[i]
-        j = np.searchsorted(recovered, begin)
-        if j == len(recovered):
-            found.append(Outage(float(starts_s[begin]), None))
-            break
-        at = recovered[j]
-        found.append(Outage(float(starts_s[begin]), float(starts_s[at])))
-    return tuple(found), float(starts_s[-1] + healthy.width_s)
-
-
-def judged_windows(
-    ops: pd.DataFrame, *, since_s: float, healthy: Healthy, end_s: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The windows from `since_s` on that had operations, and whether each was healthy.
-
-    An operation that was not acknowledged, and was scheduled less than `slow_ms` before the end
-    of the run, is left out: it did not have its time.
+    An order that was not acknowledged and was due less than
+    `slow_ms` before the end of the run is left out: it did not have its time.
 
     Args:
-        ops: of one region.
-        end_s: the end of the run.
-
-    Returns:
-        When each began, in order, and a truth value for each.
+        watched_until_s: as `recovery` takes it.
     """
-    ok, latency = is_ok(ops), latency_s(ops)
-    scheduled = ops["scheduled_s"].to_numpy()
+    healthy = healthy or Healthy()
+    ops = only_orders(history.ops)
     slow_s = healthy.slow_ms / 1000
-    counted = (scheduled >= since_s) & (ok | (end_s - scheduled >= slow_s))
-    window = np.floor((scheduled[counted] - since_s) / healthy.width_s).astype(np.int64)
-    total = np.bincount(window)
-    good = np.bincount(window, weights=(ok & (latency <= slow_s))[counted], minlength=len(total))
-    judged = np.flatnonzero(total)
-    fine = good[judged] >= healthy.good_ratio * total[judged]
-    return since_s + judged * healthy.width_s, fine
+    injected_s = tuple(fault.injected_s for fault in history.faults)
+    first_s = min(injected_s, default=inf)
+    if watched_until_s < inf:
+        kept = ops["scheduled_s"].to_numpy() < watched_until_s
+    else:
+        kept = is_ok(ops) | (ops["scheduled_s"].to_numpy() <= run_end_s(ops) - slow_s)
+    ops = ops[kept]
+    found = {}
+    for region in history.regions:
+        here = ops[ops["region"] == region]
+        ok, took_s = is_ok(here), latency_s(here)
+        finished_s = here["finished_s"].to_numpy()
+        in_time = ok & (took_s <= slow_s)
+        before = finished_s < first_s
+        usual = Usual.of(took_s[in_time & before], took_s[in_time & ~before])
+        due_s = here["scheduled_s"].to_numpy()
+        found[region] = Stream(due_s, finished_s, ok, usual, healthy, injected_s)
+    return found
 
 
 def write_gap(ops: pd.DataFrame, fault: FaultWindow) -> tuple[float, float] | None:
@@ -250,44 +182,82 @@ def rpo_s(history: History, lost: Iterable[str]) -> float | None:
     return max(last_s, min(faults_s, default=last_s)) - first_s
 
 
-def _recovery(
-    region: str,
-    ops: pd.DataFrame,
-    fault: FaultWindow,
-    until_s: float,
-    end_s: float,
-    healthy: Healthy,
+def measure(
+    region: str, stream: Stream, fault: FaultWindow, *, until_s: float, end_s: float
 ) -> Recovery:
-    found, watched_s = outages(ops, since_s=fault.injected_s, healthy=healthy, end_s=end_s)
-    mine = [outage for outage in found if outage.start_s < until_s]
-    observed_s = watched_s - fault.injected_s
-    lengths_s = []
-    for outage in mine:
-        soon = outage.start_s - fault.injected_s <= healthy.onset_s
-        begin_s = fault.injected_s if soon else outage.start_s
-        lengths_s.append(None if outage.end_s is None else outage.end_s - begin_s)
-    closed_s = [length for length in lengths_s if length is not None]
-    recovered = observed_s > 0 and len(closed_s) == len(lengths_s)
+    """Measure one region, all but its write gap.
+
+    Args:
+        until_s: when the next fault was injected.
+        end_s: when the last order of any region was due: what is watched ends there.
+    """
+    injected_s = fault.injected_s
+    last_due_s = float(stream.due_s[-1]) if len(stream.due_s) else -inf
+    observed_s = max(0.0, last_due_s - injected_s)
+    rto_s, error_s, at_least_s, why = 0.0, 0.0, 0.0, ""
+    if observed_s <= 0:
+        why = "not watched"
+    elif end_s - last_due_s > stream.long_s:
+        why = f"its records end {end_s - last_due_s:.1f} s before the run"
+    for outage in stream.outages:
+        if outage.start.at_s >= until_s or (outage.end and outage.end.at_s <= injected_s):
+            continue
+        start = outage.since(injected_s)
+        if outage.end is None:
+            at_least_s = max(0.0, last_due_s - start.high_s)
+            why = why or f"not recovered in {last_due_s - start.at_s:.1f} s"
+        elif (length_s := outage.end.at_s - start.at_s) > rto_s:
+            rto_s, error_s = length_s, start.error_s + outage.end.error_s
+    until_s = min(until_s, last_due_s)
+    lost_s, lost_error_s = stream.lost_s(injected_s, until_s)
+    known = not why
     return Recovery(
         fault=fault.label,
         region=region,
-        rto_s=max(closed_s, default=0.0) if recovered else None,
-        write_gap_s=write_gap_s(ops, fault),
-        unavailable_s=sum(
-            (watched_s if outage.end_s is None else outage.end_s) - outage.start_s
-            for outage in mine
-        ),
+        rto_s=rto_s if known else None,
+        rto_error_s=max(error_s, stream.hidden_s(injected_s, until_s) - rto_s) if known else 0.0,
+        no_rto=why,
+        at_least_s=at_least_s,
+        write_gap_s=None,
+        unavailable_s=lost_s if observed_s > 0 else None,
+        unavailable_error_s=lost_error_s if observed_s > 0 else 0.0,
         observed_s=observed_s,
     )
 
 
-def _together(regions: list[Recovery], gap_s: float | None) -> Recovery:
-    rtos_s = [row.rto_s for row in regions if row.rto_s is not None]
+def _unmeasured(region: str, stream: Stream, fault: FaultWindow) -> Recovery:
+    last_due_s = float(stream.due_s[-1]) if len(stream.due_s) else -inf
+    observed_s = max(0.0, last_due_s - fault.injected_s)
+    return Recovery(fault.label, region, None, 0.0, CLOSED_LOOP, 0.0, None, None, 0.0, observed_s)
+
+
+def _worst(regions: list[Recovery], gap_s: float | None) -> Recovery:
+    """The row of all regions."""
+    unknown = [row for row in regions if row.rto_s is None]
+    known = [(row.rto_s, row.rto_error_s) for row in regions if row.rto_s is not None]
+    rto_s, error_s = _largest(known)
+    lost = [
+        (row.unavailable_s, row.unavailable_error_s)
+        for row in regions
+        if row.unavailable_s is not None
+    ]
+    lost_s, lost_error_s = _largest(lost)
+    whole = len(lost) == len(regions)
     return Recovery(
         fault=regions[0].fault,
         region=ALL_REGIONS,
-        rto_s=max(rtos_s) if len(rtos_s) == len(regions) else None,
+        rto_s=None if unknown else rto_s,
+        rto_error_s=0.0 if unknown else error_s,
+        no_rto=unknown[0].no_rto if unknown else "",
+        at_least_s=max(row.at_least_s for row in regions),
         write_gap_s=gap_s,
-        unavailable_s=max(row.unavailable_s for row in regions),
+        unavailable_s=lost_s if whole else None,
+        unavailable_error_s=lost_error_s if whole else 0.0,
         observed_s=min(row.observed_s for row in regions),
     )
+
+
+def _largest(numbers: list[tuple[float, float]]) -> tuple[float, float]:
+    """The largest number, and what it may be off: another may be larger within its own error."""
+    largest, error = max(numbers, default=(0.0, 0.0))
+    return largest, max((value + off - largest for value, off in numbers), default=error)

@@ -1,39 +1,41 @@
-"""How much service each region had in each phase of a run, and what the rest ended in."""
+"""Availability lost in each region and phase, and what orders met that were not acknowledged."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import pairwise
+from math import inf
 
 from labkit.history import FaultWindow, History
-from labkit.measurement.recovery import Healthy, judged_windows
+from labkit.measurement.outages import Healthy
+from labkit.measurement.phases import Phase, Spans, held_spans, outage_spans, phases, phases_of
+from labkit.measurement.recovery import streams
 from labkit.measurement.taxonomy import in_words
-from labkit.measurement.windows import Phase, is_ok, phases, run_end_s
+from labkit.measurement.windows import is_ok
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How long a region's orders were below the steady state in one phase.
+    """How much of a region's time in one phase was without service.
 
     Attributes:
-        phase: as `labkit.measurement.windows.Phase`; a window belongs to the phase it touches
-            first of "during", "before" and "after".
-        observed_s: seconds of windows in which orders were scheduled that can be judged.
-        below_s: those of them that were not healthy, by `Healthy`, however they are spread. An
-            outage (`recovery`) may have healthy windows in it and is as long or longer.
+        phase: as `labkit.measurement.phases.Phase`.
+        observed_s: seconds of the phase between the first order due and the last one, whether
+            orders were due in each of them or not.
+        lost_s: the availability lost in them, in order-seconds (`outages.Stream.lost_s`): an
+            order that was not served stands for the time that is nearer to it than to another.
     """
 
     region: str
     phase: str
     observed_s: float
-    below_s: float
+    lost_s: float
 
     @property
     def availability(self) -> float | None:
         """The share of the observed time with service; None when nothing was observed."""
-        return None if self.observed_s == 0 else 1 - self.below_s / self.observed_s
+        return None if self.observed_s == 0 else 1 - self.lost_s / self.observed_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,40 +59,26 @@ class Failures:
 
 
 def service(history: History, healthy: Healthy | None = None) -> tuple[Service, ...]:
-    """Rows region by region in the history's order, phases in order.
+    """Measure the lost availability: rows region by region in the history's order, phases in order.
 
-    A window is `healthy.width_s` long; the first fault's injection begins one.
+    Phases are cut by time: each second from the first order due to the last one is in one of them.
     """
-    healthy = healthy or Healthy()
     history = history.orders
-    ops, faults = history.ops, history.faults
-    if ops.empty:
-        return ()
-    first_s = float(ops["scheduled_s"].min())
-    origin_s = min((fault.injected_s for fault in faults), default=first_s)
-    # whole windows back from the origin, to before the first operation
-    since_s = origin_s - np.ceil(max(0.0, origin_s - first_s) / healthy.width_s) * healthy.width_s
-    end_s = run_end_s(ops)
+    faults = history.faults
+    gone = outage_spans(history, healthy)
     rows = []
-    for region in history.regions:
-        starts_s, fine = judged_windows(
-            ops[ops["region"] == region], since_s=since_s, healthy=healthy, end_s=end_s
-        )
-        phase = _phase_of(starts_s, healthy.width_s, faults)
-        for name in [Phase.BEFORE, Phase.DURING, Phase.AFTER] if faults else [Phase.WHOLE]:
-            here = phase == name
-            rows.append(
-                Service(
-                    region,
-                    str(name),
-                    observed_s=float(here.sum() * healthy.width_s),
-                    below_s=float((here & ~fine).sum() * healthy.width_s),
-                )
-            )
+    for region, stream in streams(history, healthy).items():
+        if not len(stream.due_s):
+            continue
+        first_s, last_s = float(stream.due_s[0]), float(stream.due_s[-1])
+        for phase, spans in _spans(faults, gone[region], first_s, last_s).items():
+            observed_s = sum(until_s - since_s for since_s, until_s in spans)
+            lost_s = sum(stream.lost_s(since_s, until_s)[0] for since_s, until_s in spans)
+            rows.append(Service(region, str(phase), observed_s, min(lost_s, observed_s)))
     return tuple(rows)
 
 
-def failures(history: History) -> tuple[Failures, ...]:
+def failures(history: History, healthy: Healthy | None = None) -> tuple[Failures, ...]:
     """What was not acknowledged, most frequent first within a region and phase.
 
     What was acknowledged at last is not in it, however often it was tried.
@@ -103,7 +91,7 @@ def failures(history: History) -> tuple[Failures, ...]:
     counts = Counter(
         zip(
             lost["region"].astype(str),
-            phases(history)[bad].astype(str),
+            phases(history, healthy)[bad].astype(str),
             lost["kind"].astype(str),
             lost["outcome"].astype(str),
             lost["sqlstate"].astype(str).where(sent, ""),
@@ -130,15 +118,30 @@ def failures(history: History) -> tuple[Failures, ...]:
     )
 
 
-def _phase_of(starts_s: np.ndarray, width_s: float, faults: tuple[FaultWindow, ...]) -> np.ndarray:
-    """The phase of each window."""
-    if not faults:
-        return np.full(len(starts_s), str(Phase.WHOLE))
-    during = np.zeros(len(starts_s), dtype=bool)
-    for fault in faults:
-        healed_s = np.inf if fault.healed_s is None else fault.healed_s
-        during |= (starts_s + width_s > fault.injected_s) & (starts_s < healed_s)
-    before = starts_s < min(fault.injected_s for fault in faults)
-    return np.where(
-        during, str(Phase.DURING), np.where(before, str(Phase.BEFORE), str(Phase.AFTER))
+def _spans(
+    faults: tuple[FaultWindow, ...], gone: Spans, first_s: float, last_s: float
+) -> dict[Phase, Spans]:
+    """Cut the time from the first order due to the last one into phases."""
+    held = held_spans(faults)
+    edges = sorted(
+        {first_s, last_s}
+        | {edge for span in (*held, *gone) for edge in span if first_s < edge < last_s}
     )
+    begun_s = min((fault.injected_s for fault in faults), default=inf)
+    found: dict[Phase, Spans] = {phase: [] for phase in phases_of(faults)}
+    for since_s, until_s in pairwise(edges):
+        middle_s = (since_s + until_s) / 2
+
+        def within(spans: Spans, at_s: float = middle_s) -> bool:
+            return any(begin_s <= at_s < end_s for begin_s, end_s in spans)
+
+        if not faults:
+            phase = Phase.WHOLE
+        elif within(gone):
+            phase = Phase.OUTAGE
+        elif within(held):
+            phase = Phase.DURING
+        else:
+            phase = Phase.BEFORE if middle_s < begun_s else Phase.AFTER
+        found[phase].append((since_s, until_s))
+    return found

@@ -1,8 +1,6 @@
-"""Operations cut by time: the phases around a fault, and windows of equal width."""
+"""Operations by region and time: latency, ends, and windows of equal width."""
 
 from __future__ import annotations
-
-from enum import StrEnum
 
 import numpy as np
 import pandas as pd
@@ -10,45 +8,8 @@ import pandas as pd
 from labkit.errors import BadInput
 from labkit.history import History, Outcome
 
-
-class Phase(StrEnum):
-    """Where an operation stands to the faults of its run."""
-
-    WHOLE = "whole run"
-    """There was no fault: one phase."""
-    BEFORE = "before"
-    """It ended before the first fault was injected."""
-    DURING = "during"
-    """Some part of its life, scheduled to finished, lies between a fault's injection and its
-    healing. Whether service was back by then does not matter: a failover leaves a cluster that
-    answers with a node less, and its latency belongs here."""
-    AFTER = "after"
-    """It was scheduled when every fault injected so far was healed."""
-
-
-def phases(history: History) -> pd.Series:
-    """The phase of each operation, as a categorical aligned with `history.ops`.
-
-    An operation in flight when the fault struck is counted as "during": its latency is the
-    fault's doing, and "before" is the baseline. A fault that was never healed holds to the end,
-    so such a run has no "after".
-    """
-    ops = history.ops
-    if not history.faults:
-        order = [Phase.WHOLE]
-        codes = np.zeros(len(ops), dtype=np.int8)
-    else:
-        order = [Phase.BEFORE, Phase.DURING, Phase.AFTER]
-        scheduled = ops["scheduled_s"].to_numpy()
-        finished = ops["finished_s"].to_numpy()
-        touched = np.zeros(len(ops), dtype=bool)
-        for fault in history.faults:
-            healed_s = np.inf if fault.healed_s is None else fault.healed_s
-            touched |= (finished >= fault.injected_s) & (scheduled < healed_s)
-        first_s = min(fault.injected_s for fault in history.faults)
-        codes = np.where(touched, 1, np.where(finished < first_s, 0, 2))
-    names = pd.Index([str(phase) for phase in order])
-    return pd.Series(pd.Categorical.from_codes(codes, names), index=ops.index, name="phase")
+ALL_REGIONS = "all regions"
+"""The row of a table that stands for all of them; not a possible name of a region."""
 
 
 def is_ok(ops: pd.DataFrame) -> np.ndarray:

@@ -13,7 +13,7 @@ from math import inf
 from pathlib import Path
 
 from labkit.history import History, Terms
-from labkit.measurement.recovery import Healthy
+from labkit.measurement.outages import Healthy
 from labkit.trading.audit import OPENING, FinalRead, read_in
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.gates import GATES, hold

@@ -8,14 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from labkit.errors import BadInput
 from labkit.history import OpKind
-from labkit.measurement.latency import ALL_REGIONS
+from labkit.measurement.chance import difference
+from labkit.measurement.windows import ALL_REGIONS
 from labkit.verdict import words
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import number_of
+from labkit.verdict.requirements import MEASURES, number_of
 from labkit.verdict.result import Summary
+
+SIGNIFICANT = 0.05
+"""A difference that chance makes less often than this is larger than chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One number of one run.
+
+    Attributes:
+        value: the median of its trials; None where it is not known.
+        error: how far off `value` may be, where the run was done once.
+        trials: what each trial measured, None where it is not known; empty without trials.
+        worst: of the trials; None where a run has none, or one is not known.
+    """
+
+    value: float | None
+    error: float = 0.0
+    trials: tuple[float | None, ...] = ()
+    worst: float | None = None
+
+    def text(self, unit: str) -> str:
+        """`6.2 s ± 0.1 s`, or `6.25 s, worst 7.50 s` of trials."""
+        text = _text(self.value, unit, self.error)
+        return f"{text}, worst {_text(self.worst, unit)}" if len(self.trials) > 1 else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +52,21 @@ class Compared:
     Attributes:
         label: what it is.
         unit: "s", "ms" or empty for a count.
-        values: one a run, the median of its trials; None where it is not known.
-        worst: of the trials; None where a run has none, or the worst is not known.
-        trials: how many stand behind each value.
+        numbers: one of each run.
     """
 
     label: str
     unit: str
-    values: tuple[float | None, ...]
-    worst: tuple[float | None, ...]
-    trials: tuple[int, ...]
+    numbers: tuple[Number, ...]
 
     def cells(self) -> list[str]:
-        """A text a run: `6.25 s`, or `6.25 s, worst 7.50 s` of trials."""
-        found = []
-        for value, worst, trials in zip(self.values, self.worst, self.trials, strict=True):
-            text = _text(value, self.unit)
-            found.append(f"{text}, worst {_text(worst, self.unit)}" if trials > 1 else text)
-        return found
+        """Write a text for each run."""
+        return [number.text(self.unit) for number in self.numbers]
 
     def change(self) -> str:
         """From the first run to the last: `+1.25 s (+20 %)`; empty where one is not known."""
-        first, last = self.values[0], self.values[-1]
+        one, other = self.numbers[0], self.numbers[-1]
+        first, last = one.value, other.value
         if first is None or last is None:
             return ""
         if first == last:
@@ -54,7 +74,27 @@ class Compared:
         by = last - first
         sign = "+" if by > 0 else "-"
         percent = f" ({by / first:+.0%})" if first else ""
-        return f"{sign}{_text(abs(by), self.unit)}{percent}"
+        return f"{sign}{_text(abs(by), self.unit, one.error + other.error)}{percent}"
+
+    def chance(self) -> str:
+        """Say whether the first and the last run differ by more than chance.
+
+        Trials are compared by their ranks (`labkit.measurement.chance.difference`). Of a run that
+        was done once nobody knows what it would measure the next time.
+        """
+        one, other = self.numbers[0], self.numbers[-1]
+        if one.value is None or other.value is None or one.value == other.value:
+            return ""
+        if min(len(one.trials), len(other.trials)) < 2:
+            by, errors = abs(other.value - one.value), one.error + other.error
+            told = f"{'more' if by > errors else 'no more'} than their errors; " if errors else ""
+            return f"{told}one run says nothing of the next"
+        found = difference(*([inf if v is None else v for v in n.trials] for n in (one, other)))
+        if found.least_p > SIGNIFICANT:
+            counts = f"{len(one.trials)} and {len(other.trials)} trials"
+            return f"{counts} cannot tell (p is {found.least_p:.2g} at best)"
+        larger = "larger than chance" if found.p <= SIGNIFICANT else "may be chance"
+        return f"{larger} (p = {found.p:.2g})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +150,7 @@ def compare(summaries: Mapping[str, Summary]) -> Comparison:
 _MEASURES = (
     ("RTO", "s", "rto_s"),
     ("write gap", "s", "write_gap_s"),
-    ("unavailable", "s", "unavailable_s"),
+    ("availability lost", "s", "unavailable_s"),
     ("lost acks", "", "lost_acks"),
     ("duplicates", "", "duplicates"),
     ("RPO", "s", "rpo_s"),
@@ -120,34 +160,24 @@ _PERCENTILES = ("p50", "p99")
 
 def _numbers(runs: Sequence[Summary]) -> Iterable[Compared]:
     for label, unit, measure in _MEASURES:
-        values, worst = [], []
-        for run in runs:
-            spread = words.spread_of(run, measure)
-            values.append(number_of(measure, run) if spread is None else spread.median)
-            worst.append(None if spread is None else spread.worst)
-        yield _compared(label, unit, runs, values, worst)
+        yield Compared(label, unit, tuple(_number(measure, run) for run in runs))
     rows = {(row.region, row.phase): row for run in runs for row in run.latency}
     for region, phase in rows:
         if region != ALL_REGIONS and not _shared_region(region, runs):
             continue
         for percentile in _PERCENTILES:
-            values = [_latency_ms(run, region, phase, percentile) for run in runs]
-            yield _compared(
-                f"{percentile} {phase}, {region}", "ms", runs, values, [None] * len(runs), one=True
-            )
+            numbers = tuple(Number(_latency_ms(run, region, phase, percentile)) for run in runs)
+            yield Compared(f"{percentile} {phase}, {region}", "ms", numbers)
 
 
-def _compared(
-    label: str,
-    unit: str,
-    runs: Sequence[Summary],
-    values: Sequence[float | None],
-    worst: Sequence[float | None],
-    *,
-    one: bool = False,
-) -> Compared:
-    trials = tuple(1 if one else len(run.trials) or 1 for run in runs)
-    return Compared(label, unit, tuple(values), tuple(worst), trials)
+def _number(measure: str, run: Summary) -> Number:
+    spread = words.spread_of(run, measure)
+    if spread is None:
+        value = number_of(measure, run)
+        errors = [found.error for found in MEASURES[measure](run) if found.value == value]
+        return Number(value, max(errors, default=0.0))
+    trials = tuple(number_of(measure, trial) for trial in run.trials)
+    return Number(spread.median, trials=trials, worst=spread.worst)
 
 
 def _shared_region(region: str, runs: Sequence[Summary]) -> bool:
@@ -197,9 +227,9 @@ def _setting(kind: str, name: str) -> Callable[[Summary], str]:
     return of
 
 
-def _text(value: float | None, unit: str) -> str:
+def _text(value: float | None, unit: str, error: float = 0.0) -> str:
     if value is None:
         return words.UNKNOWN
     if unit == "s":
-        return words.seconds(value)
+        return words.seconds(value, error)
     return f"{words.milliseconds(value)} ms" if unit == "ms" else f"{value:,.0f}"

@@ -32,7 +32,7 @@ class Gate:
 GATES = (
     Gate("--max-rto", "rto_s", "RTO"),
     Gate("--max-write-gap", "write_gap_s", "write gap"),
-    Gate("--max-unavailable", "unavailable_s", "time unavailable"),
+    Gate("--max-unavailable", "unavailable_s", "availability lost"),
     Gate("--max-p99", "p99_ms", "p99"),
     Gate("--max-lost", "lost_acks", "lost acks"),
 )
@@ -85,9 +85,11 @@ def _outcome(gate: Gate, number: Measured, limit: float, verdict: Verdict) -> st
             f"{gate.label} is more than {words.measure(gate.measure, number.beyond)}, "
             f"at least {over} over"
         )
-    value = words.measure(gate.measure, number.value)
     if number.value is None:
         return f"{gate.label} is not known"
+    value = words.measure(gate.measure, number.value, number.error)
+    if verdict is Verdict.UNKNOWN:
+        return f"{gate.label} is {value}, which leaves open whether it is at most the limit"
     if verdict is Verdict.FAIL:
         return f"{gate.label} is {value}, {words.measure(gate.measure, number.value - limit)} over"
     return f"{gate.label} is {value}"

@@ -12,8 +12,9 @@ from pydantic import JsonValue
 
 from labkit.history import FaultWindow, History
 from labkit.measurement.latency import latency_table
+from labkit.measurement.outages import Healthy
 from labkit.measurement.possible import every_row, without
-from labkit.measurement.recovery import Healthy, recovery, rpo_s
+from labkit.measurement.recovery import recovery, rpo_s
 from labkit.measurement.service import failures, service
 from labkit.measurement.staleness import staleness
 from labkit.measurement.waterfall import waterfalls
@@ -91,13 +92,18 @@ def judge(
         finished_at=finished_at,
         findings=tuple(finding for finding in findings if finding is not None),
         healthy=healthy,
-        recovery=recovery(measured, healthy, watched_until_s=watched_until_s),
+        recovery=recovery(
+            measured,
+            healthy,
+            watched_until_s=watched_until_s,
+            open_loop=(workload or {}).get("concurrency") is None,
+        ),
         rpo_s=None if final is None else rpo_s(measured, evidence.lost),
-        latency=latency_table(measured),
+        latency=latency_table(measured, healthy),
         staleness=staleness(measured),
         waterfalls=waterfalls(measured),
         service=service(measured, healthy),
-        failures=failures(measured),
+        failures=failures(measured, healthy),
         versions={
             "labkit": version("labkit"),
             "python": platform.python_version(),

@@ -115,6 +115,7 @@ def context(summary: Summary) -> dict[str, object]:
     """What the templates are filled with."""
     return {
         "summary": summary,
+        "open_loop": summary.workload.get("concurrency") is None,
         "headword": words.HEADWORD[summary.verdict],
         "plain_words": one_line(words.plain_words(summary)),
         "headlines": words.headlines(summary),
@@ -123,6 +124,8 @@ def context(summary: Summary) -> dict[str, object]:
         # with trials each has its own row above; a row a region of each would be a wall
         "recovery": [words.recovery_cells(row) for row in summary.recovery if not summary.trials],
         "waterfalls": words.waterfalls(summary),
+        "recovery_headings": words.RECOVERY_HEADINGS,
+        "service_title": words.SERVICE_TITLE,
         "service_headings": words.SERVICE_HEADINGS,
         "service": words.service_rows(summary.service),
         "latency_headings": words.LATENCY_HEADINGS,
@@ -160,10 +163,8 @@ def _trials(summary: Summary) -> PlainTable:
 
 def _recovery(summary: Summary) -> PlainTable:
     table = _table("Recovery", gap=True)
-    for heading in ("fault", "region"):
-        table.add_column(heading)
-    for heading in ("RTO", "write gap", "unavailable"):
-        table.add_column(heading, justify="right")
+    for heading in words.RECOVERY_HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("fault", "region") else "right")
     for row in summary.recovery:
         table.add_row(*words.recovery_cells(row))
     return table
@@ -180,7 +181,7 @@ def _waterfall(cells: words.WaterfallTable) -> PlainTable:
 
 
 def _service(summary: Summary) -> PlainTable:
-    table = _table("Seconds below the steady state")
+    table = _table(words.SERVICE_TITLE)
     for heading in words.SERVICE_HEADINGS:
         table.add_column(heading, justify="left" if heading in ("region", "phase") else "right")
     for row in words.service_rows(summary.service):

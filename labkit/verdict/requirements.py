@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TypeVar
 
 from labkit.errors import BadInput
 from labkit.history import OpKind
-from labkit.measurement.latency import ALL_REGIONS, Latency
+from labkit.measurement.latency import Latency
 from labkit.measurement.percentiles import least
+from labkit.measurement.phases import Phase
 from labkit.measurement.recovery import Recovery
-from labkit.measurement.windows import Phase
+from labkit.measurement.windows import ALL_REGIONS
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.result import Measurements, Summary
 
@@ -28,17 +30,21 @@ class Measured:
         value: None when it is not known.
         where: whose number it is, or why there is none.
         beyond: what `value` is at least, where it is not known exactly.
+        error: how far off `value` may be.
     """
 
     value: float | None
     where: str
     beyond: float = 0.0
+    error: float = 0.0
 
     def verdict(self, limit: float) -> Verdict:
-        """Whether it is at most `limit`."""
+        """Say whether it is at most `limit`: unknown where its error leaves that open."""
         if self.value is None:
             return Verdict.FAIL if self.beyond > limit else Verdict.UNKNOWN
-        return Verdict.PASS if self.value <= limit else Verdict.FAIL
+        if self.value + self.error <= limit:
+            return Verdict.PASS
+        return Verdict.FAIL if self.value - self.error > limit else Verdict.UNKNOWN
 
 
 Measure = Callable[[Measurements], Iterable[Measured]]
@@ -91,7 +97,12 @@ def number_of(name: str, measurements: Measurements) -> float | None:
 def worst_recovery(summary: Measurements) -> Recovery | None:
     """The region that took longest to recover, unrecovered first; None without a fault."""
     rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
-    return max(rows, key=lambda row: float("inf") if row.rto_s is None else row.rto_s, default=None)
+    return max(rows, key=_gone_s, default=None)
+
+
+def _gone_s(row: Recovery) -> tuple[float, float]:
+    """Rank by RTO, and without an outage by how long one may have been unseen."""
+    return (float("inf") if row.rto_s is None else row.rto_s), row.rto_error_s
 
 
 def worst_write_gap(summary: Measurements) -> Recovery | None:
@@ -120,17 +131,36 @@ def decisive(numbers: Sequence[Measured], limit: float) -> Measured:
     return max(alike, key=lambda n: n.beyond if n.value is None else n.value)
 
 
+def rounded(value: float, error: float) -> str:
+    """Write a number no finer than it is known: `6.9 ± 0.1`, `under 0.3` where none was seen.
+
+    The error is rounded up and the value to the same place, so that the truth is within what is
+    written.
+    """
+    if error <= 0:
+        return f"{value:.4g}"
+    places = next((places for places in range(3) if 10.0**-places <= 1.05 * error), 3)
+    unit = 10.0**-places
+    shown = round(value, places)
+    off = ceil((error + abs(value - shown)) / unit - 1e-6) * unit
+    if value == 0:
+        return f"under {off:.{places}f}"
+    return f"{shown:.{places}f} ± {off:.{places}f}"
+
+
 def _finding(name: str, limit: float, numbers: Sequence[Measured]) -> Finding:
     verdict = worst(number.verdict(limit) for number in numbers)
     number = decisive(numbers, limit)
     broken = [number for number in numbers if number.verdict(limit) is not Verdict.PASS]
-    value = "not known" if number.value is None else f"{number.value:.4g}"
+    value = "not known" if number.value is None else rounded(number.value, number.error)
     if number.value is None and number.beyond > limit:
         value = f"more than {number.beyond:.4g}"
+    open_still = number.value is not None and verdict is Verdict.UNKNOWN
+    closely = ", which its error leaves open" if open_still else ""
     return Finding(
         PREFIX + name,
         verdict,
-        f"{name} is {value} ({number.where}), required at most {limit:g}",
+        f"{name} is {value} ({number.where}), required at most {limit:g}{closely}",
         tuple(number.where for number in broken[:10]),
         len(broken),
         limit=limit,
@@ -146,10 +176,17 @@ def _of_regions(value: Callable[[Recovery], Measured]) -> Measure:
 
 
 def _rto(row: Recovery) -> Measured:
-    if row.rto_s is not None:
-        return Measured(row.rto_s, f"{row.region}, {row.fault}")
-    seen = f"not recovered in {row.observed_s:.1f} s" if row.observed_s else "not watched"
-    return Measured(None, f"{row.region}, {row.fault}: {seen}", beyond=row.observed_s)
+    where = f"{row.region}, {row.fault}"
+    if row.rto_s is None:
+        return Measured(None, f"{where}: {row.no_rto}", beyond=row.at_least_s)
+    return Measured(row.rto_s, where, error=row.rto_error_s)
+
+
+def _unavailable(row: Recovery) -> Measured:
+    where = f"{row.region}, {row.fault}"
+    if row.unavailable_s is None:
+        return Measured(None, f"{where}: {row.no_rto}")
+    return Measured(row.unavailable_s, where, error=row.unavailable_error_s)
 
 
 def _of_checker(checker: str) -> Measure:
@@ -197,7 +234,7 @@ def _staleness(summary: Measurements) -> Iterable[Measured]:
 MEASURES: dict[str, Measure] = {
     "rto_s": _of_regions(_rto),
     "write_gap_s": _of_regions(lambda r: Measured(r.write_gap_s, f"{r.region}, {r.fault}")),
-    "unavailable_s": _of_regions(lambda r: Measured(r.unavailable_s, f"{r.region}, {r.fault}")),
+    "unavailable_s": _of_regions(_unavailable),
     "lost_acks": _of_checker("lost_acks"),
     "rpo_s": _rpo,
     "duplicates": _of_checker("duplicates"),

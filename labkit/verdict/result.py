@@ -35,7 +35,8 @@ from labkit import files
 from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.latency import Latency
-from labkit.measurement.recovery import Healthy, Recovery
+from labkit.measurement.outages import Healthy
+from labkit.measurement.recovery import Recovery
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
@@ -47,7 +48,7 @@ from labkit.verdict.sound import contradictions, impossible_numbers
 if TYPE_CHECKING:
     from labkit.verdict.report import Report
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a reader of the last version would misread the new one."""
 RESULT_FILE = "result.json"
 LARGEST_BYTES = 64 << 20
@@ -107,7 +108,7 @@ class Measurements(BaseModel):
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
         latency: of each kind of operation a row a region and phase, then those of all regions.
-        service: seconds below the steady state, a row a region and phase.
+        service: availability lost, a row for each region and phase.
         failures: what was not acknowledged, a row a region, phase, kind and error.
         staleness: a row a region that read from a replica.
         waterfalls: what each fault's outage was made of, in the order of injection.
@@ -159,6 +160,10 @@ class Spread(BaseModel):
 
     Each trial counts with its worst region. None stands for a number that is not known, or has
     no end (an outage that did not): it counts as worse than every other.
+
+    Attributes:
+        low, high: between these two trials lies the true median, with a confidence of `level`
+            (`labkit.measurement.chance.median_interval`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -167,6 +172,9 @@ class Spread(BaseModel):
     median: float | None
     worst: float | None
     trials: int
+    low: float | None
+    high: float | None
+    level: float
 
 
 class Summary(Measurements):
@@ -182,7 +190,7 @@ class Summary(Measurements):
         spread: median and worst of the trials.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     scenario: str
     backend: str
     topology: Topology

@@ -14,6 +14,7 @@ from statistics import median
 import pandas as pd
 
 from labkit.history import History
+from labkit.measurement.chance import median_interval
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import OFFENDERS_SHOWN, Finding, Verdict, worst
 from labkit.verdict.judge import judge
@@ -104,7 +105,7 @@ def together(
 
 
 def spread(trials: Sequence[Trial], whole: Measurements) -> tuple[Spread, ...]:
-    """Median and worst of each measure, a trial counting with its worst region.
+    """Measure how each number spreads over the trials, each counting with its worst region.
 
     Args:
         whole: of all trials together. What is counted over all of them is not less at worst.
@@ -113,17 +114,24 @@ def spread(trials: Sequence[Trial], whole: Measurements) -> tuple[Spread, ...]:
     for name in MEASURES:
         values = [number_of(name, trial) for trial in trials]
         known = sorted(float("inf") if value is None else value for value in values)
-        middle = median(known)
+        middle, within = median(known), median_interval(known)
         at_worst = [*values, number_of(name, whole)] if name in COUNTS else values
         rows.append(
             Spread(
                 measure=name,
-                median=None if middle == float("inf") else middle,
+                median=_finite(middle),
                 worst=_highest(at_worst),
                 trials=len(values),
+                low=_finite(within.low),
+                high=_finite(within.high),
+                level=within.level,
             )
         )
     return tuple(rows)
+
+
+def _finite(value: float) -> float | None:
+    return None if value == float("inf") else value
 
 
 def _highest(values: Sequence[float | None]) -> float | None:

@@ -12,7 +12,7 @@ from labkit.measurement.recovery import Recovery
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import number_of, worst_recovery, worst_write_gap
+from labkit.verdict.requirements import number_of, rounded, worst_recovery, worst_write_gap
 from labkit.verdict.result import Spread, Summary
 
 HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
@@ -38,14 +38,14 @@ def plain_words(summary: Summary) -> str:
     rto = spread_of(summary, "rto_s")
     if rto and rto.worst and rto.median is not None:
         words.append(
-            f"in {rto.trials} trials service was back {seconds(rto.worst)} after the fault at "
-            f"worst, {seconds(rto.median)} in the median"
+            f"in {rto.trials} trials service was gone for {seconds(rto.worst)} at worst, "
+            f"{seconds(rto.median)} in the median"
         )
     elif slowest and slowest.rto_s == 0:
         under = f"in all {rto.trials} trials" if rto else f"under {slowest.fault}"
         words.append(f"service stayed healthy {under}")
     elif slowest and slowest.rto_s:
-        words.append(f"service was back {seconds(slowest.rto_s)} after {slowest.fault}")
+        words.append(f"service was gone for {rto_words(slowest)} under {slowest.fault}")
     return " ".join(_sentence(word) for word in words)
 
 
@@ -84,7 +84,7 @@ def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
             str(trial.number),
             trial.fault or "none injected",
             seconds(trial.inject_after_s),
-            measure("rto_s", number_of("rto_s", trial)),
+            rto_words(row) if (row := worst_recovery(trial)) else UNKNOWN,
             measure("write_gap_s", number_of("write_gap_s", trial)),
             measure("p99_ms", number_of("p99_ms", trial)),
             measure("lost_acks", number_of("lost_acks", trial)),
@@ -92,39 +92,49 @@ def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
         )
         for trial in summary.trials
     ]
-    for name in ("median", "worst") if rows else ():
-        cells = [
-            measure(spread.measure, getattr(spread, name))
-            for wanted in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
-            if (spread := spread_of(summary, wanted)) is not None
-        ]
-        verdict = HEADWORD[summary.verdict].lower() if name == "worst" else ""
-        rows.append((name, "", "", *cells, verdict))
-    return rows
+    spreads = [
+        spread
+        for wanted in ("rto_s", "write_gap_s", "p99_ms", "lost_acks")
+        if (spread := spread_of(summary, wanted)) is not None
+    ]
+    if not rows or not spreads:
+        return rows
+    whole = HEADWORD[summary.verdict].lower()
+    return [
+        *rows,
+        ("median", "", "", *(measure(one.measure, one.median) for one in spreads), ""),
+        ("worst", "", "", *(measure(one.measure, one.worst) for one in spreads), whole),
+    ]
 
 
-def measure(name: str, value: float | None) -> str:
-    """One of `MEASURES` with its unit."""
+def interval(spread: Spread) -> str:
+    """`5.90 to 6.50 s`: between which trials the median lies."""
+    low, high = (measure(spread.measure, value) for value in (spread.low, spread.high))
+    return f"{low.removesuffix(' s').removesuffix(' ms')} to {high}"
+
+
+def measure(name: str, value: float | None, error: float = 0.0) -> str:
+    """Write one of `MEASURES` with its unit, and its error where it has one."""
     if value is None:
         return UNKNOWN
     if name.endswith("_s"):
-        return seconds(value)
+        return seconds(value, error)
     return f"{milliseconds(value)} ms" if name.endswith("_ms") else f"{value:,.4g}"
 
 
 def recovery_cells(row: Recovery) -> tuple[str, ...]:
-    """Fault, region, RTO, write gap and unavailability of one row."""
+    """Fault, region, RTO, availability lost and write gap of one row."""
     gap = UNKNOWN if row.write_gap_s is None else seconds(row.write_gap_s)
-    return row.fault, row.region, rto_words(row), gap, seconds(row.unavailable_s)
+    lost = measure("unavailable_s", row.unavailable_s, row.unavailable_error_s)
+    return row.fault, row.region, rto_words(row), lost, gap
 
 
 def rto_words(row: Recovery) -> str:
-    """`6.25 s`, or why there is none."""
-    if row.rto_s is not None:
-        return seconds(row.rto_s)
-    if row.observed_s > 0:
-        return f"not recovered in {seconds(row.observed_s)}"
-    return "not watched"
+    """`6.9 s ± 0.1 s`, or why there is none."""
+    return row.no_rto if row.rto_s is None else seconds(row.rto_s, row.rto_error_s)
+
+
+RECOVERY_HEADINGS = ("fault", "region", "RTO", "availability lost", "write gap")
 
 
 _TAILS = (("p90", 90), ("p99", 99), ("p99.9", 99.9))
@@ -177,20 +187,21 @@ def _latency_rows(latency: Sequence[Latency]) -> Iterator[tuple[str, str, tuple[
 
 
 def service_rows(service: Sequence[Service]) -> list[tuple[str, ...]]:
-    """Region, phase, seconds below the steady state, of how many, and the share with service."""
+    """Region, phase, seconds lost, of how many, and the share with service."""
     return [
         (
             row.region,
             row.phase,
-            seconds(row.below_s),
+            seconds(row.lost_s),
             seconds(row.observed_s),
-            "not observed" if row.availability is None else f"{row.availability:.2%}",
+            "not observed" if row.availability is None else f"{row.availability:.1%}",
         )
         for row in service
     ]
 
 
-SERVICE_HEADINGS = ("region", "phase", "below the steady state", "of", "with service")
+SERVICE_TITLE = "Availability lost, in order-seconds"
+SERVICE_HEADINGS = ("region", "phase", "lost", "of", "with service")
 
 
 def failure_rows(failures: Sequence[Failures]) -> list[tuple[str, ...]]:
@@ -268,8 +279,10 @@ def sighting_words(region: RegionWaterfall, sighting: Sighting) -> str:
     return seconds(sighting.at_s)
 
 
-def seconds(value: float) -> str:
-    """`0.05 s`, `6.25 s`, `14.2 s`, `140 s`: three digits."""
+def seconds(value: float, error: float = 0.0) -> str:
+    """`0.05 s`, `6.25 s`, `14.2 s`, `140 s`: three digits; `6.9 s ± 0.1 s` with an error."""
+    if error > 0:
+        return rounded(value, error).replace(" ±", " s ±") + " s"
     return (
         f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
     )
@@ -280,6 +293,11 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return "–"  # noqa: RUF001 - a dash in a table
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def percent(share: float) -> str:
+    """`93.75 %`, `97 %`: no more digits than there are."""
+    return f"{round(share * 100, 2):g} %"
 
 
 def check_name(checker: str) -> str:
@@ -305,7 +323,7 @@ def _rto(summary: Summary) -> str:
     if summary.spread:
         return _of_trials(summary, "rto_s")
     if row.rto_s == 0:
-        return "0 s (service stayed healthy)"
+        return f"none seen: {rto_words(row)} in each region"
     return f"{rto_words(row)} ({row.region}, {row.fault})"
 
 
@@ -328,7 +346,8 @@ def _of_trials(summary: Summary, name: str) -> str:
     spread = spread_of(summary, name)
     median = measure(name, spread.median if spread else None)
     value = measure(name, numbers[worst])
-    return f"{value} worst (trial {worst}), {median} median of {len(numbers)} trials"
+    within = f" ({interval(spread)} with {percent(spread.level)})" if spread else ""
+    return f"{value} worst (trial {worst}), {median} median of {len(numbers)} trials{within}"
 
 
 def _count(summary: Summary, checker: str) -> str:

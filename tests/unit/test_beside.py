@@ -18,7 +18,7 @@ def test_the_table_has_a_row_a_run_with_the_worst_region_and_what_was_lost():
     assert list(table["lost_acks"]) == [0, 3]
     assert list(table["verdict"]) == ["pass", "fail"]
     summary = results["safe"].summary
-    assert table.loc["safe", "rto_s"] == worst_recovery(summary).rto_s
+    assert table.loc["safe", "rto_s"] == pytest.approx(worst_recovery(summary).rto_s)
     assert table.loc["safe", "write_gap_s"] == pytest.approx(
         worst_write_gap(summary).write_gap_s, abs=0.01
     )

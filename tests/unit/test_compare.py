@@ -15,7 +15,7 @@ from labkit.errors import BadInput
 from labkit.figures.compare import compare_figure, compare_html
 from labkit.run_folders import Run, find_run, side_by_side
 from labkit.topology import DEFAULT, SurvivalGoal
-from labkit.verdict.compare import Comparison, compare
+from labkit.verdict.compare import Compared, Comparison, Number, compare
 from labkit.verdict.result import Spread, Summary, Trial
 from labkit.verdict.trials import trial_of
 
@@ -37,7 +37,7 @@ def test_numbers_stand_beside_each_other_with_what_changed():
     found = both()
     assert found.names == ("region", "zone")
     assert [str(verdict) for verdict in found.verdicts] == ["pass", "fail"]
-    assert cells(found, "RTO") == ["5.00 s", "5.00 s"]
+    assert cells(found, "RTO") == ["5.95 s ± 0.05 s"] * 2
     assert cells(found, "lost acks") == ["0", "2"]
     changes = {number.label: number.change() for number in found.numbers}
     assert changes["RTO"] == "same"
@@ -89,6 +89,9 @@ def trials(rtos_s: tuple[float | None, ...]) -> Summary:
         median=known[len(known) // 2],
         worst=known[-1] if len(known) == len(rtos_s) else None,
         trials=len(rtos_s),
+        low=known[0],
+        high=known[-1],
+        level=0.75,
     )
     assert isinstance(rows[0], Trial)
     return once.summary.model_copy(update={"trials": tuple(rows), "spread": (spread,)})
@@ -96,8 +99,8 @@ def trials(rtos_s: tuple[float | None, ...]) -> Summary:
 
 def test_a_run_with_trials_shows_the_median_and_the_worst():
     found = compare({"once": failover_run().summary, "often": trials((4.0, 6.0, 9.0))})
-    assert cells(found, "RTO") == ["5.00 s", "6.00 s, worst 9.00 s"]
-    assert next(n for n in found.numbers if n.label == "RTO").change() == "+1.00 s (+20%)"
+    assert cells(found, "RTO") == ["5.95 s ± 0.05 s", "6.00 s, worst 9.00 s"]
+    assert next(n for n in found.numbers if n.label == "RTO").change() == "+0.05 s ± 0.05 s (+1%)"
 
 
 def test_a_trial_that_did_not_recover_leaves_no_worst():
@@ -109,6 +112,38 @@ def test_what_is_not_known_has_no_change():
     found = compare({"a": failover_run().summary, "b": failover_run(final=None).summary})
     lost = next(number for number in found.numbers if number.label == "lost acks")
     assert (lost.cells(), lost.change()) == (["0", "unknown"], "")
+
+
+def rto(*rtos_s: tuple[float, ...]) -> Compared:
+    return Compared("RTO", "s", tuple(Number(sorted(of)[len(of) // 2], trials=of) for of in rtos_s))
+
+
+def test_a_difference_of_many_trials_is_told_from_chance():
+    apart = rto((5.0, 5.1, 5.2, 5.3, 5.4), (6.0, 6.1, 6.2, 6.3, 6.4))
+    assert apart.chance() == "larger than chance (p = 0.0079)"
+    mixed = rto((5.0, 6.1, 5.2, 6.3, 5.4), (6.0, 5.1, 6.2, 5.3, 6.4))
+    assert mixed.chance().startswith("may be chance (p = 0.")
+
+
+def test_a_trial_that_did_not_recover_counts_as_the_longest():
+    unknown = Number(9.0, trials=(8.0, 9.0, None, None, None))
+    known = Number(5.0, trials=(4.0, 5.0, 6.0, 5.5, 4.5))
+    assert "larger than chance" in Compared("RTO", "s", (known, unknown)).chance()
+
+
+def test_three_trials_cannot_be_told_from_chance():
+    found = rto((1.0, 1.1, 1.2), (9.0, 9.1, 9.2)).chance()
+    assert found == "3 and 3 trials cannot tell (p is 0.1 at best)"
+
+
+def test_one_run_says_nothing_of_the_next():
+    near = Compared("RTO", "s", (Number(5.0, 0.1), Number(5.1, 0.1)))
+    assert near.chance() == "no more than their errors; one run says nothing of the next"
+    far = Compared("RTO", "s", (Number(5.0, 0.1), Number(6.1, 0.1)))
+    assert far.chance() == "more than their errors; one run says nothing of the next"
+    assert Compared("p50", "ms", (Number(5.0), Number(6.1))).chance() == (
+        "one run says nothing of the next"
+    )
 
 
 def test_more_than_two_runs_have_no_change_column():
@@ -208,7 +243,7 @@ def test_the_command_prints_tables_and_writes_the_page(runs: Path, tmp_path: Pat
     )
     assert done.exit_code == 0
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert "node-loss region-loss change" in lines
-    assert "RTO 5.00 s 5.00 s same" in lines
+    assert "node-loss region-loss change by chance?" in lines
+    assert "RTO 5.95 s ± 0.05 s 5.95 s ± 0.05 s same" in lines
     assert "scenario node-loss region-loss" in lines
     assert page.read_text().startswith("<!DOCTYPE html>")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Outcome
-from labkit.measurement.latency import ALL_REGIONS, latency_table
+from labkit.measurement.latency import latency_table
 from labkit.measurement.live import LiveTail, RecentOps
 from labkit.measurement.percentiles import least, nearest_rank, percentile
+from labkit.measurement.windows import ALL_REGIONS
 from labkit.verdict.steady import SteadyState
 
 
@@ -65,7 +66,7 @@ def test_a_row_a_region_and_phase_and_one_for_all_together():
     assert [(row.region, row.phase) for row in rows] == [
         (region, phase)
         for region in ("west", "east", ALL_REGIONS)
-        for phase in ("before", "during", "after")
+        for phase in ("before", "outage", "during", "after")
     ]
     assert sum(row.ok for row in rows if row.region == ALL_REGIONS) == len(history.ops)
 

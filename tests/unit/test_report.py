@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from histories import FAULT, REGIONS, failover_run, orders
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
+from labkit.figures.page import report_html
 from labkit.history import FaultWindow, History, Outcome
 from labkit.measurement.staleness import Staleness
 from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.requirements import rounded
 from labkit.verdict.result import Result, Summary
 
 
@@ -86,7 +90,9 @@ def test_every_broken_requirement_has_its_line():
         failover_run(lose=3).report.require(rto_s=2, lost_acks=0, duplicates=0)
     lines = str(raised.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["require_rto_s", "require_lost_acks"]
-    assert lines[0].endswith("rto_s is 5 (us-west-2, kill us-west-2/1), required at most 2")
+    assert lines[0].endswith(
+        "rto_s is 5.95 ± 0.05 (us-west-2, kill us-west-2/1), required at most 2"
+    )
 
 
 def test_the_worst_region_decides():
@@ -140,6 +146,44 @@ def test_a_service_watched_for_less_than_the_limit_is_unknown():
         judged.report.require(rto_s=60)
 
 
+def test_a_limit_within_the_error_of_an_rto_is_not_proven():
+    with pytest.raises(VerdictUnknown, match=r"rto_s is 5\.95 ± 0\.05 .* its error leaves open"):
+        failover_run().report.require(rto_s=5.95)
+
+
+def test_a_closed_loop_fulfils_no_limit_on_rto():
+    closed = failover_run(workload={"concurrency": 8, "seed": 1})
+    with pytest.raises(VerdictUnknown, match=r"rto_s is not known .*not measured in a closed loop"):
+        closed.report.require(rto_s=1)
+    assert "not measured in a closed loop" in str(closed.report)
+    assert "Orders are sent by schedule" not in report_html(closed)
+    assert "Orders are sent in a closed loop" in report_html(closed)
+    assert "Orders are sent by schedule" in report_html(failover_run())
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "written"),
+    [
+        (6.93, 0.05, "6.93 ± 0.05"),
+        (6.93, 0.1, "6.9 ± 0.2"),
+        (6.9, 0.1, "6.9 ± 0.1"),
+        (14.23, 0.96, "14 ± 2"),
+        (6.3004, 0.0004, "6.300 ± 0.001"),
+        (0.0, 0.27, "under 0.3"),
+        (5.0, 0.0, "5"),
+    ],
+)
+def test_a_number_is_written_no_finer_than_it_is_known(value, error, written):
+    assert rounded(value, error) == written
+
+
+@given(st.floats(0.001, 1000), st.floats(0.0001, 100))
+def test_the_truth_is_within_what_is_written(value, error):
+    shown, off = map(float, rounded(value, error).split(" ± "))
+    assert shown - off <= value - error + 1e-6
+    assert shown + off >= value + error - 1e-6
+
+
 def test_without_an_after_p99_is_unknown():
     with pytest.raises(VerdictFailed, match="require_p99_ms: p99_ms is not known"):
         never_back().report.require(p99_ms=400, rto_s=15)
@@ -184,7 +228,7 @@ class TestEveryForm:
         words = render(failover_run())
         assert re.search(
             r"^node-loss on fake\s+Passed\.? All 1,800 acknowledged orders in the database\. "
-            r"Service was back 5\.00 s after kill us-west-2/1\.",
+            r"Service was gone for 5\.95 s ± 0\.05 s under\s+kill\s+us-west-2/1\.",
             words,
         )
 
@@ -203,7 +247,7 @@ class TestEveryForm:
         places = [words.index(heading) for heading in headings]
         assert places == sorted(places)
         latency = words[words.index("Latency") : words.index("checked")]
-        assert re.search(r"p50.*p99.*before.*during.*after", latency, re.DOTALL)
+        assert re.search(r"p50.*p99.*before.*outage.*during.*after", latency, re.DOTALL)
         for region in REGIONS:
             assert region in latency
 
@@ -211,10 +255,10 @@ class TestEveryForm:
         late = FaultWindow("kill", "us-west-2/2", injected_s=130, bit_s=130.1, healed_s=140)
         words = render(failover_run(faults=[late]))
         assert "Service stayed healthy under kill us-west-2/2." in words
-        assert "0 s (service stayed healthy)" in words
+        assert "none seen: under 0.1 s in each region" in words
 
     def test_says_that_service_did_not_recover(self, render):
-        assert "not recovered in 29.2 s" in render(never_back())
+        assert "not recovered in 29.0 s" in render(never_back())
 
     def test_says_that_there_was_no_fault(self, render):
         assert "no fault was injected" in render(failover_run(faults=[]))

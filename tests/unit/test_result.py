@@ -11,7 +11,7 @@ from results import problems
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Outcome
-from labkit.measurement.latency import ALL_REGIONS
+from labkit.measurement.windows import ALL_REGIONS
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.result import Result, Summary, schema_json
 from labkit.verdict.steady import SteadyState
@@ -40,7 +40,7 @@ def test_a_run_in_which_everything_holds_passes():
 
 def test_a_run_says_how_each_region_recovered():
     rows = {row.region: row for row in failover_run().summary.recovery}
-    assert rows["us-west-2"].rto_s == pytest.approx(5.0)
+    assert rows["us-west-2"].rto_s == pytest.approx(5.95)
     assert rows[ALL_REGIONS].write_gap_s == pytest.approx(6.0, abs=0.2)
 
 
@@ -129,7 +129,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path):
 def test_the_record_carries_the_verdict_for_readers_without_labkit(tmp_path: Path):
     failover_run(lose=1).save(tmp_path)
     record = json.loads((tmp_path / "result.json").read_text())
-    assert (record["schema_version"], record["verdict"]) == (1, "fail")
+    assert (record["schema_version"], record["verdict"]) == (2, "fail")
     assert [region["name"] for region in record["topology"]["region"]] == list(REGIONS)
 
 
@@ -158,13 +158,13 @@ def test_a_result_without_its_samples_names_what_is_missing(tmp_path: Path):
 def test_a_result_of_another_schema_version_is_refused(tmp_path: Path):
     failover_run().save(tmp_path)
     path = tmp_path / "result.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 99'))
     with pytest.raises(BadInput, match="schema version 99"):
         Summary.load(tmp_path)
 
 
 @pytest.mark.spoils_results
-@pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 1}'])
+@pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 2}'])
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str):
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(BadInput, match="not a result"):

@@ -12,7 +12,7 @@ from psycopg import errors
 from labkit.figures.tables import failure_table, latency_table, service_table
 from labkit.history import FaultWindow, History, OpKind, Outcome
 from labkit.measurement import latency
-from labkit.measurement.recovery import recovery
+from labkit.measurement.recovery import streams
 from labkit.measurement.service import failures, service
 from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION
 from labkit.trading.attempts import REFUSALS
@@ -21,10 +21,10 @@ KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
 
 
 def of(history: History) -> dict[tuple[str, str], tuple[float, float]]:
-    return {(row.region, row.phase): (row.observed_s, row.below_s) for row in service(history)}
+    return {(row.region, row.phase): (row.observed_s, row.lost_s) for row in service(history)}
 
 
-def test_seconds_below_the_steady_state_are_counted_by_region_and_phase():
+def test_lost_availability_is_told_by_region_and_phase():
     ops = [
         *orders("west", 100, 110),
         *outage("west", 110, 116),
@@ -32,11 +32,21 @@ def test_seconds_below_the_steady_state_are_counted_by_region_and_phase():
         *orders("east", 100, 140),
     ]
     found = of(History.of(ops, [KILL]))
-    # the last second of the outage is not below it: those orders waited less than slow_ms
-    assert found["west", "during"] == pytest.approx((20, 5))
+    assert found["west", "outage"] == pytest.approx((5.95, 5.95), abs=0.01)
+    assert found["west", "during"] == pytest.approx((14.05, 0), abs=0.01)
     assert found["west", "before"] == pytest.approx((10, 0))
-    assert found["west", "after"] == pytest.approx((10, 0))
+    assert found["west", "after"] == pytest.approx((9.95, 0))
+    assert found["east", "outage"] == (0, 0)
     assert found["east", "during"] == pytest.approx((20, 0))
+
+
+def test_seconds_in_which_nothing_was_ordered_are_seconds_all_the_same():
+    """One order a second, of which those of 6 s are refused."""
+    ops = [*orders("west", 100, 110, per_s=1), *orders("west", 116, 140, per_s=1)]
+    refused = orders("west", 110, 116, per_s=1, outcome=Outcome.FAIL)
+    found = of(History.of([*ops, *refused], [KILL]))
+    assert found["west", "outage"] == pytest.approx((5.5, 5.5), abs=0.01)
+    assert sum(observed_s for observed_s, _ in found.values()) == pytest.approx(39)
 
 
 def test_without_a_fault_there_is_one_phase():
@@ -44,11 +54,11 @@ def test_without_a_fault_there_is_one_phase():
         [*orders("west", 100, 110), *orders("west", 110, 111, outcome=Outcome.FAIL, latency_s=0)]
     )
     (row,) = service(history)
-    assert (row.phase, row.below_s) == ("whole run", 0)  # too close to the end to be judged
+    assert (row.phase, row.lost_s) == ("whole run", 0)  # too close to the end to be judged
     longer = [*orders("west", 100, 110, outcome=Outcome.FAIL), *orders("west", 110, 120)]
     (row,) = service(History.of(longer))
-    assert (row.observed_s, row.below_s) == pytest.approx((20, 10))
-    assert row.availability == pytest.approx(0.5)
+    assert (row.observed_s, row.lost_s) == pytest.approx((19.95, 10), abs=0.1)
+    assert row.availability == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_region_that_was_silent_in_a_phase_was_not_observed():
@@ -73,23 +83,21 @@ def test_reads_are_no_service():
     assert of(History.of([*orders("west", 100, 140), *reads]))["west", "whole run"][1] == 0
 
 
-outcomes = st.lists(st.sampled_from(list(Outcome)), min_size=1, max_size=200)
+outcomes = st.lists(st.sampled_from(list(Outcome)), min_size=2, max_size=200)
 
 
 @settings(deadline=None, max_examples=50)
 @given(outcomes, st.floats(100, 108), st.floats(0.1, 5))
-def test_nobody_is_below_the_steady_state_longer_than_observed_or_than_gone(
-    found, injected_s, held_s
-):
+def test_phases_cover_the_run_and_no_more_is_lost_than_observed(found, injected_s, held_s):
     ops = [order("west", 100 + i / 20, 100.05 + i / 20, out) for i, out in enumerate(found)]
-    fault = FaultWindow("kill", "west/1", injected_s, healed_s=injected_s + held_s)
-    history = History.of(ops, [fault])
+    history = History.of(
+        ops, [FaultWindow("kill", "west/1", injected_s, healed_s=injected_s + held_s)]
+    )
     rows = service(history)
-    assert all(0 <= row.below_s <= row.observed_s for row in rows)
-    since = sum(row.below_s for row in rows if row.phase != "before")
-    gone = next(row.unavailable_s for row in recovery(history) if row.region == "west")
-    # an outage is ended by healthy windows only, so it holds every unhealthy one
-    assert since <= gone + 1e-6
+    assert all(0 <= row.lost_s <= row.observed_s for row in rows)
+    judged = streams(history)["west"].due_s
+    whole_s = judged[-1] - judged[0] if len(judged) else 0
+    assert sum(row.observed_s for row in rows) == pytest.approx(whole_s)
 
 
 def lost(
@@ -173,7 +181,8 @@ def test_the_tables_of_a_result_are_those_of_its_summary():
     latency = latency_table(result)
     assert latency.loc[("order", REGIONS[0], "before"), "p50_ms"] == pytest.approx(50, rel=1e-3)
     gone = service_table(result)
-    assert gone.loc[(REGIONS[1], "during"), "below_s"] == pytest.approx(5)
+    assert gone.loc[(REGIONS[1], "during"), "lost_s"] == pytest.approx(0)
+    assert gone.loc[(REGIONS[1], "outage"), "lost_s"] == pytest.approx(5.9)
     assert gone.loc[(REGIONS[1], "before"), "availability"] == 1
     assert failure_table(result)["count"].tolist() == [4]
     assert failure_table(failover_run()).empty
@@ -182,7 +191,7 @@ def test_the_tables_of_a_result_are_those_of_its_summary():
 def test_the_report_has_them_in_words():
     report = with_losses().report
     for words in (str(report), report._repr_html_()):
-        assert "Seconds below the steady state" in words
+        assert "Availability lost, in order-seconds" in words
         assert "p99.9" in words
         assert CLASSES["57"] in words
     assert "What was not acknowledged" not in str(failover_run().report)

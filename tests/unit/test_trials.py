@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -146,7 +147,7 @@ def test_median_and_worst_are_in_the_result_and_the_report(experiment):
     assert spread["write_gap_s"].trials == 3
     assert 0 < spread["write_gap_s"].median <= spread["write_gap_s"].worst
     words = str(result.report)
-    assert "median of 3 trials" in words
+    assert re.search(r"median of 3 trials \([\d.]+ to [\d.]+ s with 75 %\)", words)
     table = words[words.index("Trials, each") : words.index("Latency")]
     rows = [line.split()[0] for line in table.splitlines() if line.strip()]
     assert rows[-5:] == ["1", "2", "3", "median", "worst"]

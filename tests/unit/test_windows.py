@@ -8,47 +8,9 @@ from histories import order, orders
 
 from labkit.errors import BadInput
 from labkit.history import FaultWindow, History, Outcome
-from labkit.measurement.windows import per_window, phases, run_end_s
+from labkit.measurement.windows import per_window, run_end_s
 
 FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
-
-
-def phase_of(history: History) -> list[str]:
-    return phases(history).astype(str).tolist()
-
-
-def test_without_a_fault_there_is_one_phase():
-    history = History.of(orders("west", 100, 101))
-    assert set(phase_of(history)) == {"whole run"}
-
-
-def test_an_operation_belongs_to_the_phase_it_lives_in():
-    history = History.of(
-        [order("west", 109, 109.1), order("west", 110, 110.1), order("west", 120, 120.1)], [FAULT]
-    )
-    assert phase_of(history) == ["before", "during", "after"]
-
-
-def test_an_operation_in_flight_when_the_fault_strikes_is_during():
-    history = History.of([order("west", 109.9, 116)], [FAULT])
-    assert phase_of(history) == ["during"]
-
-
-def test_an_operation_that_outlives_the_fault_is_during():
-    history = History.of([order("west", 119.9, 125)], [FAULT])
-    assert phase_of(history) == ["during"]
-
-
-def test_a_fault_that_was_never_healed_has_no_after():
-    open_fault = FaultWindow("kill", "west/1", injected_s=110)
-    history = History.of([order("west", 109, 109.1), order("west", 500, 500.1)], [open_fault])
-    assert phase_of(history) == ["before", "during"]
-
-
-def test_between_two_faults_is_after_the_first():
-    second = FaultWindow("kill", "east/1", injected_s=130, healed_s=140)
-    history = History.of([order("west", t, t + 0.1) for t in (105, 115, 125, 135)], [FAULT, second])
-    assert phase_of(history) == ["before", "during", "after", "during"]
 
 
 def test_the_run_ends_with_the_last_outcome():
