@@ -83,6 +83,7 @@ def test_everything_listens_on_loopback_only(lab):
 
 
 def test_no_traffic_between_regions_is_unplaced(lab):
+    lab.hand_over(lab.leader())  # a leader asks those that could follow it how they are
     report = lab._wan.state()
     assert {(one.listener, one.reason) for one in report.refused} == set()
     placed = {one.kind for one in report.diallers}

@@ -9,83 +9,40 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
+from listening import documented, kind, marked, sockets
 from secret_texts import secret_texts
 
 from labkit.cluster.embedded.certificate import Certificate
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.config import REST_USER
 from labkit.cluster.embedded.layout import member_name
-from labkit.cluster.processes import LAB_VARIABLE
 
 pytestmark = pytest.mark.cluster
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 INTRUDER = Path(__file__).with_name("intruder.py")
 STRANGER = 61234
 """A user that owns nothing: neither the lab's, nor the one its servers run as."""
 AS_ROOT = os.geteuid() == 0
 
 
-def documented() -> set[str]:
-    """What may listen, as the table of the embedded lab names it."""
-    text = DOCUMENT.read_text().partition("## The embedded lab\n")[2].partition("\n## ")[0]
-    return set(re.findall(r"^\| `([^`]+)`.* \|$", text, re.MULTILINE))
-
-
-def kind(purpose: str, lab: EmbeddedCluster) -> str:
-    """A purpose as the table names it: which node or region does not matter."""
-    for node in lab.topology.nodes:
-        purpose = purpose.replace(node.name, "NODE")
-    for region in lab.topology.region_names:
-        purpose = purpose.replace(region, "REGION")
-    return purpose
-
-
-def unix_socket(address: str, program: str, lab: EmbeddedCluster) -> str:
-    """A Unix socket as the table names it: one without a name in the file system, or a file."""
-    if address.startswith("@"):
-        return f"@NUMBER of {program}"
-    path = Path(address)
-    # HAProxy binds its socket under another name and renames it
-    name = path.name.partition(".sock")[0] + ".sock"
-    return kind(f"{path.parent.name}/{name}", lab)
-
-
-def processes_of(lab: EmbeddedCluster) -> list[int]:
+def processes_of(lab: EmbeddedCluster) -> set[int]:
     """Every process that carries the lab's mark, and those that are known without it."""
-    marked = []
-    for process in psutil.process_iter(["environ"]):
-        environment = process.info["environ"] or {}
-        if environment.get(LAB_VARIABLE) == lab.settings.lab_id:
-            marked.append(process.pid)
-    return sorted({*lab.pids(), *marked})
+    return {*lab.pids(), *marked(lab.settings.lab_id)}
 
 
 def ports_of(lab: EmbeddedCluster, pattern: str) -> list[int]:
     """The ports whose purpose is of a kind."""
-    return [port for port, what in lab.layout.parts() if re.fullmatch(pattern, kind(what, lab))]
+    return [
+        port for port, what in lab.layout.parts() if re.fullmatch(pattern, kind(what, lab.topology))
+    ]
 
 
 def test_every_socket_of_every_process_is_in_the_table(lab):
     purposes = dict(lab.layout.parts())
-    pids = set(processes_of(lab))
-    found, strange = set(), []
-    for one in psutil.net_connections("all"):
-        if one.pid not in pids:
-            continue
-        if one.family.name == "AF_UNIX":
-            if one.laddr:
-                found.add(unix_socket(str(one.laddr), psutil.Process(one.pid).name(), lab))
-        elif one.status == psutil.CONN_LISTEN or (one.type.name == "SOCK_DGRAM" and one.laddr):
-            if one.laddr.ip != "127.0.0.1" or one.laddr.port not in purposes:
-                strange.append((psutil.Process(one.pid).cmdline(), one.laddr))
-            else:
-                found.add(kind(purposes[one.laddr.port], lab))
-    assert strange == []
-    assert found == documented()
+    found = sockets(processes_of(lab), purposes, lab.topology)
+    assert found == documented("The embedded lab")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +75,7 @@ def found(lab, tmp_path_factory) -> dict[str, list[str]]:
         },
         "files": {
             "paths": [str(path) for place in places for path in (place, *place.rglob("*"))],
-            "pids": processes_of(lab),
+            "pids": sorted(processes_of(lab)),
         },
         "orders_with_the_password": {
             "ports": ports_of(lab, "NODE Patroni"),

@@ -79,7 +79,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         """
         if secure:
             raise BadInput(
-                "the embedded backend always has passwords and has no certificates: "
+                "the embedded backend always has passwords and a certificate: "
                 "--secure goes with `--backend cockroachdb` and `cockroach-binary`"
             )
         first_data.require_name()
