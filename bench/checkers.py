@@ -44,7 +44,7 @@ AT_MOST_GB = 2.0
 REGIONS = ("us-west-2", "us-east-1", "eu-west-1")
 SYMBOLS, ACCOUNTS, SESSIONS = 1_000, 10_000, 3_000
 PER_S = 2_000.0
-OPENING_CENTS, STEP_CENTS = 10_000_000_000, 10
+OPENING_CENTS, STEP_CENTS = 10**14, 10
 
 
 @dataclass(frozen=True, slots=True)

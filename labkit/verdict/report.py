@@ -12,10 +12,10 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from labkit.errors import VerdictFailed, VerdictUnknown
+from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.plain import PlainTable, one_line, plain
 from labkit.verdict import words
-from labkit.verdict.checkers import Verdict, worst
+from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.requirements import PREFIX, requirements
 from labkit.verdict.result import Result, Summary
 
@@ -60,7 +60,10 @@ class Report:
             VerdictUnknown: nothing is false, but something is not proven; a line for each.
         """
         judged = self.result.with_findings(
-            requirements(self.result.summary, limits, elsewhere=elsewhere)
+            [
+                *self._required_before(),
+                *requirements(self.result.summary, limits, elsewhere=elsewhere),
+            ]
         )
         judged.save_summary()
         limited = {PREFIX + name for name in limits}
@@ -75,6 +78,16 @@ class Report:
                 "\n".join(f"{finding.checker}: {finding.summary}" for finding in broken)
             )
         return Report(judged)
+
+    def _required_before(self) -> list[Finding]:
+        """What was required of the saved result before; another requirement does not undo it."""
+        if self.result.folder is None:
+            return []
+        try:
+            saved, _ = Summary.look_at(self.result.folder)
+        except BadInput:
+            return []
+        return [found for found in saved.findings if found.limit is not None]
 
     def __str__(self) -> str:
         out = Console(file=io.StringIO(), width=_TEXT_WIDTH, color_system=None)

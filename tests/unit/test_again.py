@@ -101,6 +101,17 @@ def test_limits_that_were_required_are_held_to_again(run: Path):
     assert judged_again(run).verdict is Verdict.FAIL
 
 
+def test_a_second_requirement_does_not_undo_the_first(kept: dict[str, Path], tmp_path: Path):
+    run = Path(shutil.copytree(kept["one"], tmp_path / "run"))
+    result = Result.load(run)
+    with pytest.raises(VerdictFailed):
+        result.report.require(write_gap_s=0.0001)
+    with pytest.raises(VerdictFailed, match="write_gap_s"):
+        result.report.require(lost_acks=0)
+    assert Result.load(run).verdict is Verdict.FAIL
+    assert result.report.require(write_gap_s=1000).result.verdict is Verdict.PASS
+
+
 # a liar with a text editor: whatever is changed, PASS does not come out
 
 
