@@ -3,22 +3,13 @@
 # make bench  the README's numbers           make clean  the environment away
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= python3
 
 .PHONY: env demo check test test-cockroachdb bench clean
 env: $(VENV)/.stamp
 
-# uv installs (fetched by pip where the machine has none): seconds with a warm cache.
-# Where Python may not keep what it compiles, every process would compile pandas anew
-COMPILE := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
+# make PYTHON=/path/to/python3.13 for another than the first on PATH that is new enough
 $(VENV)/.stamp: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "labkit needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	@echo "installing into $(VENV)"
-	@UV=$$(command -v uv || echo $(BIN)/uv); \
-	 $$UV pip install --quiet $(COMPILE) --python $(BIN)/python -e . --group dev
+	@sh tools/env.sh $(VENV) "$(PYTHON)"
 	@touch $@
 
 demo: env
