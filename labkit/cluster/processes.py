@@ -176,6 +176,7 @@ class Identity:
             capture_output=True,
             text=True,
             check=False,
+            env=of_servers({}),
             cwd="/",
         )
 

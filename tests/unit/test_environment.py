@@ -128,6 +128,17 @@ def test_servers_see_nothing_that_the_user_set_for_other_programs(
     assert seen["PATH"] == os.environ["PATH"]
 
 
+def test_short_programs_of_the_servers_user_see_no_more_than_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("PGHOSTADDR", "LD_PRELOAD", "LANG"):
+        monkeypatch.setenv(name, "/hostile")
+    monkeypatch.setenv("TZ", "Mars/Base")
+    seen = dict(line.split("=", 1) for line in Identity.current().run("env").stdout.splitlines())
+    assert seen["TZ"] == "UTC"
+    assert "/hostile" not in seen.values()
+
+
 def test_programs_keep_the_users_environment_but_what_would_change_them() -> None:
     there = {
         **dict.fromkeys([*LIBPQ, *OTHERS], "hostile"),

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from labkit.environment import of_servers
 from labkit.errors import MissingBinary
 
 
@@ -75,7 +76,12 @@ def _wheel_file(package: str, relative: str) -> Path | None:
 def _probe(name: str, path: Path, option: str) -> Program | None:
     try:
         done = subprocess.run(
-            [path, option], capture_output=True, text=True, timeout=10, check=False
+            [path, option],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            env=of_servers({}),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

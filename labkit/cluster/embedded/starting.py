@@ -45,6 +45,9 @@ from labkit.wan.client import WanClient
 SERVICE_TIMEOUT_S = 90.0
 """How long nine nodes may take to be in service: a few seconds, but slow disks take longer."""
 SERVICE_TIMEOUT_PER_NODE_S = 10.0
+ETCD_TIMEOUT_S = 30.0
+ETCD_TIMEOUT_PER_REGION_S = 10.0
+"""Each member shakes hands with every other one, through the WAN."""
 AT_ONCE = 12
 """How many database nodes are started at the same time. Each takes a second of processor time to
 copy the data and to begin; 44 at once on two cores left etcd none, and Patroni ended without it."""
@@ -163,9 +166,10 @@ class Starter:
                 argv = config.etcd(self.layout, program, region)
                 self.table.spawn(etcd_name(region), argv, env={"GOMAXPROCS": "1"})
 
-    def await_etcd(self, timeout_s: float = 30) -> None:
+    def await_etcd(self) -> None:
         """Wait until etcd can be used by Patroni."""
         regions = self.layout.topology.region_names
+        timeout_s = max(ETCD_TIMEOUT_S, ETCD_TIMEOUT_PER_REGION_S * len(regions))
         members = [EtcdClient.of(self.layout, region) for region in regions]
 
         def ready() -> bool:
