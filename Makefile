@@ -39,4 +39,4 @@ bench: env
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV).log

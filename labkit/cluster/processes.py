@@ -130,7 +130,7 @@ class Identity:
             if missing:
                 raise ClusterError(
                     f"this root lacks {', '.join(missing)}, and PostgreSQL refuses to run as root: "
-                    "run labkit as an ordinary user (docker run --user 1000), "
+                    "run labkit as an ordinary user who is in /etc/passwd, "
                     "or give the container its usual capabilities"
                 )
         return cls(uid, gid, dropped=True)
