@@ -94,9 +94,15 @@ def _measured(folder: Path) -> bool:
 
 
 def list_runs() -> list[Run]:
-    """Every run folder, the newest first."""
+    """Every run folder, the newest first.
+
+    Raises:
+        BadInput: the place of runs is no folder.
+    """
     folders = runs_folder()
     if not folders.is_dir():
+        if folders.exists():
+            raise BadInput(f"{folders} is no folder: LABKIT_RUNS names the one with the runs")
         return []
     found = [path for path in folders.iterdir() if path.is_dir() and path.name[:1].isdigit()]
     return [Run(folder) for folder in sorted(found, reverse=True)]

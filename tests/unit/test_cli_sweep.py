@@ -218,8 +218,8 @@ def test_no_switch_ends_in_a_traceback(words: tuple[str, ...], parameter: Any) -
 def test_no_folder_that_a_setting_names_ends_in_a_traceback(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    for variable in ("LABKIT_HOME", "LABKIT_RUNS", "LABKIT_NOTEBOOKS"):
-        for value in ("/dev/null/x", "\udcff{x}"):
-            with monkeypatch.context() as here:
+    for value in ("/dev/null/x", "/etc/hostname", "\udcff{x}"):
+        with monkeypatch.context() as here:
+            for variable in ("LABKIT_HOME", "LABKIT_RUNS", "LABKIT_NOTEBOOKS"):
                 here.setenv(variable, value)
-                check(*words, *needed(words, None))
+            check(*words, *needed(words, None))
