@@ -1,6 +1,6 @@
-"""What several trials say: how closely their median is known, and whether two series differ.
+"""What counts and trials can show: a ratio, a median, a difference of two series.
 
-Both statements are exact for few values and assume nothing of their distribution.
+All statements are exact for few values and assume nothing of their distribution.
 """
 
 from __future__ import annotations
@@ -13,6 +13,33 @@ import numpy as np
 
 LEVEL = 0.95
 """The confidence that is asked for; with fewer than six values the best there is."""
+
+
+def ratio_shown(count: int, failed: int) -> float:
+    """Compute the share of successes that a sample shows at least, with a confidence of `LEVEL`.
+
+    The lower limit of Clopper and Pearson (1934), one-sided: a service with a smaller share would
+    fail no more than so many of its operations in less than one in twenty samples. Without a
+    failure it is about 1 - 3 / count (the rule of three: Hanley and Lippman-Hand, JAMA 1983).
+
+    Raises:
+        ValueError: there is no operation, or more failed than there are.
+    """
+    if not 0 <= failed <= count or not count:
+        raise ValueError(f"{failed} failures of {count}")
+    if failed == count:
+        return 0.0
+    if not failed:
+        return float((1 - LEVEL) ** (1 / count))
+    k = np.arange(failed)
+    log_ways = np.concatenate(([0.0], np.cumsum(np.log((count - k) / (k + 1)))))
+    k = np.arange(failed + 1)
+    low, high = 0.0, 1.0  # of the share of failures
+    for _ in range(50):
+        middle = (low + high) / 2
+        log_share = log_ways + k * np.log(middle) + (count - k) * np.log1p(-middle)
+        low, high = (middle, high) if np.exp(log_share).sum() > 1 - LEVEL else (low, middle)
+    return 1 - high
 
 
 @dataclass(frozen=True, slots=True)

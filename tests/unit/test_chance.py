@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.measurement.chance import Interval, difference, median_interval
+from labkit.measurement.chance import Interval, difference, median_interval, ratio_shown
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,26 @@ def test_nothing_says_nothing():
         median_interval([])
     with pytest.raises(ValueError, match="empty"):
         difference([], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("count", "failed", "shown"),
+    [(120, 0, 0.97535), (2995, 0, 0.99900), (100, 1, 0.95344), (30, 3, 0.76135), (5, 5, 0.0)],
+)
+def test_a_ratio_is_shown_as_far_as_the_count_goes(count, failed, shown):
+    """By the tables of Clopper and Pearson."""
+    assert ratio_shown(count, failed) == pytest.approx(shown, abs=1e-4)
+
+
+def test_a_ratio_shown_is_at_most_the_truth_in_95_of_100_samples():
+    rng = np.random.default_rng(9)
+    truth = 0.97
+    failed = rng.binomial(200, 1 - truth, 3000)
+    held = np.mean([ratio_shown(200, int(count)) <= truth for count in failed])
+    assert held >= 0.94
+
+
+def test_a_count_that_cannot_be_is_refused():
+    for count, failed in ((0, 0), (3, 4), (3, -1)):
+        with pytest.raises(ValueError, match="failures of"):
+            ratio_shown(count, failed)

@@ -41,6 +41,40 @@ def test_a_region_where_nothing_is_acked_is_not_steady():
     assert check(orders("west", 100, 110, outcome=Outcome.FAIL)).verdict is Verdict.FAIL
 
 
+def test_a_steady_state_says_how_many_orders_it_rests_on_and_what_they_show():
+    ops = [*orders("west", 100, 110), *orders("east", 100, 110, per_s=12)]
+    finding = check(ops, regions=("west", "east"))
+    assert finding.verdict is Verdict.PASS
+    assert "120 of 120 orders acknowledged in east" in finding.summary
+    assert "which shows at least 97.5 % with 95% confidence" in finding.summary
+    assert "99" not in finding.summary.replace("p99", "")
+
+
+def test_few_orders_have_no_p99_but_a_slowest():
+    finding = check(orders("west", 100, 110, per_s=5))
+    assert "the slowest order at most 400 ms" in finding.summary
+    slow = check(orders("west", 100, 110, per_s=5, latency_s=0.5))
+    assert slow.offenders == ("west: the slowest of 50 orders 500 ms, above 400 ms",)
+
+
+def failing(count: int, *, per_s: float) -> list[Op]:
+    """Orders of 10 s, the last of which are refused."""
+    ends_s = 110 - count / per_s
+    refused = orders("west", ends_s, 110, per_s=per_s, outcome=Outcome.FAIL)
+    return [*orders("west", 100, ends_s, per_s=per_s), *refused]
+
+
+def test_failures_are_tolerated_if_the_count_shows_the_ratio_all_the_same():
+    """One of 100 is 99 %, and shows 95.3 %; six of 2,000 show 99.4 %."""
+    finding = check(failing(1, per_s=10))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.offenders == (
+        "99 of 100 orders acknowledged in west, which shows at least 95.3 % with 95% confidence, "
+        "not 0.99",
+    )
+    assert check(failing(6, per_s=200)).verdict is Verdict.PASS
+
+
 def test_fast_reads_do_not_make_slow_orders_steady():
     reads = [replace(op, kind="replica_read") for op in orders("west", 100, 110, per_s=5_000)]
     assert check(orders("west", 100, 110, latency_s=0.5)).verdict is Verdict.FAIL
