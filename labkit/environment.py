@@ -33,6 +33,9 @@ PYTHON_SWITCHES = frozenset(
 """They change how every Python behaves. Where its modules are (PYTHONPATH) is left alone: a user's
 notebook may need it."""
 
+STACK_BYTES = 8 << 20
+"""The usual soft limit of the stack. PostgreSQL does not start with 512 KiB."""
+
 FOR_SERVERS = ("LABKIT_", "LOGNAME", "PATH", "TMPDIR", "USER")
 """All that a lab's servers see of the user's environment: names, and beginnings of names that end
 with an underscore."""
@@ -82,11 +85,20 @@ def drop_foreign() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks becomes a "?"
             stream.reconfigure(errors="replace")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):  # macOS allows fewer than it says
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _raise(resource.RLIMIT_NOFILE)
+    _raise(resource.RLIMIT_STACK, STACK_BYTES)
     for name in [name for name in os.environ if name not in own]:
         del os.environ[name]
     os.environ.update(own)
     os.umask(os.umask(0o077) & 0o077)
+
+
+def _raise(which: int, enough: int | None = None) -> None:
+    """Raise a soft limit of this process to what is enough, or as far as the hard limit allows."""
+    soft, hard = resource.getrlimit(which)
+    wanted = hard
+    if enough is not None:
+        wanted = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+    if soft != resource.RLIM_INFINITY and (wanted == resource.RLIM_INFINITY or soft < wanted):
+        with suppress(ValueError, OSError):  # macOS allows fewer than it says
+            resource.setrlimit(which, (wanted, hard))

@@ -55,7 +55,7 @@ class Limits:
         processes: that can be started in addition to those there are, threads included.
         addresses_bytes: of one process.
         file_bytes: of one file.
-        stack_bytes: of one process: the hard limit.
+        stack_bytes: of one process; labkit's own processes raise it to 8 MiB where they may.
     """
 
     open_files: int = UNLIMITED
@@ -76,7 +76,7 @@ class Limits:
             processes=min(_processes_left(uid), _left_in_group()),
             addresses_bytes=_limit(resource.RLIMIT_AS),
             file_bytes=_limit(resource.RLIMIT_FSIZE),
-            stack_bytes=_limit(resource.RLIMIT_STACK, hard=True),
+            stack_bytes=_limit(resource.RLIMIT_STACK),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -161,14 +162,24 @@ def test_a_program_of_labkits_drops_them_from_its_own_environment(tmp_path: Path
         "drop_foreign()\n"
         "warnings.warn('a library says this', DeprecationWarning)\n"
         "open('mine', 'w').close()\n"
+        "import resource\n"
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == (500, 500)\n"
+        "assert resource.getrlimit(resource.RLIMIT_STACK)[0] >= 8 << 20\n"
         "print(sorted(name for name in os.environ if name.startswith('PG')), end='')\n"
     )
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 500))
+        _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+        resource.setrlimit(resource.RLIMIT_STACK, (512 << 10, hard))
+
     hostile = {**dict.fromkeys([*LIBPQ, *OTHERS], "hostile"), "PYTHONWARNINGS": "error"}
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, **hostile},
         cwd=tmp_path,
         umask=0o777,
+        preexec_fn=few,
         capture_output=True,
         text=True,
         check=False,

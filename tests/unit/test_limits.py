@@ -154,4 +154,4 @@ def test_limits_are_those_of_the_processes_that_are_started() -> None:
         check=True,
         preexec_fn=lower,
     )
-    assert done.stdout.split() == ["700", str(1 << 20), str(5 << 20)]
+    assert done.stdout.split() == ["700", str(1 << 20), str(4 << 20)]
