@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from labkit.errors import BadInput
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -31,3 +33,18 @@ def runs_folder() -> Path:
         return Path(chosen).expanduser().absolute()
     above = _PACKAGE.parent
     return (above if (above / "pyproject.toml").exists() else Path.cwd()) / "runs"
+
+
+def require_runs_folder() -> None:
+    """Refuse to begin what would end in a run folder that cannot be made.
+
+    Raises:
+        BadInput: the folder of runs, or the one that it would be made in, is not to be written to.
+    """
+    folder = runs_folder()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise BadInput(
+            f"runs are kept in {folder}, and {there} cannot be written to: "
+            "set LABKIT_RUNS to a folder of your own"
+        )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from labkit.assets import require_runs_folder
 from labkit.cluster import create, purge
 from labkit.cluster.base import Cluster, OnStage, quiet
 from labkit.errors import PortInUse
@@ -30,7 +31,9 @@ def demo(
     Raises:
         ClusterError: the lab cannot be started.
         RunError: the notebook broke down.
+        BadInput: its run folder cannot be made; nothing was started.
     """
+    require_runs_folder()
     with temporary_lab(on_stage):
         on_stage(f"notebook {NOTEBOOK}")
         return run_notebook(NOTEBOOK, {"beside": ""}, on_progress)  # one loss, not seven
