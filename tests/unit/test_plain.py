@@ -127,12 +127,12 @@ def test_hostile_names_and_labels_break_no_comparison(tmp_path: Path) -> None:
     json.loads(labkit("compare", "last", "last-1", "--json").stdout)
 
 
-def test_a_result_with_half_a_character_is_none(runs: Path) -> None:
+def test_a_result_with_half_a_character_is_damaged(runs: Path) -> None:
     file = runs / "20250101T000000Z-a" / RESULT_FILE
     file.write_text(failover_run().summary.to_json().replace("node-loss", "\\ud800"))
     done = labkit("runs", "--json")
     assert done.exit_code == 0
-    assert [run["verdict"] for run in json.loads(done.stdout)] == ["fail", None]
+    assert [bool(run["damaged"]) for run in json.loads(done.stdout)] == [False, True]
 
 
 @pytest.mark.parametrize(
