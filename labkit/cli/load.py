@@ -212,6 +212,7 @@ def _connections_taken(dsn: str) -> int | None:
 
     from labkit import libpq
     from labkit.trading import schema
+    from labkit.trading.engines import MAX_CONNECTIONS
 
     try:
         loaded = schema.loaded(dsn)
@@ -223,8 +224,9 @@ def _connections_taken(dsn: str) -> int | None:
         raise ClusterError("the lab has no trading schema: `labkit up` loads it")
     try:
         with libpq.connect(dsn, connect_timeout=5, autocommit=True) as connection:
-            row = connection.execute("SHOW max_connections").fetchone()
-            return int(row[0]) if row else None
+            row = connection.execute(MAX_CONNECTIONS).fetchone()
+            takes = int(row[0]) if row else 0
+            return takes if takes > 0 else None
     except (psycopg.Error, ValueError):
         return None
 

@@ -25,6 +25,11 @@ ORDER_COLUMNS: Final = (
 """What `Dialect.place_order` returns, one row. `refusal` is one of attempts.REFUSALS or NULL."""
 
 
+MAX_CONNECTIONS: Final = "SHOW max_connections"
+"""How many connections PostgreSQL takes. CockroachDB knows no such limit: it answers -1, or that it
+does not know the name."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How the trading application speaks to one engine.

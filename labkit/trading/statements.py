@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from labkit.topology import DEFAULT
 from labkit.trading import audit, page_price, portfolio, quotes, schema
-from labkit.trading.engines import COCKROACHDB
+from labkit.trading.engines import COCKROACHDB, MAX_CONNECTIONS
 
 
 def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mapping[str, str]:
@@ -27,6 +27,7 @@ def sent_to_cockroachdb(regions: Sequence[str] = DEFAULT.region_names) -> Mappin
         "schema.LAST_OF_ALL": schema.LAST_OF_ALL,
         "psycopg, around audit.final_read: begin": "BEGIN ISOLATION LEVEL SERIALIZABLE",
         "psycopg, around audit.final_read: end": "COMMIT",
+        "engines.MAX_CONNECTIONS": MAX_CONNECTIONS,
         "engines.COCKROACHDB.place_order": COCKROACHDB.place_order,
         "engines.COCKROACHDB.create_account": COCKROACHDB.create_account,
         "engines.COCKROACHDB.deposit": COCKROACHDB.deposit,
