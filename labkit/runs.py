@@ -32,7 +32,7 @@ from labkit import files
 from labkit.cluster import attach, backend_of, home
 from labkit.cluster.marks import Claim, claimed, marked
 from labkit.draft import RUN_FOLDER, new_folder
-from labkit.errors import LabTakenDown, NotRunning, RunError
+from labkit.errors import LabError, LabTakenDown, NotRunning, RunError
 from labkit.notebooks import find_notebook
 from labkit.parameters import (
     parse_parameters,
@@ -123,52 +123,84 @@ def _execute(
     unfinished = folder / UNFINISHED_FILE
     nbformat.write(with_parameters(notebook, values), unfinished)  # type: ignore[no-untyped-call]
     refused = False
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="labkit-") as sockets,
-            _environment({RUN_FOLDER: str(folder), "JUPYTER_RUNTIME_DIR": sockets}),
-        ):
-            # papermill takes paths for templates
-            executed = str(unfinished).replace("{", "{{").replace("}", "}}")
-            papermill.execute_notebook(
-                executed,
-                executed,
-                kernel_name="python3",  # that of this environment, whatever the notebook names
-                language="python",
-                engine_name=_engine(on_progress, folder / KERNEL_LOG, Path(sockets)),
-                progress_bar=False,
-                stdout_file=None,
-                cwd=notebook.parent,
-            )
-    except PapermillExecutionError as error:
-        refused = error.ename.startswith("Verdict")  # a verdict that says no is a result
-        if error.ename == LabTakenDown.__name__ or claim.ended_by:
-            raise _taken_down(claim, folder) from error
-        if not refused:
-            raise RunError(
-                f"{notebook.stem}: cell {error.cell_index + 1} failed: {error.ename}: "
-                f"{error.evalue}; {folder / NOTEBOOK_FILE} shows it"
-            ) from error
-    except DeadKernelError as error:
-        raise RunError(
-            f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
-        ) from error
-    except KeyboardInterrupt as error:
-        if claim.ended_by:
-            raise _taken_down(claim, folder) from None
-        error.add_note(f"no fault of the run stays in the lab, and {folder} has what it measured")
-        raise
-    finally:
+    with _left_whole(folder, claim):
         try:
-            if not claim.ended_by:
-                heal_lab()  # an experiment heals its own fault; a kernel that died could not
-        finally:
-            finish_notebook(unfinished, folder / NOTEBOOK_FILE)
-            make_whole(folder, "its notebook was interrupted, or its kernel died")
+            with (
+                tempfile.TemporaryDirectory(prefix="labkit-") as sockets,
+                _environment({RUN_FOLDER: str(folder), "JUPYTER_RUNTIME_DIR": sockets}),
+            ):
+                # papermill takes paths for templates
+                executed = str(unfinished).replace("{", "{{").replace("}", "}}")
+                papermill.execute_notebook(
+                    executed,
+                    executed,
+                    kernel_name="python3",  # that of this environment, whatever the notebook names
+                    language="python",
+                    engine_name=_engine(on_progress, folder / KERNEL_LOG, Path(sockets)),
+                    progress_bar=False,
+                    stdout_file=None,
+                    cwd=notebook.parent,
+                )
+        except PapermillExecutionError as error:
+            refused = error.ename.startswith("Verdict")  # a verdict that says no is a result
+            if error.ename == LabTakenDown.__name__ or claim.ended_by:
+                raise _taken_down(claim, folder) from error
+            if not refused:
+                raise RunError(
+                    f"{notebook.stem}: cell {error.cell_index + 1} failed: {error.ename}: "
+                    f"{error.evalue}; {folder / NOTEBOOK_FILE} shows it"
+                ) from error
+        except DeadKernelError as error:
+            raise RunError(
+                f"{notebook.stem}: its kernel died; {folder / KERNEL_LOG} may say why"
+            ) from error
+        except KeyboardInterrupt:
+            if claim.ended_by:
+                raise _taken_down(claim, folder) from None
+            raise
     run = Run(folder)
     if refused and not run.summaries:
         raise RunError(f"{notebook.stem} ended in a verdict but left no {RESULT_FILE} in {folder}")
     return run
+
+
+@contextmanager
+def _left_whole(folder: Path, claim: Claim) -> Iterator[None]:
+    """Heal the lab and complete the run folder after a notebook, whatever way it ends.
+
+    An error of the notebook goes on. What goes wrong here is noted on it, and does not replace it.
+
+    Raises:
+        LabError: the lab cannot be healed.
+        OSError: the run folder cannot be completed.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _clean_up(folder, claim)
+        except (LabError, OSError) as failed:
+            for note in (str(failed), *getattr(failed, "__notes__", ())):
+                error.add_note(note)
+        else:
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(
+                    f"no fault of the run stays in the lab, and {folder} has what it measured"
+                )
+        raise
+    _clean_up(folder, claim)
+
+
+def _clean_up(folder: Path, claim: Claim) -> None:
+    try:
+        if not claim.ended_by:
+            heal_lab()  # an experiment heals its own fault; a kernel that died could not
+    except LabError as error:
+        error.add_note(f"the lab is not healed: `labkit heal`; {folder} has what was measured")
+        raise
+    finally:
+        finish_notebook(folder / UNFINISHED_FILE, folder / NOTEBOOK_FILE)
+        make_whole(folder, "its notebook was interrupted, or its kernel died")
 
 
 PATIENCE_S = 20.0

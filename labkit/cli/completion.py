@@ -83,20 +83,31 @@ def _topology() -> Topology:
 
 
 @_offers
-def regions(_ctx: typer.Context) -> Iterable[str]:
-    """Offer the regions."""
-    return _topology().region_names
+def regions(_ctx: typer.Context) -> Iterator[str]:
+    """Offer the regions, and the primary's by what it is."""
+    yield "leader-region"
+    yield from _topology().region_names
 
 
 @_offers
-def nodes(_ctx: typer.Context) -> Iterable[str]:
-    """Offer the nodes."""
-    return (node.name for node in _topology().nodes)
+def nodes(_ctx: typer.Context) -> Iterator[str]:
+    """Offer the nodes, and the primary by what it is."""
+    yield "primary"
+    yield from (node.name for node in _topology().nodes)
 
 
-def workloads(ctx: typer.Context, incomplete: str) -> list[str]:
+@_offers
+def nodes_and_regions(_ctx: typer.Context) -> Iterator[str]:
+    """Offer the nodes, and the regions for all of theirs."""
+    yield from ("primary", "leader-region")
+    yield from _topology().region_names
+    yield from (node.name for node in _topology().nodes)
+
+
+@_offers
+def workloads(_ctx: typer.Context) -> Iterable[str]:
     """Offer the classes of `workloads/`; a file of one's own is the shell's to complete."""
-    return [word for word in ("accounts", "orders") if word.startswith(incomplete)]
+    return ("accounts", "orders")
 
 
 @_offers
@@ -107,13 +118,6 @@ def process_targets(_ctx: typer.Context) -> Iterator[str]:
     yield from topology.region_names
     yield from (node.name for node in topology.nodes)
     yield from (balancer.name for balancer in topology.balancers)
-
-
-@_offers
-def region_targets(_ctx: typer.Context) -> Iterator[str]:
-    """Offer what a disaster can happen to."""
-    yield "leader-region"
-    yield from _topology().region_names
 
 
 @_offers

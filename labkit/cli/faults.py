@@ -12,7 +12,7 @@ from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, print_json, say
 from labkit.cli.targets import no_primary, running_lab
-from labkit.errors import NotReady
+from labkit.errors import LabError, NotReady
 from labkit.faults.base import Fault, Probe, await_bite, require_absent
 from labkit.faults.links import Direction
 from labkit.faults.parse import parse
@@ -36,7 +36,7 @@ RegionTarget = Annotated[
     str,
     typer.Argument(
         metavar="REGION",
-        autocompletion=completion.region_targets,
+        autocompletion=completion.regions,
         help="us-west-2, or leader-region.",
     ),
 ]
@@ -161,8 +161,11 @@ def _inject(kind: str, target: str, as_json: bool, **options: Any) -> None:
     begun_s = monotonic()
     try:
         fault.inject(cluster)
-    except BaseException:
-        fault.heal(cluster)
+    except BaseException as error:
+        try:
+            fault.heal(cluster)
+        except LabError as failed:
+            error.add_note(f"it may be there in part ({failed}): `labkit heal`")
         raise
     inject_s = monotonic() - begun_s
     after = await_bite(fault, cluster)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from labkit.cli import completion
 from labkit.cli.outcome import Exit, complain
 from labkit.cli.show import AsJson, console, print_json
 from labkit.errors import LabError
@@ -17,6 +18,7 @@ def judge(
         str,
         typer.Argument(
             metavar="RUN",
+            autocompletion=completion.runs,
             help="Folder or name of a run, a part that is enough to tell it, `last`, `last-1`.",
         ),
     ] = "last",

@@ -31,7 +31,6 @@ LINE_EVERY_S = 1.0
 LOOK_EVERY_S = 0.1
 COLUMN = 28
 
-
 SPARE_CONNECTIONS = 10
 """Of those that the primary takes: for the lab's own probes and for other programs."""
 
@@ -67,7 +66,6 @@ LOOPS = {
     ),
 }
 
-
 OF_YOUR_OWN = Loop("loops", "", "each call of its functions counts")
 
 
@@ -83,7 +81,7 @@ def _chosen(workload: str) -> tuple[Path, Loop]:
     if path.suffix != ".py" or not path.is_file():
         raise BadInput(
             f"no workload {workload!r}: say {', '.join(LOOPS)}, or a Python file with a class of "
-            "your own (README, Load)"
+            "your own (README, Workloads)"
         )
     return path, OF_YOUR_OWN
 

@@ -58,7 +58,7 @@ def restart(
         list[str] | None,
         typer.Argument(
             metavar="[NODE]...",
-            autocompletion=completion.nodes,
+            autocompletion=completion.nodes_and_regions,
             help="us-west-2/1, primary, us-west-2 (its nodes), leader-region "
             "(default: every node).",
         ),

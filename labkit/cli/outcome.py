@@ -80,7 +80,7 @@ def foreseen(error: Exception) -> tuple[Exit, str] | None:
         case BadInput():
             return Exit.USAGE, str(error)
         case LabError():
-            return Exit.COULD_NOT, str(error)
+            return Exit.COULD_NOT, _with_notes(str(error), error)
         case UsageError() if type(error).__name__ != "NoArgsIsHelpError":  # that shows the help
             return Exit.USAGE, _refused(error)
         case OSError() if error.errno != errno.EPIPE:  # `labkit runs | head` is no error
@@ -95,7 +95,11 @@ def foreseen(error: Exception) -> tuple[Exit, str] | None:
 
 def interrupted(error: KeyboardInterrupt) -> str:
     """What Ctrl-C ended, and in which state; the code that was interrupted may have noted it."""
-    return "; ".join(["interrupted", *getattr(error, "__notes__", ())])
+    return _with_notes("interrupted", error)
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _refused(error: Any) -> str:

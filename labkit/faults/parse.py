@@ -22,7 +22,7 @@ FAULTS: dict[str, type[Fault]] = {
 """Every fault that a command can leave behind, by its name.
 
 The others live in the process that injects them (`brownout`), or have commands of their own
-(`rolling restart`: `labkit restart`; `add node`: `labkit node`).
+(`labkit node restart`, `labkit node add`).
 """
 
 

@@ -56,7 +56,7 @@ def test_an_acked_order_absent_after_failover_is_lost():
     assert finding == Finding(
         "lost_acks",
         Verdict.FAIL,
-        "1 of 1 acknowledged order missing from the database",
+        "1 of 1 acknowledged order is missing from the database",
         ("o1",),
         1,
     )
@@ -132,7 +132,7 @@ def test_ten_offenders_are_named_and_all_are_counted():
 
 def test_a_ledger_may_name_an_order_twice():
     finding = NoLostAcks().check(evidence([Trade("o1")], ledger=["o1", "o1"]))
-    assert finding.summary == "all 1 acknowledged order in the database"
+    assert finding.summary == "all 1 acknowledged order is in the database"
 
 
 @pytest.mark.parametrize(("more_cents", "verdict"), [(700, Verdict.PASS), (0, Verdict.FAIL)])

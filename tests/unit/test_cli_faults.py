@@ -78,6 +78,25 @@ def test_a_fault_that_failed_half_way_is_healed(
     assert cluster.status().healthy
 
 
+def test_a_fault_that_failed_half_way_and_cannot_be_healed_says_both(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ClusterError("us-east-1: one process did not die")
+
+    def fail_to_heal(*_: object) -> None:
+        raise ClusterError("us-east-1/1 cannot be started")
+
+    monkeypatch.setattr(cluster, "kill", fail)
+    monkeypatch.setattr("labkit.faults.kill.Kill.heal", fail_to_heal)
+    done = labkit("fault", "kill", "us-east-1")
+    assert done.exit_code == 3
+    assert done.stderr == (
+        "labkit: us-east-1: one process did not die; "
+        "it may be there in part (us-east-1/1 cannot be started): `labkit heal`\n"
+    )
+
+
 def test_a_fault_that_holds_already_is_refused(cluster: FakeCluster) -> None:
     assert labkit("fault", "pause", "us-east-1/2").exit_code == 0
     done = labkit("fault", "pause", "us-east-1/2")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from labkit.cli import completion
 from labkit.cli.app import app
-from labkit.cluster.base import resolve
+from labkit.cli.targets import node_named, nodes_named, region_named
 from labkit.cluster.embedded.settings import Settings
 from labkit.faults.parse import parse
 from labkit.notebooks import notebooks
@@ -105,8 +105,21 @@ def test_every_target_that_is_offered_is_one(line) -> None:
         for target in targets:
             parse(kind, target, cluster)
     assert {"primary", "eu-west-1/3", "lb:us-east-1"} <= {*line("fault", "kill", "")}
-    for node in line("node", "remove", ""):
-        resolve(cluster, node)
+    for word in line("node", "remove", ""):
+        node_named(cluster, word)
+    for word in line("node", "restart", ""):
+        nodes_named(cluster, word)
+    assert "primary" in line("node", "remove", "")
+    assert {"primary", "leader-region", "us-east-1"} <= {*line("node", "restart", "")}
+    for words in (("dsn",), ("sql",), ("node", "add"), ("load", "orders", "--region")):
+        assert "leader-region" in line(*words, "")
+        for word in line(*words, ""):
+            region_named(cluster, word)
+
+
+def test_judge_is_offered_runs(line, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "20260101T000000Z-a").mkdir(parents=True)
+    assert line("judge", "") == ["last", "20260101T000000Z-a"]
 
 
 def test_the_shape_of_the_lab_that_is_there_is_offered(line, tmp_path: Path) -> None:
@@ -119,7 +132,7 @@ def test_the_shape_of_the_lab_that_is_there_is_offered(line, tmp_path: Path) -> 
     )
     (tmp_path / "lab").mkdir()
     Settings(topology=shape).save(tmp_path / "lab")
-    assert line("dsn", "") == ["mars", "moon"]
+    assert line("dsn", "") == ["leader-region", "mars", "moon"]
     assert line("load", "orders", "--region", "ma") == ["mars"]
     assert line("node", "remove", "moon/") == ["moon/1", "moon/2", "moon/3"]
 

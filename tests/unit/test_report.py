@@ -227,14 +227,14 @@ class TestEveryForm:
     def test_begins_with_the_verdict_in_plain_words(self, render):
         words = render(failover_run())
         assert re.search(
-            r"^node-loss on fake\s+Passed\.? All 1,800 acknowledged orders in the database\. "
+            r"^node-loss on fake\s+Passed\.? All 1,800 acknowledged orders are in the database\. "
             r"Service was gone for 5\.95 s ± 0\.05 s under\s+kill\s+us-west-2/1\.",
             words,
         )
 
     def test_says_why_it_failed(self, render):
         assert re.search(
-            r"Failed\.? 2 of 1,800 acknowledged orders missing", render(failover_run(lose=2))
+            r"Failed\.? 2 of 1,800 acknowledged orders are missing", render(failover_run(lose=2))
         )
 
     def test_says_why_nothing_is_proven(self, render):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from commands import labkit
 from histories import failover_run
 
-from labkit.errors import BadInput, RunError, UnknownParameter
+from labkit.errors import BadInput, NotReady, RunError, UnknownParameter
 from labkit.notebooks import find_notebook, notebooks
 from labkit.parameters import parse_parameters, short_parameters
 from labkit.run_folders import list_runs
@@ -68,6 +69,28 @@ def test_a_cell_that_breaks_down_is_named_and_its_notebook_kept(tmp_path):
     (run,) = list_runs()
     assert run.verdict is None
     assert (run.folder / "notebook.ipynb").exists()
+
+
+def test_a_lab_that_cannot_be_healed_hides_no_error_of_the_notebook(tmp_path, monkeypatch):
+    def fail() -> None:
+        raise NotReady("the lab: not ready after 180 s")
+
+    monkeypatch.setattr("labkit.runs.heal_lab", fail)
+    broken = write_notebook(tmp_path, "raise OSError('no such thing')")
+    done = labkit("run", str(broken))
+    assert done.exit_code == 3
+    (run,) = list_runs()
+    assert "cell 1 failed: OSError: no such thing" in done.stderr
+    assert f"not ready after 180 s; the lab is not healed: `labkit heal`; {run.folder}" in (
+        done.stderr
+    )
+    assert (run.folder / NOTEBOOK_FILE).exists()
+
+    fine = write_notebook(tmp_path, "1 + 1")
+    done = labkit("run", str(fine))
+    assert done.exit_code == 3
+    assert "labkit: the lab: not ready after 180 s; the lab is not healed" in done.stderr
+    assert (list_runs()[0].folder / NOTEBOOK_FILE).exists()
 
 
 def test_a_run_leaves_what_stands_for_a_widget_and_not_the_widget(tmp_path):

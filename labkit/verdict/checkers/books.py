@@ -105,7 +105,7 @@ class MoneyExact:
                 self.name,
                 Verdict.PASS,
                 f"{counted(len(accounts), 'account')} exact to the cent, "
-                f"{_money(int(balance.sum()))} in sum",
+                f"{_money(int(balance.sum()))} USD in all",
             )
         offenders = [
             f"{names[i]}: {why(i)}"
@@ -118,7 +118,7 @@ class MoneyExact:
             self.name,
             Verdict.FAIL,
             f"{count:,} of {counted(len(accounts), 'account')} not what the "
-            f"orders say, {_money(int((balance - due).sum()))} too much in sum",
+            f"orders say, {_money(int((balance - due).sum()))} USD too much in all",
             tuple(offenders[:OFFENDERS_SHOWN]),
             count,
         )

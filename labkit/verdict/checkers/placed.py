@@ -50,8 +50,8 @@ class NoLostAcks:
             return Finding(
                 self.name,
                 Verdict.FAIL,
-                f"{lost.size:,} of {counted(acked, 'acknowledged order')} missing from the "
-                "database",
+                f"{lost.size:,} of {counted(acked, 'acknowledged order')} {_are(lost.size)} "
+                "missing from the database",
                 evidence.names(lost[:OFFENDERS_SHOWN]),
                 int(lost.size),
             )
@@ -73,7 +73,7 @@ class NoLostAcks:
         return Finding(
             self.name,
             Verdict.PASS,
-            f"all {counted(acked, 'acknowledged order')} in the database",
+            f"all {counted(acked, 'acknowledged order')} {_are(acked)} in the database",
         )
 
 
@@ -233,6 +233,10 @@ def _says_otherwise(status: pd.Series, said: np.ndarray, life: np.ndarray) -> np
         [[bool(due) and due != name for due in said] for name in own.categories], dtype=bool
     ).reshape(len(own.categories), len(said))
     return np.asarray(differs[np.asarray(own.codes), life])
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _more(row: pd.Series) -> str:

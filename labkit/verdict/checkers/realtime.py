@@ -160,7 +160,7 @@ class Replicas:
         return Finding(
             self.name,
             Verdict.PASS,
-            f"{counted(read, 'replica read')} {behind}, "
+            f"{counted(read, 'replica read')}, {behind}, "
             f"{back:,} behind an earlier one of the same session",
         )
 
