@@ -52,7 +52,11 @@ MaxP99 = Annotated[
 MaxLost = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=0, rich_help_panel=PANEL, help="At most N acknowledged orders are lost."
+        metavar="N",
+        min=0,
+        max=10**12,
+        rich_help_panel=PANEL,
+        help="At most N acknowledged orders are lost.",
     ),
 ]
 

@@ -131,7 +131,7 @@ def load(
     Ctrl-C ends it, with the summary.
     """
     from labkit.measurement.windows import is_ok
-    from labkit.workload.base import MOST_A_SECOND, MOST_CUSTOMERS
+    from labkit.workload.base import MOST_A_SECOND, MOST_CUSTOMERS, MOST_ITERATIONS, in_short
     from labkit.workload.classes import ClassWorkload
 
     source = context.get_parameter_source("concurrency")
@@ -147,13 +147,16 @@ def load(
     }
     for name, number in numbers.items():
         if number is not None and not 0 < number < float("inf"):
-            raise BadInput(f"--{name} {number:g}: it must be positive")
+            raise BadInput(f"--{name} {in_short(number)}: it must be positive")
     for name, number, most in (
         ("rate", rate, MOST_A_SECOND),
         ("concurrency", concurrency, MOST_CUSTOMERS),
+        ("iterations", iterations, MOST_ITERATIONS),
     ):
         if number is not None and number > most:
-            raise BadInput(f"--{name} {number:g}: at most {most:,g}, more cannot be sent from here")
+            raise BadInput(
+                f"--{name} {in_short(number)}: at most {most:,.0f}, more cannot be sent from here"
+            )
     file, loop = _chosen(workload)
     cluster = running_lab()
     regions = cluster.topology.region_names

@@ -25,6 +25,8 @@ MOST_A_SECOND = 10_000.0
 and one process for each region cannot send as many."""
 MOST_CUSTOMERS = 500
 """Of a closed loop, in each region: each has a connection and a thread in one process."""
+MOST_ITERATIONS = 10**12
+"""More would take three years at the highest rate."""
 
 GRACE_S = 5.0
 """Beyond the deadline of the last order, until a worker that does not end is killed."""
@@ -63,8 +65,8 @@ class Workload(ABC):
             does not let them in. Otherwise each knows the balancer of its region and no other.
 
     Raises:
-        BadInput: a number that is not positive, more load than `MOST_A_SECOND` or
-            `MOST_CUSTOMERS`, both loops, or no region.
+        BadInput: a number that is not positive, more load than `MOST_A_SECOND`, `MOST_CUSTOMERS`
+            or `MOST_ITERATIONS`, both loops, or no region.
     """
 
     rate_per_s: float | Steps | Ramp | None = None
@@ -82,6 +84,11 @@ class Workload(ABC):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BadInput(f"{type(self).__name__}: {name} is {value}, it must be positive")
+        if self.iterations is not None and self.iterations > MOST_ITERATIONS:
+            raise BadInput(
+                f"{type(self).__name__}: iterations is {in_short(self.iterations)}, at most "
+                f"{MOST_ITERATIONS:,} can be"
+            )
         if self.regions == ():
             raise BadInput(f"{type(self).__name__}: regions is empty; leave it out for all")
         if self.rate_per_s is not None and self.concurrency is not None:
@@ -95,7 +102,7 @@ class Workload(ABC):
             level = getattr(self, name)
             if isinstance(level, int | float) and not 0 < level < float("inf"):
                 raise BadInput(f"{type(self).__name__}: {name} is {level}, it must be positive")
-            if level is not None and Shape.of(level).peak > most:
+            if level is not None and _peak(level) > most:
                 raise BadInput(
                     f"{type(self).__name__}: {name} is {_words(level)}, at most {most:,g} can be"
                 )
@@ -191,5 +198,17 @@ class Workload(ABC):
         """Say what the worker does."""
 
 
+def in_short(number: float) -> str:
+    """Say `60`, `1e+06`, and of a whole number that no float can hold how long it is."""
+    try:
+        return f"{number:g}"
+    except OverflowError:
+        return f"of {len(str(number))} digits"
+
+
+def _peak(load: float | Steps | Ramp) -> float:
+    return load if isinstance(load, int | float) else Shape.of(load).peak
+
+
 def _words(load: float | Steps | Ramp) -> str:
-    return f"{load:g}" if isinstance(load, int | float) else str(load)
+    return in_short(load) if isinstance(load, int | float) else str(load)

@@ -114,6 +114,8 @@ def test_a_lab_that_is_stopped_gets_no_load(words: list[str]) -> None:
         (["--rate", "inf"], "--rate inf: it must be positive"),
         (["--rate", "-1"], "--rate -1: it must be positive"),
         (["--concurrency", "1000000"], "--concurrency 1e+06: at most 500"),
+        (["--concurrency", "9" * 400], "--concurrency of 400 digits: at most 500"),
+        (["--iterations", "9" * 400], "--iterations of 400 digits: at most 1,000,000,000,000"),
         (["--concurrency", "0"], "it must be positive"),
         (["--duration", "0"], "it must be positive"),
         (["--iterations", "-3"], "it must be positive"),
@@ -147,8 +149,10 @@ def test_more_customers_than_the_primary_has_connections_for_are_refused(
         {"rate_per_s": 2 * MOST_A_SECOND},
         {"rate_per_s": Steps((1, 2 * MOST_A_SECOND), every_s=1)},
         {"concurrency": 2 * MOST_CUSTOMERS},
+        {"concurrency": 10**400},
+        {"iterations": 10**400},
     ],
-    ids=str,
+    ids=lambda load: str(load)[:40],
 )
 def test_a_workload_has_the_same_bounds(make: Any, load: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="at most"):

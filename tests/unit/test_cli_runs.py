@@ -180,7 +180,9 @@ def test_a_gate_on_a_run_that_measured_nothing_is_not_proven(
     assert "gate not proven" in done.stderr
 
 
-@pytest.mark.parametrize("bad", [["--max-rto", "-1"], ["--max-lost", "many"]])
+@pytest.mark.parametrize(
+    "bad", [["--max-rto", "-1"], ["--max-lost", "many"], ["--max-lost", "9" * 400]]
+)
 def test_a_gate_that_cannot_be_is_refused_before_anything_runs(bad: list[str]) -> None:
     assert labkit("run", "03_node_loss", *bad).exit_code == 2
 
