@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,7 +51,7 @@ FILES = (
     "compose/labkit/wan/*.py",
 )
 """What labkit writes into a state folder, by name. REGION and NODE stand for those of the lab."""
-TREES = ("data/NODE", "etcd/REGION", "programs/*-HASH")
+TREES = ("data/NODE", "data/.first", "etcd/REGION", "initdb.PID", "programs/*-HASH")
 """Folders that a server fills, and copies of programs: everything in them is the lab's own."""
 HARMLESS = ("lost+found",)
 """What a file system puts into an empty folder by itself."""
@@ -88,7 +89,7 @@ def locked(home: Path) -> Iterator[None]:
     Raises:
         LabBusy: another one does.
     """
-    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,6 +126,15 @@ def remove(home: Path, regions: Iterable[str]) -> tuple[str, ...]:
     with suppress(OSError):  # something is left in it, or it is the root of a disk
         home.rmdir()
     return tuple(name for name in left if name.rstrip("/") not in HARMLESS)
+
+
+def is_roots_alone(path: Path) -> bool:
+    """Whether a path is a folder of root's, and nobody else can change what is in it."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and not found.st_mode & 0o022
 
 
 def remove_data(home: Path, regions: Iterable[str]) -> None:
@@ -190,6 +200,7 @@ def _patterns(names: Iterable[str], regions: Iterable[str]) -> re.Pattern[str]:
         "REGION": f"(?:{region})",
         "NODE": rf"(?:(?:{region})-\d+|crdb\d+-(?:{region}))",
         "HASH": "[0-9a-f]{8}",
+        "PID": r"\d+",
         r"\*": "[^/]+",
     }
     found = []

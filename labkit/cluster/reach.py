@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from labkit.cluster.embedded.programs import Program
+from labkit.cluster.folder import is_roots_alone
 from labkit.cluster.processes import Identity
 from labkit.cluster.settings import LabSettings
 from labkit.errors import ClusterError
@@ -56,9 +57,10 @@ def identity(home: Path, settings: LabSettings) -> Identity:
     """
     if os.geteuid() != 0:
         return Identity(os.geteuid(), os.getegid())
-    if settings.run_as is not None:
+    owner = home.stat() if home.exists() else None
+    if settings.run_as is not None and (owner is None or owner.st_uid == 0):
         return Identity.of_root(*settings.run_as)
-    owner = home.stat()  # a lab that was made by an ordinary user
+    owner = owner or home.stat()  # whoever has the folder could have written any user into it
     return Identity.of_root(owner.st_uid, owner.st_gid)
 
 
@@ -71,22 +73,35 @@ def make_servers_folder(home: Path, settings: LabSettings, user: Identity) -> No
     if settings.servers_at is None:
         return
     parent = settings.servers_at.parent
-    parent.mkdir(mode=0o711, exist_ok=True)
-    for folder in (parent, settings.servers_at):
-        if folder is not parent:
-            folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
+    for path in (parent, settings.servers_at):
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        if not is_roots_alone(path):
             raise ClusterError(
-                f"{folder} should be root's alone, for servers of the lab in {home}: remove it"
+                f"{path} should be root's alone, for servers of the lab in {home}: remove it"
             )
+    parent.chmod(parent.stat().st_mode | 0o111)  # whatever the umask is
     user.make_folder(settings.servers_at, written=False)
 
 
 def remove_servers_folder(settings: LabSettings) -> None:
-    """Remove the folder of a lab's servers, where it is not the state folder."""
-    if settings.servers_at is not None:
-        shutil.rmtree(settings.servers_at, ignore_errors=True)
+    """Remove the folder of a lab's servers, where it is not the state folder. Idempotent.
+
+    Raises:
+        ClusterError: others can change what stands there, or it cannot be removed.
+    """
+    place = settings.servers_at
+    if place is None or not os.path.lexists(place):
+        return
+    if not (is_roots_alone(place.parent) and is_roots_alone(place)):
+        raise ClusterError(f"{place} should be root's alone, and is not: remove it by hand")
+    try:
+        shutil.rmtree(place)
+    except OSError as error:
+        raise ClusterError(
+            f"{error.filename} cannot be removed ({error.strerror}): mend that, then "
+            "repeat `labkit down --purge`"
+        ) from error
 
 
 def placed(program: Program, folder: Path, user: Identity) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -9,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from labkit.cluster.folder import write_whole
 from labkit.errors import LabMismatch, NotRunning
@@ -22,6 +23,15 @@ FORMAT = 4
 def labkit_version() -> str:
     """The version of the package that is installed."""
     return version("labkit")
+
+
+def is_servers_folder(path: Path, lab_id: str) -> bool:
+    """Whether a folder is called as those that labkit makes for the servers of one of root's labs.
+
+    All that is in such a folder is removed with the lab.
+    """
+    made = bool(re.fullmatch("[0-9a-f]{16}", lab_id)) and path.parts[-2:] == ("labkit", lab_id)
+    return made and path.is_absolute() and ".." not in path.parts
 
 
 class LabSettings(BaseModel):
@@ -47,6 +57,12 @@ class LabSettings(BaseModel):
     numbers: dict[str, int] = {}
     run_as: tuple[int, int] | None = None
     servers_at: Path | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.servers_at is not None and not is_servers_folder(self.servers_at, self.lab_id):
+            raise ValueError(f"servers_at: {self.servers_at} is no folder that labkit makes")
+        return self
 
     def numbered(self) -> Mapping[str, int]:
         """A number for each node, by name: counted through in a lab that is as it was made."""
@@ -83,9 +99,10 @@ class LabSettings(BaseModel):
                 )
             return cls.model_validate_json(text)
         except ValidationError as error:
+            first = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise LabMismatch(
-                f"{path} cannot be read ({error.error_count()} problems, first: "
-                f"{error.errors()[0]['msg']}): end what runs of it ({home / 'processes'}, "
+                f"{path} cannot be read ({error.error_count()} problems, first: {first}): "
+                f"end what runs of it ({home / 'processes'}, "
                 "`docker compose ls`), then remove the folder"
             ) from error
 

@@ -41,6 +41,8 @@ WRITTEN = (
     "data/us-west-2-1/PG_VERSION",
     "data/us-west-2-1/base/1/2",
     "data/crdb2-eu-west-1/MANIFEST",
+    "data/.first/PG_VERSION",
+    "initdb.4711/data/PG_VERSION",
     "etcd/us-west-2/member/snap/db",
     "compose/cockroachdb.yml",
     "compose/labkit/wan/plan.py",
@@ -204,7 +206,8 @@ def test_a_link_inside_a_data_directory_is_not_followed(tmp_path):
 
 def test_the_data_of_a_first_start_is_removed_and_nothing_else(tmp_path):
     theirs = ("data/mine.txt", "etcd/notes/x", "conf/wan.json")
-    fill(tmp_path, (*theirs, "data/us-west-2-1/PG_VERSION", "etcd/us-west-2/member/wal"))
+    ours = ("data/us-west-2-1/PG_VERSION", "data/.first/PG_VERSION", "etcd/us-west-2/member/wal")
+    fill(tmp_path, (*theirs, *ours))
     folder.remove_data(tmp_path, REGIONS)
     assert set(files_of(tmp_path)) == set(theirs)
 

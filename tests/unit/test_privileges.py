@@ -18,7 +18,7 @@ from labkit.cluster.embedded import first_data
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.programs import Program, etcd, haproxy, postgres
 from labkit.cluster.processes import OWN_UIDS, Identity, ProcessTable
-from labkit.errors import ClusterError
+from labkit.errors import ClusterError, LabMismatch
 
 USER = 61_999
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to drop")
@@ -143,6 +143,51 @@ def test_a_lab_in_a_folder_that_only_root_may_enter_has_its_servers_elsewhere(
     lab.purge()
     assert not lab.layout.place.exists()
     assert not lab.home.exists()
+
+
+@as_root
+def test_the_umask_does_not_close_the_folder_of_the_servers(closed: Path, shared: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        lab = EmbeddedCluster.create(closed / "lab")
+        reach.make_servers_folder(lab.home, lab.settings, lab.table.identity)
+    finally:
+        os.umask(before)
+    assert lab.table.identity.may("-x", lab.layout.place)
+
+
+def test_a_folder_for_servers_that_labkit_does_not_make_is_refused_and_not_removed(
+    tmp_path: Path,
+) -> None:
+    """Whoever can write a lab.json could else have any folder removed by root."""
+    home, precious = tmp_path / "home", tmp_path / "precious"
+    precious.mkdir()
+    made = EmbeddedCluster.create(home).settings
+    for place in (precious, tmp_path / "labkit" / ".." / "labkit" / made.lab_id):
+        made.model_copy(update={"servers_at": place}).save(home)
+        with pytest.raises(LabMismatch, match=r"first: servers_at: \S+ is no folder"):
+            EmbeddedCluster.attach(home)
+    assert precious.exists()
+
+
+def test_a_folder_for_servers_that_others_can_change_is_not_removed(tmp_path: Path) -> None:
+    lab = EmbeddedCluster.create(tmp_path / "home")
+    place = tmp_path / "labkit" / lab.settings.lab_id
+    place.mkdir(parents=True)
+    place.chmod(0o777)
+    lab.settings.model_copy(update={"servers_at": place}).save(lab.home)
+    with pytest.raises(ClusterError, match="root's alone"):
+        EmbeddedCluster.attach(lab.home).purge()
+    assert place.exists()
+    assert (lab.home / "lab.json").exists()
+
+
+@as_root
+def test_the_owner_of_a_state_folder_cannot_name_another_user_for_its_servers(shared: Path) -> None:
+    lab = EmbeddedCluster.create(shared / "lab")
+    os.chown(lab.home, USER, USER)
+    lab.settings.model_copy(update={"run_as": (USER + 1, USER + 1)}).save(lab.home)
+    assert EmbeddedCluster.attach(lab.home).table.identity.uid == USER
 
 
 @as_root

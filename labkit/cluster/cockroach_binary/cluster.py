@@ -100,9 +100,8 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
         """
         if any(state is not State.DOWN for state in self.machine.states().values()):
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
-        left = folder.remove(self.home, self.topology.region_names)
         reach.remove_servers_folder(self.settings)
-        return left
+        return folder.remove(self.home, self.topology.region_names)
 
     def _take_back(self, _starter: Starter, before: set[str]) -> None:
         self.machine.kill_all_but(before)

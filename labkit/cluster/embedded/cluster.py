@@ -182,9 +182,8 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         """
         if self._services.running():
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
-        left = folder.remove(self.home, self.topology.region_names)
         reach.remove_servers_folder(self.settings)
-        return left
+        return folder.remove(self.home, self.topology.region_names)
 
     @contextmanager
     def _all_or_nothing(self, on_stage: OnStage) -> Iterator[None]:

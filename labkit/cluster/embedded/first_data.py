@@ -31,8 +31,10 @@ def make(layout: Layout, bin_dir: Path, password: str, user: Identity) -> None:
         ClusterError: initdb failed; says why.
     """
     named = Identity.of_root(_named_uid(user.uid), user.gid)
-    folder = layout.place / "initdb"
-    shutil.rmtree(folder, ignore_errors=True)
+    # an initdb whose `up` was killed may still write: it has another folder
+    folder = layout.place / f"initdb.{os.getpid()}"
+    for old in layout.place.glob("initdb.*"):
+        shutil.rmtree(old, ignore_errors=True)
     named.make_folder(folder, written=True)
     try:
         write_whole(folder / "password", password)
