@@ -16,7 +16,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,9 +37,10 @@ HOME_VARIABLE = "LABKIT_HOME"
 
 NOBODY = 65534
 """The user that has no files of its own, and that any number of services share."""
-OWN_UIDS = range(61184, 65520)
-"""Out of these root's labs take a user each. They have no name: systemd gives them to services for
-as long as those run (systemd's "Users, Groups, UIDs and GIDs", "dynamic users")."""
+OWN_UIDS = range(60578, 61184)
+"""Out of these root's labs take a user each. Nobody else gives them to anybody: neither systemd,
+whose services may get the next higher ones while they run (its "Users, Groups, UIDs and GIDs"), nor
+Debian (its Policy Manual, 9.2.2) or useradd."""
 ROOT_NEEDS = {
     0: "CAP_CHOWN",
     1: "CAP_DAC_OVERRIDE",
@@ -366,18 +367,21 @@ def tree(pid: int) -> list[int]:
         return []
 
 
-def remove_ipc(data: Path) -> None:
+def remove_ipc(data: Path, user: int) -> None:
     """Remove the System V segment that a PostgreSQL killed with SIGKILL left behind.
 
     Its id stands in line 7 of postmaster.pid (PostgreSQL: src/include/utils/pidfile.h). A running
     server removes its own when it stops or starts again, so call this only for dead ones.
+
+    Args:
+        user: whom the server belonged to.
     """
     try:
         words = (data / "postmaster.pid").read_text().splitlines()[6].split()
         segment = int(words[1])
     except (OSError, IndexError, ValueError):
         return
-    remove_segments([segment])
+    remove_segments([segment], {user})
 
 
 def segments(pids: Iterable[int]) -> set[int]:
@@ -395,10 +399,30 @@ def segments(pids: Iterable[int]) -> set[int]:
     return found
 
 
-def remove_segments(found: Iterable[int]) -> None:
-    """Remove System V segments whose processes have ended. Idempotent."""
+def remove_segments(found: Iterable[int], users: Container[int]) -> None:
+    """Remove System V segments whose processes have ended. Idempotent.
+
+    An id in a file may be another program's by now, after a restart of the machine, and a server
+    may have written any. So a segment that a process has, or another user made, stays (Linux; on
+    other systems an ordinary user removes no other user's).
+
+    Args:
+        users: whose they may be.
+    """
+    table = Path("/proc/sysvipc/shm")
+    if table.exists():
+        found = {*found} & set(_left_segments(table.read_text(), users))
     for segment in found:
         ctypes.CDLL(None, use_errno=True).shmctl(segment, _IPC_RMID, None)
+
+
+def _left_segments(table: str, users: Container[int]) -> Iterator[int]:
+    """The segments of some users that no process has, of /proc/sysvipc/shm (proc_sysvipc(5))."""
+    names, *rows = (line.split() for line in table.splitlines())
+    for row in rows:
+        segment = dict(zip(names, map(int, row), strict=False))
+        if segment["nattch"] == 0 and segment["cuid"] in users:
+            yield segment["shmid"]
 
 
 _IPC_RMID = 0

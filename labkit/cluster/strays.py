@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.processes import (
     HOME_VARIABLE,
     LAB_VARIABLE,
+    OWN_UIDS,
     Identity,
     ProcessTable,
     alive,
@@ -31,6 +32,7 @@ from labkit.cluster.processes import (
     start_time,
     uninterrupted,
 )
+from labkit.cluster.settings import is_servers_folder
 from labkit.topology import DEFAULT
 
 GONE = " (deleted)"
@@ -55,10 +57,7 @@ def of_table(table: ProcessTable) -> list[int]:
 
 def _of_user(user: Identity) -> Iterator[int]:
     if user.exclusive:
-        for process in psutil.process_iter(["uids"]):
-            uids = process.info["uids"]
-            if uids and uids.real == user.uid:
-                yield process.pid
+        yield from (process.pid for process in _processes_of({user.uid}, "pid"))
 
 
 def end_removed_lab(home: Path, on_stage: OnStage = quiet) -> int:
@@ -79,14 +78,16 @@ def end_removed_lab(home: Path, on_stage: OnStage = quiet) -> int:
         return 0
     on_stage(f"ending {len(pids)} processes of a lab whose state folder was removed")
     regions, left_behind, places = _regions(pids), segments(pids), _elsewhere(_carriers(home))
+    users = _believed(home)
     with uninterrupted():
         send(pids, signal.SIGCONT)
         for more in iter(lambda: marked(home), []):  # one that forks may have forked one more
             kill_and_wait(more)
         kill_and_wait(pid for pid in alive(pids))  # servers whose parent could not say who they are
-        remove_segments(left_behind)
+        remove_segments(left_behind, users)
         # servers make their files anew until they end
-        for place in {home, *places}:
+        roots = {one for one in places if folder.is_roots_alone(one.parent)}
+        for place in {home, *filter(folder.is_roots_alone, roots)}:
             if place.is_dir():
                 folder.remove(place, regions)
     return len(pids)
@@ -112,7 +113,8 @@ def marked(home: Path, lab_id: str | None = None) -> list[int]:
     Servers that a PostgreSQL forks write their titles over it; they stand in a data directory,
     beside the home folder that the others were given.
     The path means this very folder only where it is seen by the same mounts: processes of a
-    container that has such a path of its own are somebody else's.
+    container that has such a path of its own are somebody else's. And anybody may put any path into
+    an environment: only the users are believed that a lab in this folder can have.
 
     Args:
         lab_id: processes of this lab are listed wherever its state folder was.
@@ -122,7 +124,7 @@ def marked(home: Path, lab_id: str | None = None) -> list[int]:
     data = tuple(f"{place}/data/" for place in places)
     servers = (
         process.pid
-        for process in psutil.process_iter(["name"])
+        for process in _processes_of(_believed(home), "name")
         if process.info["name"] == "postgres" and _stands_in(process, data)
     )
     pids = dict.fromkeys([*(one.pid for one in carriers), *servers])
@@ -140,7 +142,7 @@ class _Carrier(NamedTuple):
 def _carriers(home: Path, lab_id: str | None = None) -> list[_Carrier]:
     where = os.path.realpath(home)
     found = []
-    for process in psutil.process_iter(["environ"]):
+    for process in _processes_of(_believed(home), "environ"):
         environ = process.info["environ"] or {}
         lab, there = environ.get(LAB_VARIABLE), environ.get(HOME_VARIABLE)
         same = bool(there) and os.path.realpath(str(there)) == where
@@ -150,15 +152,33 @@ def _carriers(home: Path, lab_id: str | None = None) -> list[_Carrier]:
 
 
 def _elsewhere(carriers: Iterable[_Carrier]) -> set[Path]:
-    """Where servers have their files when not in the state folder: a folder with the lab's id."""
-    return {Path(one.place) for one in carriers if Path(one.place).name == one.lab}
+    """Where servers have their files when not in the state folder."""
+    return {Path(one.place) for one in carriers if is_servers_folder(Path(one.place), one.lab)}
+
+
+def _believed(home: Path) -> Container[int]:
+    """The users that processes of a lab in a folder can have: this one.
+
+    Root's are another user's after their first moment, or those of the folder's owner.
+    """
+    if os.geteuid() != 0:
+        return {os.geteuid()}
+    where = Path(os.path.realpath(home))
+    there = next(path for path in (where, *where.parents) if path.exists())
+    return {0, there.stat().st_uid, *OWN_UIDS}
+
+
+def _processes_of(users: Container[int], fact: str) -> Iterator[psutil.Process]:
+    """The processes of some users, with one fact about each in its `info`."""
+    for process in psutil.process_iter(["uids", fact]):
+        uids = process.info["uids"]
+        if uids and uids.real in users:
+            yield process
 
 
 def _stands_in(process: psutil.Process, folders: tuple[str, ...]) -> bool:
-    """Whether a process of this user works in one of some folders, which may have been removed."""
+    """Whether a process works in one of some folders, which may have been removed."""
     try:
-        if os.geteuid() not in (0, process.uids().real):
-            return False
         return process.cwd().removesuffix(GONE).startswith(folders) and _same_mounts(process.pid)
     except psutil.Error:
         return False

@@ -1,8 +1,10 @@
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,8 @@ from labkit.cluster.processes import (
     freeze,
     kill_and_wait,
     postgres_pids,
+    remove_ipc,
+    remove_segments,
     start_time,
     stopped,
     uninterrupted,
@@ -125,3 +129,44 @@ def test_clean_up_works_in_other_threads_too():
 def _note(seen):
     with uninterrupted():
         seen.append("inside")
+
+
+# shared memory
+
+
+@pytest.fixture
+def segment():
+    """A System V segment of this user's that no process has."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    made = libc.shmget(0, 4096, 0o600 | 0o1000)  # IPC_PRIVATE, IPC_CREAT
+    if made < 0 or not Path("/proc/sysvipc/shm").exists():
+        pytest.skip("no System V segments here")
+    yield made
+    libc.shmctl(made, 0, None)
+
+
+def known_segments() -> set[int]:
+    return {int(row.split()[1]) for row in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
+
+
+def test_a_segment_that_a_dead_server_left_is_removed(segment, tmp_path):
+    (tmp_path / "postmaster.pid").write_text("\n" * 6 + f"  5432001 {segment}\n")
+    remove_ipc(tmp_path, os.geteuid())
+    assert segment not in known_segments()
+
+
+def test_a_segment_that_another_user_made_is_left(segment, tmp_path):
+    """A server can write any id into its file, and root could remove any segment."""
+    (tmp_path / "postmaster.pid").write_text("\n" * 6 + f"  5432001 {segment}\n")
+    remove_ipc(tmp_path, os.geteuid() + 1)
+    assert segment in known_segments()
+
+
+def test_a_segment_that_a_program_uses_is_left(segment):
+    """After a restart of the machine the id in a file is another program's."""
+    libc = ctypes.CDLL(None)
+    libc.shmat.restype = ctypes.c_void_p
+    address = ctypes.c_void_p(libc.shmat(segment, None, 0))
+    remove_segments([segment], {os.geteuid()})
+    assert segment in known_segments()
+    libc.shmdt(address)

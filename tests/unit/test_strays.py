@@ -15,7 +15,15 @@ from commands import labkit
 
 from labkit.clock import wait_until
 from labkit.cluster import strays
-from labkit.cluster.processes import HOME_VARIABLE, LAB_VARIABLE, alive, segments, start_time
+from labkit.cluster.processes import (
+    HOME_VARIABLE,
+    LAB_VARIABLE,
+    OWN_UIDS,
+    Identity,
+    alive,
+    segments,
+    start_time,
+)
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -92,6 +100,61 @@ def test_nobody_elses_process_is_taken_for_one_of_the_lab(home, started, tmp_pat
     strays.end_removed_lab(home)
     wait_until(lambda: not alive([mine]), what="end", timeout_s=10)
     assert alive(others) == others
+
+
+OTHER = 61_999
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what others carry")
+
+
+@as_root
+def test_another_users_process_that_says_it_is_of_roots_lab_is_not_believed(home, started):
+    """Anybody can put any words into an environment."""
+    other = [*Identity.of_root(OTHER, OTHER).prefix, "sleep", "60"]
+    begin(started, other, **lab_in(home))
+    wait_until(lambda: has_become("sleep", started[0].pid), what="the user", timeout_s=10)
+    assert strays.marked(home, "aaaa") == []
+    assert strays.end_removed_lab(home) == 0
+    assert started[0].poll() is None
+
+
+@as_root
+@pytest.mark.parametrize("uid", [OWN_UIDS[0], OWN_UIDS[-1]])
+def test_a_process_of_a_user_that_roots_labs_have_is_believed(home, started, uid):
+    pid = begin(started, [*Identity.of_root(uid, uid).prefix, "sleep", "60"], **lab_in(home))
+    wait_until(lambda: has_become("sleep", pid), what="the user", timeout_s=10)
+    assert strays.marked(home) == [pid]
+
+
+@as_root
+def test_the_owner_of_the_folder_that_a_removed_lab_was_in_is_believed(home, started):
+    home.parent.chmod(0o755)
+    os.chown(home.parent, OTHER, OTHER)
+    pid = begin(started, [*Identity.of_root(OTHER, OTHER).prefix, "sleep", "60"], **lab_in(home))
+    wait_until(lambda: has_become("sleep", pid), what="the user", timeout_s=10)
+    assert strays.marked(home) == [pid]
+
+
+def has_become(name: str, pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text().strip() == name
+
+
+@pytest.mark.parametrize(
+    ("place", "lab_id"),
+    [
+        ("var", "var"),  # a folder with the name of the lab that the process makes up
+        ("var/labkit/0123456789abcdef", "0123456789abcdef"),  # others can write to it
+    ],
+)
+def test_nothing_is_removed_where_a_process_only_says_that_its_files_are(
+    home, started, tmp_path, place, lab_id
+):
+    precious = tmp_path / place / "log" / "audit.log"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("x")
+    (tmp_path / place).chmod(0o777)
+    begin(started, **lab_in(home, lab_id), HOME=str(tmp_path / place))
+    assert strays.end_removed_lab(home) == 1
+    assert precious.exists()
 
 
 def test_a_lab_that_is_there_is_not_ended(home, started):

@@ -109,8 +109,7 @@ class Services:
 
     def kill_all_but(self, kept: dict[str, int]) -> None:
         """Kill every process of this lab except those of `kept` and what hangs on them."""
-        nodes = self.layout.topology.nodes
-
+        nodes, user = self.layout.topology.nodes, self.table.identity.uid
         left_behind: set[int] = set()
 
         def doomed() -> set[int]:
@@ -134,5 +133,5 @@ class Services:
                 self.table.forget(name)
         for node in nodes:
             if member_name(node) not in kept:
-                remove_ipc(self.layout.data(node))
-        remove_segments(left_behind)  # also those of a data directory that was removed
+                remove_ipc(self.layout.data(node), user)
+        remove_segments(left_behind, {user})  # also those of a data directory that was removed
