@@ -58,6 +58,15 @@ def begun(pid: int, command: list[str]) -> bool:
     return line.split(b"\0")[0] == os.fsencode(command[0])
 
 
+def begin_as(started, uid: int, **carried: str) -> int:
+    """Begin a process of another user; returns when it is that user's."""
+    command = [*Identity.of_root(uid, uid).prefix, "sleep", "60"]
+    started.append(subprocess.Popen(command, env={**os.environ, **carried}))
+    name = Path(f"/proc/{started[-1].pid}/comm")
+    wait_until(lambda: name.read_text() == "sleep\n", what="the process", timeout_s=20)
+    return started[-1].pid
+
+
 def lab_in(home: Path, lab: str = "aaaa") -> dict[str, str]:
     return {LAB_VARIABLE: lab, HOME_VARIABLE: str(home)}
 
@@ -109,33 +118,24 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what othe
 @as_root
 def test_another_users_process_that_says_it_is_of_roots_lab_is_not_believed(home, started):
     """Anybody can put any words into an environment."""
-    other = [*Identity.of_root(OTHER, OTHER).prefix, "sleep", "60"]
-    begin(started, other, **lab_in(home))
-    wait_until(lambda: has_become("sleep", started[0].pid), what="the user", timeout_s=10)
+    pid = begin_as(started, OTHER, **lab_in(home))
     assert strays.marked(home, "aaaa") == []
     assert strays.end_removed_lab(home) == 0
-    assert started[0].poll() is None
+    assert alive([pid]) == [pid]
 
 
 @as_root
 @pytest.mark.parametrize("uid", [OWN_UIDS[0], OWN_UIDS[-1]])
 def test_a_process_of_a_user_that_roots_labs_have_is_believed(home, started, uid):
-    pid = begin(started, [*Identity.of_root(uid, uid).prefix, "sleep", "60"], **lab_in(home))
-    wait_until(lambda: has_become("sleep", pid), what="the user", timeout_s=10)
+    pid = begin_as(started, uid, **lab_in(home))
     assert strays.marked(home) == [pid]
 
 
 @as_root
 def test_the_owner_of_the_folder_that_a_removed_lab_was_in_is_believed(home, started):
-    home.parent.chmod(0o755)
     os.chown(home.parent, OTHER, OTHER)
-    pid = begin(started, [*Identity.of_root(OTHER, OTHER).prefix, "sleep", "60"], **lab_in(home))
-    wait_until(lambda: has_become("sleep", pid), what="the user", timeout_s=10)
+    pid = begin_as(started, OTHER, **lab_in(home))
     assert strays.marked(home) == [pid]
-
-
-def has_become(name: str, pid: int) -> bool:
-    return Path(f"/proc/{pid}/comm").read_text().strip() == name
 
 
 @pytest.mark.parametrize(
