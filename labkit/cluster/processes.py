@@ -95,7 +95,7 @@ class Identity:
 
     @classmethod
     def current(cls) -> Identity:
-        """How servers started by this process run.
+        """How a program that is no lab's runs: root's as nobody.
 
         Raises:
             ClusterError: root that may not change user.

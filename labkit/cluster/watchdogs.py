@@ -10,9 +10,9 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 from labkit import files
+from labkit.cluster.processes import kill_and_wait, start_time
+from labkit.errors import NotReady
 
 FOLDER = "watchdogs"
 
@@ -21,8 +21,8 @@ def record(home: Path, pid: int) -> None:
     """Write down that a process guards the lab in `home`."""
     folder = home / FOLDER
     folder.mkdir(exist_ok=True)
-    with suppress(psutil.NoSuchProcess):  # it has ended already
-        started = psutil.Process(pid).create_time()
+    started = start_time(pid)
+    if started is not None:  # else it has ended already
         text = json.dumps({"pid": pid, "started": started}) + "\n"
         files.write_text(folder / f"{pid}.json", text)
 
@@ -36,21 +36,17 @@ def alive(home: Path) -> list[int]:
     """The watchdogs of the lab in `home` that live; a reused pid is not taken for one."""
     found = []
     for path in (home / FOLDER).glob("*.json"):
-        with suppress(OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        with suppress(OSError, ValueError, KeyError, TypeError):
             written = json.loads(path.read_text())
-            process = psutil.Process(int(written["pid"]))
-            dead = process.status() == psutil.STATUS_ZOMBIE
-            if process.create_time() == written["started"] and not dead:
-                found.append(process.pid)
+            pid = int(written["pid"])
+            if start_time(pid) == float(written["started"]):
+                found.append(pid)
     return found
 
 
 def end(home: Path) -> None:
     """End every watchdog of the lab in `home`, one that is healing too. Idempotent."""
-    for pid in alive(home):
-        with suppress(psutil.Error):
-            process = psutil.Process(pid)
-            process.kill()
-            process.wait(timeout=5)
+    with suppress(NotReady):
+        kill_and_wait(alive(home), timeout_s=5)
     for path in (home / FOLDER).glob("*.json"):
         path.unlink(missing_ok=True)
