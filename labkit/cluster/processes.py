@@ -38,9 +38,9 @@ HOME_VARIABLE = "LABKIT_HOME"
 NOBODY = 65534
 """The user that has no files of its own, and that any number of services share."""
 OWN_UIDS = range(60578, 61184)
-"""Out of these root's labs take a user each. Nobody else gives them to anybody: neither systemd,
-whose services may get the next higher ones while they run (its "Users, Groups, UIDs and GIDs"), nor
-Debian (its Policy Manual, 9.2.2) or useradd."""
+"""Out of these root's labs take a user each. systemd has no use for them; its services may have the
+next higher ones while they run (its "Users, Groups, UIDs and GIDs"). useradd ends below, and of
+Debian's packages none has one (base-passwd's README, "Reserved uids")."""
 ROOT_NEEDS = {
     0: "CAP_CHOWN",
     1: "CAP_DAC_OVERRIDE",
@@ -105,13 +105,17 @@ class Identity:
         return cls.of_root(NOBODY, NOBODY)
 
     @classmethod
-    def of_its_own(cls) -> Identity:
+    def of_its_own(cls, taken: Iterable[int] = ()) -> Identity:
         """A user and group for one lab of root's: without a name, a process or anything else.
+
+        Args:
+            taken: users that other labs have, of which nothing may run now.
 
         Raises:
             ClusterError: this root may not change user here.
         """
         used = {uid for process in psutil.process_iter(["uids"]) for uid in process.info["uids"]}
+        used |= {*taken}
         used |= {entry.pw_uid for entry in pwd.getpwall()}
         used |= {entry.gr_gid for entry in grp.getgrall()}
         number = secrets.choice([uid for uid in OWN_UIDS if uid not in used])

@@ -39,7 +39,7 @@ def settled(home: Path, settings: S) -> S:
     if owner.st_uid != 0:
         identity = Identity.of_root(owner.st_uid, owner.st_gid)
     else:
-        identity = Identity.of_its_own()
+        identity = Identity.of_its_own(_users_of_other_labs())
         identity.make_folder(home, written=False)
     if (done := identity.run("true")).returncode != 0:
         raise ClusterError(f"root cannot start servers as another user: {done.stderr.strip()}")
@@ -47,6 +47,12 @@ def settled(home: Path, settings: S) -> S:
     return settings.model_copy(
         update={"run_as": (identity.uid, identity.gid), "servers_at": servers_at}
     )
+
+
+def _users_of_other_labs() -> set[int]:
+    """Those that have a folder for their servers, as far as one can know: whose group it is."""
+    folders = (path for place in ELSEWHERE for path in (place / "labkit").glob("*"))
+    return {folder.lstat().st_gid for folder in folders}
 
 
 def identity(home: Path, settings: LabSettings) -> Identity:

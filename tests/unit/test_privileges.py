@@ -93,6 +93,19 @@ def test_a_lab_of_roots_has_a_user_that_nothing_else_has() -> None:
 
 
 @as_root
+def test_a_lab_of_roots_does_not_get_the_user_of_a_lab_that_is_stopped(
+    closed: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.cluster.processes.OWN_UIDS", OWN_UIDS[:2])
+    users = set()
+    for name in ("one", "two"):
+        lab = EmbeddedCluster.create(closed / name)
+        reach.make_servers_folder(lab.home, lab.settings, lab.table.identity)
+        users.add(lab.table.identity.uid)
+    assert users == {*OWN_UIDS[:2]}
+
+
+@as_root
 def test_what_runs_as_the_labs_own_user_is_the_labs_without_a_look_at_its_environment(
     tmp_path: Path,
 ) -> None:
