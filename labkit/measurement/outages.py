@@ -197,9 +197,12 @@ class Stream:
 
     @property
     def long_s(self) -> float:
-        """Seconds without an order due that chance does not explain: ten orders' time and one."""
+        """Seconds without an order due that chance does not explain: ten orders' time and one.
+
+        One order alone tells no rate, so it explains nothing beyond that second.
+        """
         healthy = self.healthy
-        return healthy.sustained_s + (healthy.sustained_orders / self.per_s if self.per_s else inf)
+        return healthy.sustained_s + (healthy.sustained_orders / self.per_s if self.per_s else 0.0)
 
     @cached_property
     def missed(self) -> np.ndarray:
@@ -250,10 +253,12 @@ class Stream:
             self._due_at(first - most - 1),
             float(self.due_s[first]),
         )
-        for injected_s in self.injected_s:
-            # the first order that it hit may have been on its way when it struck
-            if start.low_s <= injected_s <= start.high_s + self.usual.high_s:
-                start = Moment(injected_s, injected_s, max(injected_s, start.high_s))
+        # the first order that a fault hit may have been on its way when it struck
+        latest_s = start.high_s + self.usual.high_s
+        causes_s = [at_s for at_s in self.injected_s if start.low_s <= at_s <= latest_s]
+        if causes_s:  # of several it may be any: the first is the estimate
+            first_s = min(causes_s)
+            start = Moment(first_s, first_s, max(*causes_s, start.high_s))
         end = None
         if sustained:
             end = self._released(last) or Moment(

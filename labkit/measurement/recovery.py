@@ -31,7 +31,8 @@ class Recovery:
         rto_error_s: how far off `rto_s` may be: with 99 % it is within so much. With `rto_s` 0 an
             outage shorter than this may have been between two orders.
         no_rto: why `rto_s` is None, such as "not recovered in 29 s"; empty when it is not.
-        at_least_s: how long an outage had lasted when nobody watched any more; 0 without one.
+        at_least_s: where `rto_s` is None, how long the longest outage lasted at least: it was over,
+            or nobody watched any more. 0 without one, and where `rto_s` is known.
         write_gap_s: the longest time between two acknowledgements that overlaps the fault, None
             when nothing was going on then. `ALL_REGIONS`: all acknowledgements together, so one
             region that goes on writing keeps it short.
@@ -78,8 +79,10 @@ def recovery(
     """
     history = history.orders
     found = streams(history, healthy, watched_until_s=watched_until_s)
-    dues_s = [stream.due_s[-1] for stream in found.values() if len(stream.due_s)]
-    end_s = float(max(dues_s, default=-inf))
+    ends_s = [float(stream.due_s[-1]) for stream in found.values() if len(stream.due_s)]
+    ends_s += [fault.healed_s for fault in history.faults if fault.healed_s is not None]
+    ends_s += [watched_until_s] if watched_until_s < inf else []
+    end_s = max(ends_s, default=-inf)
     rows: list[Recovery] = []
     for fault in history.faults:
         later = [f.injected_s for f in history.faults if f.injected_s > fault.injected_s]
@@ -189,7 +192,8 @@ def measure(
 
     Args:
         until_s: when the next fault was injected.
-        end_s: when the last order of any region was due: what is watched ends there.
+        end_s: the end of the watch: when the last order of any region was due, the last fault was
+            healed, or all were seen to be back, whichever came last.
     """
     injected_s = fault.injected_s
     last_due_s = float(stream.due_s[-1]) if len(stream.due_s) else -inf
@@ -198,16 +202,21 @@ def measure(
     if observed_s <= 0:
         why = "not watched"
     elif end_s - last_due_s > stream.long_s:
-        why = f"its records end {end_s - last_due_s:.1f} s before the run"
+        why = f"its records end {end_s - last_due_s:.1f} s before the end of the watch"
     for outage in stream.outages:
         if outage.start.at_s >= until_s or (outage.end and outage.end.at_s <= injected_s):
             continue
         start = outage.since(injected_s)
         if outage.end is None:
-            at_least_s = max(0.0, last_due_s - start.high_s)
+            at_least_s = max(at_least_s, last_due_s - start.high_s)
             why = why or f"not recovered in {last_due_s - start.at_s:.1f} s"
-        elif (length_s := outage.end.at_s - start.at_s) > rto_s:
+            continue
+        at_least_s = max(at_least_s, outage.end.low_s - start.high_s)
+        if (length_s := outage.end.at_s - start.at_s) > rto_s:
             rto_s, error_s = length_s, start.error_s + outage.end.error_s
+    healthy, count = stream.healthy, int((stream.due_s >= injected_s).sum())
+    if observed_s < healthy.sustained_s or count < healthy.sustained_orders:
+        why = why or f"watched for {observed_s:.1f} s only, {count:,} orders"
     until_s = min(until_s, last_due_s)
     lost_s, lost_error_s = stream.lost_s(injected_s, until_s)
     known = not why
@@ -217,7 +226,7 @@ def measure(
         rto_s=rto_s if known else None,
         rto_error_s=max(error_s, stream.hidden_s(injected_s, until_s) - rto_s) if known else 0.0,
         no_rto=why,
-        at_least_s=at_least_s,
+        at_least_s=0.0 if known else at_least_s,
         write_gap_s=None,
         unavailable_s=lost_s if observed_s > 0 else None,
         unavailable_error_s=lost_error_s if observed_s > 0 else 0.0,

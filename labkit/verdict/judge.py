@@ -75,6 +75,7 @@ def judge(
     if rows.size:
         evidence = evidence.sound(rows)
     measured = without(history, rows)
+    open_loop = (workload or {}).get("concurrency") is None
     findings = [
         steady_before,
         fault_bit(history.faults),
@@ -96,13 +97,14 @@ def judge(
             measured,
             healthy,
             watched_until_s=watched_until_s,
-            open_loop=(workload or {}).get("concurrency") is None,
+            open_loop=open_loop,
         ),
         rpo_s=None if final is None else rpo_s(measured, evidence.lost),
         latency=latency_table(measured, healthy),
         staleness=staleness(measured),
         waterfalls=waterfalls(measured),
-        service=service(measured, healthy),
+        # who waits for a reply does not ask for service meanwhile, so what was lost is not known
+        service=service(measured, healthy) if open_loop else (),
         failures=failures(measured, healthy),
         versions={
             "labkit": version("labkit"),

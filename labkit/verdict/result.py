@@ -108,7 +108,7 @@ class Measurements(BaseModel):
         recovery: a row a fault and region, then one for all regions.
         rpo_s: acknowledged work that is missing, in seconds; None when nobody could look.
         latency: of each kind of operation a row a region and phase, then those of all regions.
-        service: availability lost, a row for each region and phase.
+        service: availability lost, a row for each region and phase; none in a closed loop.
         failures: what was not acknowledged, a row a region, phase, kind and error.
         staleness: a row a region that read from a replica.
         waterfalls: what each fault's outage was made of, in the order of injection.

@@ -42,8 +42,8 @@ def plain_words(summary: Summary) -> str:
             f"{seconds(rto.median)} in the median"
         )
     elif slowest and slowest.rto_s == 0:
-        under = f"in all {rto.trials} trials" if rto else f"under {slowest.fault}"
-        words.append(f"service stayed healthy {under}")
+        under = f"in {rto.trials} trials" if rto else f"under {slowest.fault}"
+        words.append(f"no outage was seen {under}: {rto_words(slowest)} in each region")
     elif slowest and slowest.rto_s:
         words.append(f"service was gone for {rto_words(slowest)} under {slowest.fault}")
     return " ".join(_sentence(word) for word in words)

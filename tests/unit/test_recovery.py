@@ -211,9 +211,52 @@ def test_a_region_whose_records_end_before_the_run_has_no_rto():
     ops = [*orders("west", 100, 111), *orders("east", 100, 140)]
     row = of(ops)
     assert row.rto_s is None
-    assert row.no_rto == "its records end 29.0 s before the run"
+    assert row.no_rto == "its records end 29.0 s before the end of the watch"
     assert of(ops, region=ALL_REGIONS).rto_s is None
     assert of(ops, region="east").rto_s == 0
+
+
+def test_a_region_of_which_one_order_is_recorded_has_no_rto():
+    row = of([*orders("west", 100, 140), order("east", 110.1, 110.15)], region="east")
+    assert row.rto_s is None
+    assert row.no_rto.startswith("its records end 29.")
+
+
+def test_a_run_whose_records_all_end_before_the_healing_has_no_rto():
+    row = of([*orders("west", 100, 110.75), *orders("east", 100, 110.75)])
+    assert row.rto_s is None
+    assert row.no_rto.startswith("its records end 19.")
+
+
+def test_a_run_whose_records_all_end_before_service_was_seen_to_be_back_has_no_rto():
+    history = History.of(orders("west", 100, 111), [UNHEALED])
+    (row, _) = recovery(history, watched_until_s=140)
+    assert row.rto_s is None
+    assert row.no_rto.startswith("its records end 29.")
+
+
+@pytest.mark.parametrize(("per_s", "until_s"), [(20, 110.9), (2, 114)])
+def test_a_second_or_ten_orders_after_the_fault_are_too_few_for_an_rto(per_s, until_s):
+    row = of(orders("west", 100, until_s, per_s=per_s), UNHEALED)
+    assert row.rto_s is None
+    assert row.no_rto.startswith("watched for ")
+
+
+def test_an_outage_that_was_over_counts_as_well_as_the_one_that_was_not():
+    row = of(around(20, (110, 130), (148, 150)))
+    assert row.rto_s is None
+    assert row.at_least_s == pytest.approx(20, abs=0.1)
+
+
+def test_an_outage_that_may_have_begun_with_either_of_two_faults_counts_for_both():
+    first = FaultWindow("kill", "west/1", injected_s=109.98, healed_s=130)
+    second = FaultWindow("kill", "west/2", injected_s=110.02, healed_s=130)
+    rows = recovery(History.of(around(20, (110, 116)), [first, second]))
+    found = {row.fault: row for row in rows if row.region == "west"}
+    for fault in (first, second):
+        row = found[fault.label]
+        assert row.rto_s == pytest.approx(6, abs=0.05)
+        assert within(row, 116 - max(fault.injected_s, 110))
 
 
 def test_a_closed_loop_has_no_rto():
