@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from statistics import median
 from threading import Barrier
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psycopg
 
 from labkit import libpq
 from labkit.cluster.base import Cluster
+from labkit.measurement.percentiles import nearest_rank
 from labkit.trading.quotes import quote
 
 
@@ -62,7 +63,7 @@ def read_rates(
                 "region": region,
                 "kind": kind,
                 "reads_per_s": round(len(took_s) / for_s),
-                "p50_ms": round(median(took_s) * 1000, 2),
+                "p50_ms": round(nearest_rank(np.array(took_s), 50) * 1000, 2),
             }
             for region, took_s in times.items()
         ]

@@ -83,7 +83,9 @@ def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataF
         {
             "region": np.repeat(np.array(history.regions), count),
             "at_s": np.tile(np.arange(first, first + count) * width_s, len(history.regions)),
-            "p50_ms": latency_ms.quantile(0.5).reindex(range(cells)).to_numpy(),
+            "p50_ms": latency_ms.quantile(0.5, interpolation="lower")
+            .reindex(range(cells))
+            .to_numpy(),
             "slowest_ms": latency_ms.max().reindex(range(cells)).to_numpy(),
             "acked_per_s": np.bincount(cell(finished, acked), minlength=cells) / width_s,
             "failed_per_s": np.bincount(cell(finished, failed), minlength=cells) / width_s,

@@ -31,6 +31,15 @@ def test_latency_stands_where_it_was_scheduled_and_rates_where_it_finished():
     assert rows["failed_per_s"].tolist() == [0, 0, 1]
 
 
+def test_the_median_of_a_window_is_one_of_its_latencies():
+    took_s = (0.1, 0.2, 0.7, 0.8)
+    history = History.of(
+        [order("west", 10 + i / 10, 10 + i / 10 + s) for i, s in enumerate(took_s)]
+    )
+    (p50_ms, *_) = per_window(history, origin_s=10, width_s=1)["p50_ms"]
+    assert p50_ms == pytest.approx(200), "by the nearest rank, as everywhere"
+
+
 def test_windows_have_no_holes_and_one_starts_at_the_origin():
     history = History.of(
         [*orders("west", 98.2, 99, per_s=10), *orders("east", 104, 105, per_s=10)], [FAULT]
