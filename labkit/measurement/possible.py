@@ -45,17 +45,17 @@ def recorded_twice(history: History, number: np.ndarray) -> np.ndarray:
         number: the order's number of each row, below 0 for a row without an order.
 
     Returns:
-        Numbers of rows: acknowledgements of one order after its first; copies of a read.
+        Numbers of rows: acknowledgements of one order after its first; copies of any other row.
     """
     ops = history.ops
-    acked = np.flatnonzero(is_ok(ops) & (number >= 0))
+    acknowledged = is_ok(ops) & (number >= 0)
+    acked, others = np.flatnonzero(acknowledged), np.flatnonzero(~acknowledged)
     first = np.zeros(len(ops), dtype=bool)
     first[acked[np.unique(number[acked], return_index=True)[1]]] = True
     again = acked[~first[acked]]
-    reads = np.flatnonzero(number < 0)
-    ended = np.sort(ops["finished_s"].to_numpy()[reads])
-    if len(ended) > 1 and (ended[1:] == ended[:-1]).any():
-        copies = reads[ops.iloc[reads].duplicated().to_numpy()]
+    ended = np.sort(ops["finished_s"].to_numpy()[others])
+    if (ended[1:] == ended[:-1]).any():
+        copies = others[ops.iloc[others].duplicated().to_numpy()]
         again = np.union1d(again, copies)
     return np.asarray(again)
 

@@ -115,6 +115,16 @@ def test_every_row_twice_is_not_twice_as_many_orders():
     )
 
 
+def test_an_order_that_was_not_acknowledged_is_not_recorded_twice():
+    ops = failover_run().history.ops.astype({"outcome": "str"})
+    ops.loc[300, "outcome"] = "fail"
+    every = pd.concat([ops, ops.iloc[[300]]])
+    result = judged(every.astype({"outcome": "category"}))
+    found = result.summary.finding("recording")
+    assert found.verdict is Verdict.UNKNOWN
+    assert "recorded twice" in found.offenders[0]
+
+
 @few
 @given(runs(), st.sampled_from(["move_nbr", "price_cents"]))
 def test_an_answered_read_that_shows_nothing_is_named(steps: list[Step], column: str):
