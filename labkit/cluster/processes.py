@@ -112,13 +112,19 @@ class Identity:
             taken: users that other labs have, of which nothing may run now.
 
         Raises:
-            ClusterError: this root may not change user here.
+            ClusterError: this root may not change user here, or other labs have them all.
         """
         used = {uid for process in psutil.process_iter(["uids"]) for uid in process.info["uids"]}
         used |= {*taken}
         used |= {entry.pw_uid for entry in pwd.getpwall()}
         used |= {entry.gr_gid for entry in grp.getgrall()}
-        number = secrets.choice([uid for uid in OWN_UIDS if uid not in used])
+        free = [uid for uid in OWN_UIDS if uid not in used]
+        if not free:
+            raise ClusterError(
+                f"no user is left for root's lab of uid {OWN_UIDS[0]} to {OWN_UIDS[-1]}: take old "
+                "labs away with `labkit down --purge`, or run labkit as an ordinary user"
+            )
+        number = secrets.choice(free)
         return cls.of_root(number, number)
 
     @classmethod

@@ -103,6 +103,8 @@ def test_a_lab_of_roots_does_not_get_the_user_of_a_lab_that_is_stopped(
         reach.make_servers_folder(lab.home, lab.settings, lab.table.identity)
         users.add(lab.table.identity.uid)
     assert users == {*OWN_UIDS[:2]}
+    with pytest.raises(ClusterError, match="no user is left"):
+        EmbeddedCluster.create(closed / "three")
 
 
 @as_root
