@@ -330,7 +330,7 @@ def test_an_unknown_parameter_is_refused_before_anything_is_run(tmp_path):
         text=True,
         check=False,
     )
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "no parameter 'hold'" in done.stderr
     assert "hold_s" in done.stderr
     assert list(tmp_path.iterdir()) == []
