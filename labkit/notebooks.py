@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from labkit import files
 from labkit.assets import asset
 from labkit.errors import BadInput, RunError
 
@@ -133,7 +134,5 @@ def _digest(content: bytes) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
+    with files.replacing(path) as new:
+        new.write_bytes(content)

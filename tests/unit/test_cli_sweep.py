@@ -205,6 +205,17 @@ def test_no_value_of_any_parameter_ends_in_a_traceback(
         check(*words, *needed(words, parameter), f"{parameter.opts[0]}={value}")
 
 
+def test_a_number_that_is_too_long_or_none_at_all_ends_in_no_traceback(fake: FakeCluster) -> None:
+    fake.start()
+    numbers = 0
+    for words, parameter in (one.values for one in VALUED):
+        if getattr(parameter.type_descriptor.annotation, "__name__", "") in ("int", "float"):
+            numbers += 1
+            for value in ("9" * 400, "1e999", "nan"):
+                check(*words, *needed(words, parameter), f"{parameter.opts[0]}={value}")
+    assert numbers > 15
+
+
 @pytest.mark.parametrize(("words", "parameter"), FLAGS)
 @pytest.mark.usefixtures("fake")
 def test_no_switch_ends_in_a_traceback(words: tuple[str, ...], parameter: Any) -> None:
