@@ -30,7 +30,8 @@ def runs_folder() -> Path:
     """Name the folder of runs: LABKIT_RUNS, else `runs` in the checkout or the current folder."""
     chosen = os.environ.get("LABKIT_RUNS")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        # of a user who is not there, `~name` stays as it is, as in a shell
+        return Path(os.path.expanduser(chosen)).absolute()  # noqa: PTH111
     above = _PACKAGE.parent
     return (above if (above / "pyproject.toml").exists() else Path.cwd()) / "runs"
 

@@ -33,7 +33,10 @@ def usual_home() -> Path:
 def home() -> Path:
     """The state folder: LABKIT_HOME, or the usual one."""
     chosen = os.environ.get("LABKIT_HOME")
-    return Path(chosen).expanduser().absolute() if chosen else usual_home()
+    if not chosen:
+        return usual_home()
+    # of a user who is not there, `~name` stays as it is, as in a shell
+    return Path(os.path.expanduser(chosen)).absolute()  # noqa: PTH111
 
 
 def attach() -> EmbeddedCluster | ComposeCluster | BinaryCluster:

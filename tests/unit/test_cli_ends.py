@@ -149,6 +149,16 @@ def test_a_folder_that_cannot_be_used_is_named_with_its_setting(
     assert f"{variable} names another folder" in done.stderr
 
 
+def test_the_home_of_a_user_who_is_not_there_is_a_name_as_in_a_shell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("LABKIT_HOME", "LABKIT_RUNS"):
+        monkeypatch.setenv(variable, "~nobody-of-this-name/x")
+    assert "~nobody-of-this-name/x" in labkit("status").stderr
+    assert labkit("runs").stdout.startswith("no runs yet")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
