@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
+from types import SimpleNamespace
 
 import pandas as pd
 import psycopg
@@ -18,10 +19,11 @@ from living import alive
 from ports import free_port
 
 from labkit.clock import wait_until
+from labkit.cluster.status import State
 from labkit.errors import BadInput, RunError, UnknownTarget
 from labkit.history import OP_COLUMNS, OpKind, Outcome
 from labkit.topology import Topology
-from labkit.trading.audit import final_read
+from labkit.trading.audit import final_read, opening_read
 from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import CHECKERS, Verdict
@@ -55,6 +57,10 @@ class OneServer:
 
     def dsn(self, region: str, *, read_only: bool = False) -> str:
         return self.address
+
+    def status(self) -> SimpleNamespace:
+        """Enough of a status to tell that it runs."""
+        return SimpleNamespace(parts=[SimpleNamespace(state=State.RUNNING)])
 
 
 @pytest.fixture
@@ -143,6 +149,7 @@ def test_customers_look_at_what_they_ordered_and_nothing_they_see_is_wrong(
     dsn: str, tmp_path: Path
 ) -> None:
     workload = TradingWorkload(rate_per_s=100, connections=3, reads_per_order=1)
+    opening = opening_read(dsn)
     with workload.start(OneServer(dsn), tmp_path) as running:
         poll_until(running, 300)
         history = running.stop()
@@ -152,7 +159,8 @@ def test_customers_look_at_what_they_ordered_and_nothing_they_see_is_wrong(
     ordered = set(zip(orders["session"], orders["symbol"], strict=True))
     assert set(zip(reads["session"], reads["symbol"], strict=True)) <= ordered
     assert len(reads) > len(orders) / 2
-    evidence = Evidence.of(read_ledger(tmp_path), history, final_read(dsn, running.run_id))
+    final = final_read(dsn, running.run_id)
+    evidence = Evidence.of(read_ledger(tmp_path), history, final, opening)
     found = [checker.check(evidence) for checker in CHECKERS]
     assert [f for f in found if f is None or f.verdict is not Verdict.PASS] == []
 
