@@ -132,7 +132,7 @@ def test_the_page_tells_the_verdict_before_anything_else():
     places = [
         body.index(words)
         for words in (
-            "1 of 1,800 acknowledged orders missing",
+            "1 of 1,800 acknowledged orders is missing",
             "RTO",
             "Over time",
             "How it was measured",
