@@ -61,11 +61,11 @@ class WanClient:
         """Give every link the plan's settings again. Idempotent."""
         return self._ask("POST", "/reset")
 
-    def admit(self, listeners: Sequence[Listener], names: Mapping[str, str]) -> WanState:
-        """Let it serve these listeners and know these names too. Idempotent.
+    def serve(self, listeners: Sequence[Listener], names: Mapping[str, str]) -> WanState:
+        """Let it serve these listeners and know these names, and no others. Idempotent.
 
         Raises:
-            BadInput: an entry is refused or a port is taken; nothing was changed.
+            BadInput: an entry is refused or a port is taken; nothing new is served.
         """
         body = {"listeners": [asdict(one) for one in listeners], "names": dict(names)}
         return self._ask("POST", "/listeners", body)

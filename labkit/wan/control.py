@@ -5,7 +5,7 @@
                    "cut"?}, ...]}: all of it or, if any of it is refused, nothing
     POST /reset    every link as planned
     POST /listeners  {"listeners": [Listener, ...], "names": {name: region, ...}?}: serve these
-                   too, such as those of a node that was added; all of it or nothing
+                   and no others, after a node was added or removed
 
 Every answer is the state afterwards (`labkit.wan.state.WanState`) or {"error": one line}.
 """
@@ -21,11 +21,12 @@ from http import HTTPStatus
 
 from labkit.errors import BadInput, ClusterError
 from labkit.wan.front import naming_port
-from labkit.wan.plan import Plan, admitted, updated
+from labkit.wan.plan import Plan, serving, updated
 from labkit.wan.proxy import Proxy
 
 MAX_HEAD_BYTES = 8_192
-MAX_BODY_BYTES = 65_536
+MAX_BODY_BYTES = 1_048_576
+"""Nine regions of nine nodes have 1,512 listeners of about 200 bytes each."""
 REQUEST_TIMEOUT_S = 5.0
 
 
@@ -119,7 +120,7 @@ class ControlServer:
             case "POST", "/listeners":
                 body = await _read_json(head, reader)
                 try:
-                    await self._proxy.admit(admitted(self._proxy.plan, body))
+                    await self._proxy.serve(serving(self._proxy.plan, body))
                 except (BadInput, ClusterError) as error:
                     raise HttpError(HTTPStatus.BAD_REQUEST, str(error)) from error
             case _:

@@ -218,10 +218,7 @@ class Plan:
         if "links" in values:
             values["links"] = _links_from_json(values["links"])
         if "listeners" in values:
-            values["listeners"] = tuple(
-                _build(Listener, item, f"listeners[{i}]")
-                for i, item in enumerate(_list("listeners", values["listeners"]))
-            )
+            values["listeners"] = _listeners_from_json(values["listeners"])
         if "names" in values:
             values["names"] = _mapping("names", values["names"])
         return _build(cls, values, "plan")
@@ -255,25 +252,21 @@ class Plan:
             raise BadInput(f"{path}: {error}") from error
 
 
-def admitted(plan: Plan, body: object) -> Plan:
-    """The plan with what `{"listeners": [...], "names": {...}}` adds, `names` may be left out.
+def serving(plan: Plan, body: object) -> Plan:
+    """Make the plan with the listeners and names of `{"listeners": [...], "names": {...}}`.
 
-    A listener that is there already, as it is, is no error, so that this can be repeated.
+    `names` may be left out.
 
     Raises:
-        BadInput: a key is unknown, a value is refused or a port is another listener's; names it.
+        BadInput: a key is unknown, a value is refused or two listeners have one port; names it.
     """
-    data = _mapping("admission", body)
+    data = _mapping("listening", body)
     if not {"listeners"} <= set(data) <= {"listeners", "names"}:
-        raise BadInput('admission: expected {"listeners": [...], "names": {...}?} and nothing else')
-    new = [
-        _build(Listener, item, f"listeners[{i}]")
-        for i, item in enumerate(_list("listeners", data["listeners"]))
-    ]
+        raise BadInput('listening: expected {"listeners": [...], "names": {...}?} and nothing else')
     return replace(
         plan,
-        listeners=(*plan.listeners, *(one for one in new if one not in plan.listeners)),
-        names={**plan.names, **_mapping("names", data.get("names", {}))},
+        listeners=_listeners_from_json(data["listeners"]),
+        names=_mapping("names", data.get("names", {})),
     )
 
 
@@ -302,6 +295,12 @@ def updated(current: Mapping[Pair, LinkSettings], body: object) -> dict[Pair, Li
         except BadInput as error:
             raise BadInput(f"{where}: {error}") from error
     return result
+
+
+def _listeners_from_json(data: object) -> tuple[Listener, ...]:
+    return tuple(
+        _build(Listener, item, f"listeners[{i}]") for i, item in enumerate(_list("listeners", data))
+    )
 
 
 def _links_from_json(data: object) -> dict[Pair, LinkSettings]:

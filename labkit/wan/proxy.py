@@ -35,12 +35,18 @@ class Proxy:
         for front in self._fronts:
             await front.listen()
 
-    async def admit(self, plan: Plan) -> None:
-        """Serve a plan that has more listeners or names than this one's; connections stay.
+    async def serve(self, plan: Plan) -> None:
+        """Serve the listeners and names of another plan; connections of those that stay, stay.
 
         Raises:
-            PortInUse, ClusterError: see `listen`; nothing was changed.
+            PortInUse, ClusterError: see `listen`; nothing new is served.
         """
+        wanted = {*plan.listeners}
+        # first, because a new listener may have the port of one that ends
+        for front in self._fronts:
+            if front.listener not in wanted:
+                front.close()
+        self._fronts = [front for front in self._fronts if front.listener in wanted]
         known = {front.listener for front in self._fronts}
         new = [Front(one, plan, self.network) for one in plan.listeners if one not in known]
         try:

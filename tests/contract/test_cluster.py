@@ -409,6 +409,19 @@ def test_a_node_is_added_serves_behind_its_balancer_and_is_removed_again(cluster
     assert node.name not in [part.name for part in cluster.status().nodes]
 
 
+def test_a_node_of_one_region_can_come_after_one_of_another_has_gone(cluster: Cluster) -> None:
+    if not isinstance(cluster, CanScale):
+        pytest.skip("its nodes are what they are")
+    before = cluster.topology
+    for region in ("eu-west-1", "us-east-1"):
+        node = cluster.add_node(region)
+        assert_behind_every_balancer(cluster, node, True)
+        cluster.remove_node(node)
+        assert_behind_every_balancer(cluster, node, False)
+    assert cluster.topology == before
+    at_rest(cluster)
+
+
 def test_a_leader_that_is_removed_hands_over_and_its_name_is_free_again(cluster: Cluster) -> None:
     if not isinstance(cluster, CanScale):
         pytest.skip("its nodes are what they are")

@@ -3,7 +3,6 @@ from itertools import combinations
 import pytest
 
 from labkit.cluster.embedded.layout import Layout, member_name
-from labkit.cluster.embedded.settings import Settings
 from labkit.topology import DEFAULT, Topology
 
 SMALL = {
@@ -41,13 +40,12 @@ def test_a_lab_of_any_number_of_regions_has_ports_for_nine_nodes_in_each(tmp_pat
 
 @pytest.mark.parametrize("regions", range(1, 10))
 def test_a_node_that_is_added_moves_no_port(tmp_path, regions):
-    settings = Settings(topology=shape(regions, 1), survive="none")
-    topology = settings.topology
+    topology = shape(regions, 1)
     before = {what: port for port, what in Layout(tmp_path, topology, 21000, wan=True).parts()}
     for name in topology.region_names:
         for _ in range(8):
-            settings = settings.with_topology(settings.topology.with_node(name)[0])
-            layout = Layout(tmp_path, settings.topology, 21000, True, settings.numbered())
+            topology, _ = topology.with_node(name)
+            layout = Layout(tmp_path, topology, 21000, wan=True)
             after = {what: port for port, what in layout.parts()}
             assert before.items() <= after.items()
             before = after

@@ -190,18 +190,22 @@ class Layout(ABC):
                 )
         return tuple(found)
 
-    def wan_plan(self, token: str, *, control_port: int, host: str) -> Plan:
-        """Every way from a region to nodes and balancers of others, and how far apart they are."""
-        shape = self.topology
+    def all_listeners(self) -> tuple[Listener, ...]:
+        """Every way through the WAN: from each region to nodes and balancers of the others."""
         to_nodes = sorted(
-            (one for node in shape.nodes for one in self.listeners(node)),
-            key=lambda one: shape.region_names.index(one.source or ""),
+            (one for node in self.topology.nodes for one in self.listeners(node)),
+            key=lambda one: self.topology.region_names.index(one.source or ""),
         )
+        return (*to_nodes, *self._to_balancers())
+
+    def wan_plan(self, token: str, *, control_port: int, host: str) -> Plan:
+        """Every way through the WAN, and how far apart the regions are."""
+        shape = self.topology
         return Plan(
             control_port=control_port,
             token=token,
             links={(a, b): LinkSettings(delay_ms=shape.one_way_ms(a, b)) for a, b in self.ways},
-            listeners=(*to_nodes, *self._to_balancers()),
+            listeners=self.all_listeners(),
             host=host,
         )
 

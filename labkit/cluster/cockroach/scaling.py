@@ -31,8 +31,7 @@ def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
         {port: what for port, what in layout.ports().items() if what.startswith(f"{node} ")}
     )
     starter.render()
-    if starter.wan is not None:
-        starter.wan.admit(layout.listeners(node), {})
+    starter.tell_wan()
     starter.machine.start([node_service(node)])
     on_stage(f"{node} joins")
     starter.await_nodes([node])
@@ -85,6 +84,8 @@ def take_out(rest: Starter, node: Node) -> None:
     rest.machine.discard(node)
     rest.render()
     rest.tell_balancers()
+    with suppress(LabError):  # a WAN that does not run starts with the nodes there are
+        rest.tell_wan()
 
 
 def _decommission(starter: Starter, rest: Starter, node: Node, *, wait: bool) -> None:

@@ -113,6 +113,11 @@ class Starter(ABC):
 
     # stages that do not
 
+    def tell_wan(self) -> None:
+        """Let the WAN that runs serve the nodes there are, and no others."""
+        if self.wan is not None:
+            self.wan.serve(self.layout.all_listeners(), {})
+
     def write_passfile(self) -> None:
         """Write the password file that `dsn` names, in a secure lab."""
         if self.layout.secure:

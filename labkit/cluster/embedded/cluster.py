@@ -97,7 +97,6 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             settings.topology,
             settings.port_base,
             settings.wan,
-            settings.numbered(),
             settings.servers_at,
         )
 
@@ -391,6 +390,8 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         self._save(after)
         scaling.forget(starter, node)
         rest.prepare(0)
+        with suppress(LabError):  # a WAN that does not run starts with the nodes there are
+            rest.tell_wan()
         on_stage(f"the primary forgets {node}")
         scaling.release_log(rest, node)
 
@@ -401,3 +402,4 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         with suppress(LabError):  # `labkit heal` does it again
             scaling.obey(starter, self.topology, self.settings.survive)
             starter.tell_balancers()
+            starter.tell_wan()

@@ -23,7 +23,7 @@ With the WAN off nothing stands in between and the direct ports are used everywh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +68,6 @@ class Layout:
     topology: Topology
     port_base: int
     wan: bool
-    numbers: Mapping[str, int] | None = None
-    """A number for each node, by name (`LabSettings.numbered`); None counts them through."""
     servers_at: Path | None = None
     """Where what servers read and write is, when it is not in the state folder."""
 
@@ -175,7 +173,8 @@ class Layout:
 
     def _elsewhere(self, source: str, node: Node, purpose: int) -> int:
         """A port for a pair of a dialling region and a node, for each of two purposes."""
-        number = self.topology.nodes.index(node) if not self.numbers else self.numbers[node.name]
+        # by the node's name alone: a WAN that runs still listens for nodes that were removed
+        number = MAX_NODES * self._region(node.region) + node.index - 1
         pair = self._region(source) * self._most_nodes + number
         if self._pairs <= ELSEWHERE:
             return self.port_base + 700 + purpose * ELSEWHERE + pair

@@ -84,7 +84,7 @@ def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
     on_stage(f"starting {node}")
     starter.prepare(1)
     starter.check_ports([node], [])
-    starter.admit(node)
+    starter.tell_wan()
     with starter.forker() as forker:
         forker.start([node])
     on_stage(f"{node} copies the data and streams")

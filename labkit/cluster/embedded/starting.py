@@ -149,14 +149,11 @@ class Starter:
         self.table.spawn(WAN, wan_command(plan, self.table.identity), becomes=True)
         self._await("the WAN", self.wan.answers, 15, parts=[WAN])
 
-    def admit(self, node: Node) -> None:
-        """Let a WAN that runs serve a node that came after it was started."""
-        if self.wan is None:
-            return
-        plan = config.wan(self.layout, self.secrets)
-        ports = {self.layout.postgres(node), self.layout.rest(node)}
-        listeners = [one for one in plan.listeners if one.to_port in ports]
-        self.wan.admit(listeners, {member_name(node): node.region})
+    def tell_wan(self) -> None:
+        """Let the WAN that runs serve the nodes there are, and no others."""
+        if self.wan is not None:
+            plan = config.wan(self.layout, self.secrets)
+            self.wan.serve(plan.listeners, plan.names)
 
     def start_etcd(self, regions: Iterable[str]) -> None:
         """Start the etcd members that do not run."""
