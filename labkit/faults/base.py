@@ -89,6 +89,13 @@ class Fault(ABC):
             NotReady: the target did not come back in time.
         """
 
+    def unfit(self, cluster: Cluster) -> list[str]:
+        """Name what keeps the fault from taking effect now: `us-west-2/1 is down`."""
+        if not self.needs_not:
+            return []
+        parts = parts_of(cluster.status(), self.target)
+        return [f"{part.name} is {part.state}" for part in parts if part.state in self.needs_not]
+
     def require_available(self, cluster: Cluster) -> None:
         """Refuse what cannot be applied to this cluster.
 
@@ -125,13 +132,10 @@ def require_absent(fault: Fault, cluster: Cluster) -> Probe:
         raise FaultUnavailable(
             f"{fault.label} holds already ({before.detail}): `labkit heal` undoes it"
         )
-    if fault.needs_not:
-        parts = parts_of(cluster.status(), fault.target)
-        unfit = [f"{part.name} is {part.state}" for part in parts if part.state in fault.needs_not]
-        if unfit:
-            raise FaultUnavailable(
-                f"{fault.label} cannot take effect ({', '.join(unfit)}): `labkit heal` first"
-            )
+    if unfit := fault.unfit(cluster):
+        raise FaultUnavailable(
+            f"{fault.label} cannot take effect ({', '.join(unfit)}): `labkit heal` first"
+        )
     return before
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isclose, isfinite
+from math import isclose
 from typing import ClassVar
 
 from labkit.cluster.base import Cluster
@@ -11,6 +11,11 @@ from labkit.cluster.status import LinkStatus
 from labkit.errors import BadInput
 from labkit.faults.base import Probe
 from labkit.faults.links import LinkFault, probe_links
+from labkit.wan.line import TIMER_STEP_S
+from labkit.wan.plan import MAX_MS
+
+LEAST_MS = TIMER_STEP_S * 1e3
+"""The shortest delay that makes a difference: the WAN's timer is no finer."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,31 @@ class Slow(LinkFault):
         """Refuse what would change nothing.
 
         Raises:
-            BadInput: a value is negative or not finite, both are 0, or it is not a link.
+            BadInput: a value is out of range, both are 0, or it is not a link.
         """
         super().__post_init__()
         for key, value in (("delay_ms", self.delay_ms), ("jitter_ms", self.jitter_ms)):
-            if not isfinite(value) or value < 0:
-                raise BadInput(f"slow: {key} must be 0 or more, not {value:g}")
+            if value != 0 and not LEAST_MS <= value <= MAX_MS:
+                raise BadInput(
+                    f"slow: {key} must be 0, or from {LEAST_MS:g} to {MAX_MS:,.0f}, not {value:g}"
+                )
         if self.delay_ms == self.jitter_ms == 0:
             raise BadInput("slow: delay_ms and jitter_ms are both 0, nothing would change")
+
+    def available(self, cluster: Cluster) -> str | None:
+        """Needs `HasWan`, switched on, a second region, and links that can be that slow."""
+        if reason := super().available(cluster):
+            return reason
+        topology = cluster.topology
+        longest_ms = max(topology.one_way_ms(*link) for link in self.links(topology))
+        if longest_ms + self.delay_ms <= MAX_MS:
+            return None
+        return f"a link has {longest_ms:g} ms already, and cannot have more than {MAX_MS:,.0f}"
+
+    def unfit(self, cluster: Cluster) -> list[str]:
+        """Name the links that are cut: nothing passes there that could be late."""
+        links = self.links_of(cluster.status(), cluster.topology)
+        return [f"{link.source}>{link.target} is cut" for link in links if link.cut]
 
     def inject(self, cluster: Cluster) -> None:
         """Returns when every link is slow."""
@@ -49,12 +71,13 @@ class Slow(LinkFault):
             wan.set_link(source, target, delay_ms=delay_ms, jitter_ms=self.jitter_ms)
 
     def probe(self, cluster: Cluster) -> Probe:
-        """It bit when every link has the new delay and jitter."""
+        """See whether every link carries, with the new delay and jitter."""
         topology = cluster.topology
 
         def slow(link: LinkStatus) -> bool:
             delay_ms = topology.one_way_ms(link.source, link.target) + self.delay_ms
-            return isclose(link.delay_ms, delay_ms) and isclose(link.jitter_ms, self.jitter_ms)
+            same = isclose(link.delay_ms, delay_ms) and isclose(link.jitter_ms, self.jitter_ms)
+            return same and not link.cut
 
         return probe_links(self.links_of(cluster.status(), topology), slow)
 
@@ -68,6 +91,7 @@ class Slow(LinkFault):
             wan.set_link(source, target, delay_ms=delay_ms, jitter_ms=0.0)
 
         def calm(link: LinkStatus) -> bool:
-            return isclose(link.delay_ms, topology.one_way_ms(link.source, link.target))
+            delay_ms = topology.one_way_ms(link.source, link.target)
+            return isclose(link.delay_ms, delay_ms) and link.jitter_ms == 0
 
         self.await_calm(cluster, calm)

@@ -11,7 +11,7 @@ import pytest
 from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
 from labkit.errors import BadInput, FaultUnavailable, UnknownTarget
-from labkit.faults.base import Fault, Probe, applied, await_bite, parts_of
+from labkit.faults.base import Fault, Probe, applied, await_bite, parts_of, require_absent
 from labkit.faults.brownout import Brownout
 from labkit.faults.disaster import Disaster
 from labkit.faults.kill import Kill
@@ -324,12 +324,37 @@ def test_a_link_fault_refuses_what_is_no_link(fault: type[LinkFault]) -> None:
         fault(WEST, WEST)
 
 
-@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_slow_refuses_impossible_numbers_by_name(value: float) -> None:
-    with pytest.raises(BadInput, match="delay_ms must be 0 or more"):
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), 1e-320, 0.5, 1e9])
+def test_slow_refuses_by_name_a_number_that_no_link_can_show(value: float) -> None:
+    with pytest.raises(BadInput, match="delay_ms must be 0, or from 1 to 60,000, not "):
         Slow(WEST, delay_ms=value)
-    with pytest.raises(BadInput, match="jitter_ms must be 0 or more"):
+    with pytest.raises(BadInput, match="jitter_ms must be 0, or from 1 to 60,000, not "):
         Slow(WEST, jitter_ms=value)
+
+
+def test_slow_refuses_more_than_a_link_can_have_before_it_changes_one(
+    cluster: FakeCluster,
+) -> None:
+    fault = Slow(WEST, delay_ms=60_000)
+    with pytest.raises(FaultUnavailable, match="cannot have more than 60,000"):
+        require_absent(fault, cluster)
+    assert "set_link" not in {call.action for call in cluster.calls}
+
+
+def test_slow_is_not_seen_on_a_link_that_was_cut_meanwhile(cluster: FakeCluster) -> None:
+    fault = Slow(WEST, peer=EU, delay_ms=10)
+    fault.inject(cluster)
+    cluster.set_link("us-west-2", "eu-west-1", cut=True)
+    probe = fault.probe(cluster)
+    assert not probe.bit
+    assert "us-west-2>eu-west-1 cut" in probe.detail
+
+
+def test_a_link_that_still_has_jitter_is_not_healed(cluster: FakeCluster) -> None:
+    fault = Slow(WEST, peer=EU, delay_ms=0, jitter_ms=10)
+    fault.inject(cluster)
+    fault.heal(cluster)
+    assert all(link.jitter_ms == 0 for link in cluster.status().links)
 
 
 def test_slow_refuses_to_change_nothing() -> None:
