@@ -15,7 +15,7 @@ LabError                    one clear line: what happened, where, what to do nex
 │   └── NotRunning          no lab runs here
 ├── FaultError              a fault could not be applied or healed
 │   ├── FaultUnavailable    this backend cannot do it
-│   └── FaultDidNotBite     it was applied and the target did not notice
+│   └── FaultDidNotBite     it was injected and took no effect
 ├── TradingError            the application refused; nothing was written
 │   ├── InsufficientFunds
 │   ├── InsufficientShares  the account does not hold what it sells
@@ -96,7 +96,7 @@ class FaultUnavailable(FaultError):  # noqa: N818
 
 
 class FaultDidNotBite(FaultError):  # noqa: N818
-    """The fault was applied and its target did not notice: the verdict is void."""
+    """The fault was injected and took no effect: the verdict is void."""
 
 
 class TradingError(LabError):
@@ -152,4 +152,4 @@ class VerdictFailed(VerdictError):  # noqa: N818
 
 
 class VerdictUnknown(VerdictError):  # noqa: N818
-    """Not proven either way: there was no final read, or the fault did not bite."""
+    """Not proven either way: there was no final read, or the fault took no effect."""

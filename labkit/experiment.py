@@ -328,7 +328,7 @@ class _Course:
         probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))
         bit_s = monotonic() if probe.bit else None
         self._record(replace(window, bit_s=bit_s, detail=probe.detail))
-        self._say(f"{'took effect' if probe.bit else 'DID NOT BITE'}: {probe.detail}")
+        self._say(f"{'took effect' if probe.bit else 'NO EFFECT'}: {probe.detail}")
 
     @contextmanager
     def _healed_at_the_end(self, fault: Fault) -> Iterator[None]:

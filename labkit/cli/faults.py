@@ -20,7 +20,7 @@ from labkit.faults.parse import parse
 fault_commands = typer.Typer(
     no_args_is_help=True,
     help="Do something to the cluster; it holds until `labkit heal`. "
-    "Exit code 1 when the target did not notice.",
+    "Exit code 1 when it takes no effect.",
 )
 
 ProcessTarget = Annotated[
@@ -84,7 +84,7 @@ class Receipt:
 
     def lines(self) -> list[str]:
         """For people."""
-        verdict = f"seen after {self.bite_s:.2f} s" if self.after.bit else "it did not bite"
+        verdict = f"took effect after {self.bite_s:.2f} s" if self.after.bit else "took no effect"
         return [
             f"fault   {self.fault.label}, injected in {self.inject_s:.2f} s, {verdict}",
             f"before  {self.before.detail}",
@@ -165,7 +165,7 @@ def _inject(kind: str, target: str, as_json: bool, **options: Any) -> None:
         try:
             fault.heal(cluster)
         except LabError as failed:
-            error.add_note(f"it may be there in part ({failed}): `labkit heal`")
+            error.add_note(f"the fault may hold in part ({failed}): `labkit heal`")
         raise
     inject_s = monotonic() - begun_s
     after = await_bite(fault, cluster)

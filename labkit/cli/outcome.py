@@ -25,7 +25,7 @@ class Exit(IntEnum):
 
     OK = 0
     NO = 1
-    """What was asked about is false: not in service, did not bite, will not run here."""
+    """What was asked about is false: not in service, no effect, will not run here."""
     USAGE = 2
     """The command line is refused; nothing was changed."""
     COULD_NOT = 3

@@ -39,7 +39,7 @@ class Disaster(Fault):
             BadInput: the target is not a region, or `alone_s` is negative or not finite.
         """
         if not isinstance(self.target, Region):
-            raise BadInput(f"a disaster befalls a region, {self.target} is not one")
+            raise BadInput(f"a disaster hits a region, {self.target} is not one")
         if not isfinite(self.alone_s) or self.alone_s < 0:
             raise BadInput(f"disaster: alone_s must be 0 or more, not {self.alone_s:g}")
 

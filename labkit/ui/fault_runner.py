@@ -32,7 +32,7 @@ class Entry:
     """One line of the log: what was done to what, and what came of it.
 
     Attributes:
-        state: "working", "bit", "healed", "void" (it did not bite) or "refused".
+        state: "working", "bit", "healed", "void" (it took no effect) or "refused".
         detail: what the probe saw, or why it was refused.
         at_s: seconds since the epoch.
         took_s: until the state; None while working.

@@ -59,7 +59,7 @@ const latency = (ms) =>
 
 function faultText(fault, now) {
   if (!fault) return "";
-  const bit = fault.bit === null ? "" : ` · bit after ${seconds(fault.bit)}`;
+  const bit = fault.bit === null ? "" : ` · took effect after ${seconds(fault.bit)}`;
   if (fault.healed !== null) return `${fault.label}${bit} · healed after ${seconds(fault.healed)}`;
   return `${fault.label} · ${seconds(Math.max(0, now - fault.injected))} ago${bit}`;
 }

@@ -147,7 +147,7 @@ def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:
         return Finding(
             "fault_bit",
             Verdict.UNKNOWN,
-            f"void: {missed[0].label} was injected and did not bite",
+            f"void: {missed[0].label} was injected and took no effect",
             tuple(f"{fault.label}: {fault.detail or 'no effect seen'}" for fault in missed[:10]),
             len(missed),
         )

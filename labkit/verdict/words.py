@@ -226,9 +226,9 @@ FAILURE_HEADINGS = ("region", "phase", "what", "outcome", "last error", "SQLSTAT
 STAGES = {
     Stage.INJECTED: "fault injected",
     Stage.BIT: "fault took effect",
-    Stage.DETECTED: "balancer lets go",
+    Stage.DETECTED: "balancer detected it",
     Stage.ELECTED: "new leader",
-    Stage.REROUTED: "balancer leads there",
+    Stage.REROUTED: "balancer rerouted",
     Stage.CONNECTED: "first connection",
     Stage.ACKED: "first ack",
 }

@@ -51,14 +51,14 @@ def test_a_receipt_as_json_has_the_evidence(cluster: FakeCluster) -> None:
     assert receipt["bite_s"] >= receipt["inject_s"] >= 0
 
 
-def test_a_fault_that_does_not_bite_ends_with_1(
+def test_a_fault_without_an_effect_ends_with_1(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "kill", lambda target: None)
     monkeypatch.setattr("labkit.cli.faults.await_bite", lambda fault, cluster: fault.probe(cluster))
     done = labkit("fault", "kill", "us-east-1/2")
     assert done.exit_code == 1
-    assert "it did not bite" in done.stdout
+    assert "took no effect" in done.stdout
     assert labkit("fault", "kill", "us-east-1/2", "--json").exit_code == 1
 
 
@@ -93,7 +93,7 @@ def test_a_fault_that_failed_half_way_and_cannot_be_healed_says_both(
     assert done.exit_code == 3
     assert done.stderr == (
         "labkit: us-east-1: one process did not die; "
-        "it may be there in part (us-east-1/1 cannot be started): `labkit heal`\n"
+        "the fault may hold in part (us-east-1/1 cannot be started): `labkit heal`\n"
     )
 
 

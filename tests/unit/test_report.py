@@ -115,7 +115,7 @@ def test_a_limit_may_allow_what_a_checker_refuses():
 
 
 def test_a_void_run_fulfils_no_requirement():
-    with pytest.raises(VerdictUnknown, match="did not bite"):
+    with pytest.raises(VerdictUnknown, match="took no effect"):
         failover_run(faults=[replace(FAULT, bit_s=None)]).report.require(rto_s=15)
 
 

@@ -63,9 +63,9 @@ def test_a_fault_that_was_never_healed_is_shaded_to_the_end():
     assert figure.layout.shapes[0].x1 == pytest.approx(50, abs=0.2)
 
 
-def test_a_fault_that_did_not_bite_says_so():
+def test_a_fault_that_took_no_effect_says_so():
     figure = timeline(failover_run(faults=[FaultWindow("kill", "us-west-2/1", injected_s=110)]))
-    assert "kill us-west-2/1 (did not bite)" in texts(figure)
+    assert "kill us-west-2/1 (no effect)" in texts(figure)
 
 
 def test_labels_of_faults_at_one_moment_stand_below_each_other():

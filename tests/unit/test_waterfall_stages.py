@@ -275,7 +275,7 @@ def test_the_table_says_where_nobody_noticed_anything():
     table = waterfall_table(run_with_evidence())
     assert list(table.columns) == list(REGIONS)
     assert table.loc["new leader"].tolist() == ["4.90 s"] * 3
-    assert table.loc["balancer lets go"].tolist() == ["0.60 s", "0.60 s", NOT_SEEN]
+    assert table.loc["balancer detected it"].tolist() == ["0.60 s", "0.60 s", NOT_SEEN]
     assert table.loc["fault took effect"].tolist() == ["by 0.20 s"] * 3
 
 
@@ -295,7 +295,7 @@ def test_the_figure_has_a_lane_a_region_and_says_what_was_not_seen():
 def test_the_report_shows_the_waterfall():
     result = run_with_evidence()
     assert "new leader" in str(result.report)
-    assert "balancer leads there" in result.report._repr_html_()
+    assert "balancer rerouted" in result.report._repr_html_()
 
 
 @pytest.mark.parametrize("target", ["west", "lb:west"])
