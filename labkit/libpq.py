@@ -5,7 +5,8 @@ libpq takes each parameter that a connection string leaves out from an environme
 such variables for databases of their own: with PGHOSTADDR set, the lab's user would log in at
 another machine. labkit's own processes drop them (`labkit.environment`). A notebook or a script
 that imports labkit keeps them for the user's connections; labkit's connections are told every
-parameter that a variable would set.
+parameter that a variable would set. Three variables have no parameter: libpq sends them to the
+server as settings of the session. `connect` takes these settings back.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _NOT_EMPTY = {
 
 
 def alone(conninfo: str = "", **parameters: Any) -> str:
-    """Complete a connection string so that libpq takes nothing from the environment.
+    """Complete a connection string so that no parameter is taken from the environment.
 
     Raises:
         BadInput: PGSERVICE is set, which no parameter overrides.
@@ -54,18 +55,33 @@ def alone(conninfo: str = "", **parameters: Any) -> str:
 
 
 def connect(conninfo: str = "", **parameters: Any) -> psycopg.Connection:
-    """Connect as `psycopg.connect` does; the environment adds nothing.
+    """Connect as `psycopg.connect` does; the environment changes nothing.
 
     Args:
         parameters: of the connection string, and `autocommit` and `prepare_threshold`.
 
     Raises:
         BadInput: PGSERVICE is set.
-        psycopg.OperationalError: there is no connection to be had.
+        psycopg.OperationalError: there is no connection to be had, or the server does not know the
+            value of PGTZ, PGDATESTYLE or PGGEQO.
     """
     ours = {name: parameters.pop(name) for name in _PSYCOPG if name in parameters}
-    return psycopg.connect(alone(conninfo, **parameters), **ours)
+    connection = psycopg.connect(alone(conninfo, **parameters), **ours)
+    for variable, statement in _SENT.items():
+        if variable in os.environ:
+            # outside of a transaction, which `execute` would begin; an engine that does not know
+            # the setting has not obeyed the variable either
+            connection.pgconn.exec_(statement)
+    return connection
 
 
+_SENT = {
+    "PGDATESTYLE": b"SET DateStyle TO ISO, MDY",
+    "PGGEQO": b"SET geqo TO on",
+    "PGTZ": b"SET TimeZone TO 'UTC'",
+}
+"""What libpq sends to the server (`EnvironmentOptions` in fe-connect.c; no parameter overrides it),
+and what gives a lab's session the setting that it has without the variable. RESET would not: it
+gives a session what the client asked for when it connected."""
 _PSYCOPG = ("autocommit", "prepare_threshold")
 """What psycopg keeps to itself."""
