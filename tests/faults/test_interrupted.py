@@ -1,20 +1,24 @@
 """Commands that are killed or interrupted, and a state folder that is removed under a lab.
 
-`LABKIT_TEST_KILLS=50` kills `labkit up` so many times at random moments; without it the tests kill
-it once while it makes the first database node, where a start has most to lose.
+`LABKIT_TEST_KILLS=50` ends each command that changes a lab so many times at random moments, by
+SIGKILL and by Ctrl-C, and prints in which stages; without it the tests kill `labkit up` once while
+it makes the first database node, where a start has most to lose.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 
@@ -41,15 +45,6 @@ name = "c"
 nodes = 1
 """
 """Three nodes: starts in a third of the time that nine take."""
-STAGES = (
-    "WAN between",
-    "etcd and load",
-    "first database",
-    "2 database",
-    "replication",
-    "a query",
-    "trading schema",
-)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(sys.platform != "linux", reason="/proc")]
 
@@ -92,6 +87,43 @@ class Lab:
         process.send_signal(number)
         process.communicate()
         return process.returncode
+
+    def whole(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """A command with this lab's shape, where it takes one."""
+        return self.up if command == ("up",) else command
+
+    def ended_after(
+        self, after_s: float, number: signal.Signals, *arguments: str
+    ) -> tuple[int, list[str]]:
+        """Begin a command and send its group a signal after so long.
+
+        Returns:
+            Its exit code, and what it said on standard error.
+        """
+        process = subprocess.Popen(
+            [LABKIT, *arguments],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
+        with suppress(ProcessLookupError):  # it was faster
+            os.killpg(process.pid, number)
+        return process.wait(), process.communicate()[1].splitlines()
+
+    def require(self, *arguments: str) -> str:
+        """Run a command that succeeds; what it printed."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done.stdout
+
+    def nodes(self) -> set[str]:
+        """Its nodes, each in service."""
+        found = json.loads(self.require("status", "--json"))
+        return {node["name"] for node in found["nodes"]}
 
 
 @pytest.fixture
@@ -137,12 +169,46 @@ def test_a_lab_whose_state_folder_is_removed_is_found_and_ended(small: Lab) -> N
     assert marked(small.home) == []
 
 
+COMMANDS = {
+    "up": ([("down",), ("down", "--purge")], ("up",), ("up",)),
+    "down": ([("status",)], ("down",), ("down",)),
+    "purge": ([("status",)], ("down", "--purge"), ("down", "--purge")),
+    "heal": ([("fault", "kill", "primary"), ("fault", "pause", "a")], ("heal",), ("heal",)),
+    "add": ([("status",)], ("node", "add", "b"), ("heal",)),
+    "remove": ([("node", "add", "b")], ("node", "remove", "b/2"), ("heal",)),
+}
+"""What is done before a command (one of some), the command, and what must work after it."""
+
+
 @pytest.mark.skipif(not KILLS, reason="LABKIT_TEST_KILLS says how often")
-def test_a_start_that_is_killed_at_any_moment_does_not_stop_the_next_one(small: Lab) -> None:
-    chance = random.Random(KILLS)
-    for number in range(KILLS):
-        small.run("down", *(["--purge"] if chance.random() < 0.7 else []))
-        moment = chance.choice(STAGES), chance.choice((0, 0.05, 0.3, 1.0, 2.0))
-        small.interrupted_up(moment[0], signal.SIGKILL, after_s=moment[1])
-        done = small.run(*small.up)
-        assert done.returncode == 0, f"kill {number} in {moment}: {done.stderr}"
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_is_ended_at_any_moment_does_not_stop_the_next_one(
+    small: Lab, name: str, number: signal.Signals
+) -> None:
+    first, command, then = COMMANDS[name]
+    chance = random.Random(f"{name} {number} {KILLS}")
+    ended = Counter[str]()
+    whole_s = 0.0
+    while ended.total() < KILLS:
+        small.require(*small.up)
+        small.require(*chance.choice(first))
+        begun_s = monotonic()
+        code, said = small.ended_after(
+            chance.uniform(0, 1.2 * whole_s) or 600, number, *small.whole(command)
+        )
+        took_s = monotonic() - begun_s
+        assert not any("Traceback" in line for line in said), said
+        if whole_s and code:
+            assert code == (130 if number == signal.SIGINT else -number), said
+            ended[next((line for line in reversed(said) if "labkit:" not in line), "")] += 1
+        else:
+            assert code == 0, said
+            whole_s = max(whole_s, took_s)
+        small.require(*small.whole(then))
+        if command[0] == "down":
+            assert marked(small.home) == []
+        elif "b/2" in small.nodes():
+            small.require("node", "remove", "b/2")
+        assert small.home.exists() == ("--purge" not in command)
+    print(f"{name} ended by {number.name} within {whole_s:.1f} s:", dict(ended))
