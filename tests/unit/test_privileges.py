@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -158,6 +159,17 @@ def test_a_lab_in_a_folder_that_only_root_may_enter_has_its_servers_elsewhere(
     lab.purge()
     assert not lab.layout.place.exists()
     assert not lab.home.exists()
+
+
+@as_root
+def test_a_start_that_is_refused_for_a_full_disk_makes_no_folder_for_servers(
+    closed: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = EmbeddedCluster.create(closed / "lab")
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=0))
+    with pytest.raises(ClusterError, match=r"has 0 MiB left"):
+        lab._starter.prepare(9)
+    assert list(shared.iterdir()) == []
 
 
 @as_root

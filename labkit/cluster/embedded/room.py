@@ -26,11 +26,13 @@ def require_disk(layout: Layout, starting: int) -> None:
     Raises:
         ClusterError: it is; says how much is needed.
     """
-    free, nodes = shutil.disk_usage(layout.place).free, len(layout.topology.nodes)
+    place = layout.place  # which a first start has not made yet
+    disk = next(folder for folder in (place, *place.parents) if folder.exists())
+    free, nodes = shutil.disk_usage(disk).free, len(layout.topology.nodes)
     needed = free_bytes(layout.topology, fresh=not layout.served.exists()) * starting // nodes
     if free < needed:
         raise ClusterError(
-            f"the disk of {layout.place} has {free >> 20} MiB left and starting "
+            f"the disk of {place} has {free >> 20} MiB left and starting "
             f"{starting} {'node' if starting == 1 else 'nodes'} needs about {needed >> 20}: free "
             "some, or set LABKIT_HOME to a larger disk"
         )

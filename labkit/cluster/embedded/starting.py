@@ -77,11 +77,11 @@ class Starter:
             starting: how many nodes are about to be started.
 
         Raises:
-            ClusterError: the disk is nearly full.
+            ClusterError: the disk is nearly full; nothing was made.
         """
         layout = self.layout
-        reach.make_servers_folder(layout.home, self.settings, self.table.identity)
         room.require_disk(layout, starting)
+        reach.make_servers_folder(layout.home, self.settings, self.table.identity)
         layout.processes.mkdir(mode=0o700, exist_ok=True)
         for folder in (layout.logs, layout.conf):
             self.table.identity.make_folder(folder, written=False)
