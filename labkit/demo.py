@@ -54,8 +54,7 @@ def temporary_lab(on_stage: OnStage = quiet) -> Iterator[Cluster]:
             on_stage("taking the lab down")
             cluster.stop()
             purge(cluster)
-        elif home.exists():
-            home.rmdir()
+        home.rmdir()
         if before is None:
             del os.environ["LABKIT_HOME"]
         else:

@@ -121,22 +121,24 @@ def imported_late(cluster: EmbeddedCluster) -> list[str]:
 @pytest.fixture(scope="session")
 def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
     """Nine CockroachDB nodes in containers with the WAN on; stand-ins in the tests' own engine."""
-    home = Path(tempfile.mkdtemp(prefix="labkit-"))
-    cluster = ComposeCluster.create(home, port_base=PORT_BASE + 1000)
+    closed = Path(tempfile.mkdtemp(prefix="labkit-"))
+    cluster = ComposeCluster.create(closed / "lab", port_base=PORT_BASE + 1000)
     if docker_engine.standin:
         write_override(cluster)
     with for_this_session("containers", cluster) as running:
         yield running
+    closed.rmdir()
 
 
 @pytest.fixture(scope="session")
 def processes() -> Iterator[BinaryCluster]:
     """Nine CockroachDB nodes as processes with the WAN on; the double is their `cockroach`."""
-    home = Path(tempfile.mkdtemp(prefix="labkit-"))
+    closed = Path(tempfile.mkdtemp(prefix="labkit-"))
     with cockroach_on_path():
-        cluster = BinaryCluster.create(home, port_base=PORT_BASE + 1400)
+        cluster = BinaryCluster.create(closed / "lab", port_base=PORT_BASE + 1400)
         with for_this_session("processes", cluster) as running:
             yield running
+    closed.rmdir()
 
 
 @contextmanager

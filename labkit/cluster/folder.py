@@ -1,19 +1,22 @@
 """The state folder of a lab: whose it is, who may change it, its files, and how it goes.
 
 A state folder is one that labkit made in an empty or new folder, and its mark is `lab.json`. What
-stands in it under another name than labkit's is somebody's, and stays.
+stands in it under another name than labkit's is somebody's, and stays. So does a folder that was
+there before the lab: it is closed to other users for as long as the lab has it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from labkit import files
 from labkit.errors import BadInput, ClusterError, LabBusy
@@ -55,6 +58,8 @@ TREES = ("data/NODE", "data/.first", "etcd/REGION", "initdb.PID", "programs/*-HA
 """Folders that a server fills, and copies of programs: everything in them is the lab's own."""
 HARMLESS = ("lost+found",)
 """What a file system puts into an empty folder by itself."""
+_HALF_WRITTEN = re.compile(rf"\.{re.escape(MARK)}\.\d+")
+"""The mark in a folder that a command was making when it was killed."""
 SHOWN = 5
 """How many names a message lists."""
 
@@ -65,6 +70,7 @@ def require_usable(home: Path) -> None:
     Raises:
         BadInput: names what is in the way.
     """
+    require_own(home)
     if not os.path.lexists(home):
         return
     if not home.is_dir():
@@ -73,13 +79,93 @@ def require_usable(home: Path) -> None:
         found = sorted(path.name for path in home.iterdir())
     except OSError as error:
         raise BadInput(f"{home} cannot be read ({error.strerror}): set LABKIT_HOME") from error
-    half_written = re.compile(rf"\.{re.escape(MARK)}\.\d+")  # a command that was killed left it
-    found = [name for name in found if name not in HARMLESS and not half_written.fullmatch(name)]
+    found = [name for name in found if name not in HARMLESS and not _HALF_WRITTEN.fullmatch(name)]
     if MARK not in found and found:
         raise BadInput(
             f"{home} holds files that are not a lab's ({_some(found)}): set LABKIT_HOME to a new "
             "or an empty folder"
         )
+
+
+class Before(NamedTuple):
+    """What a state folder was like that was there before its lab."""
+
+    mode: int
+    group: int
+
+
+def make(home: Path) -> Before | None:
+    """Make a state folder, or close one to other users that is there.
+
+    Returns:
+        What the folder was like; None when labkit made it.
+
+    Raises:
+        BadInput: another user could change it.
+        OSError: it cannot be made.
+    """
+    before = None
+    try:
+        home.mkdir(mode=0o700, parents=True)
+        # killed before there is a mark, labkit must know the folder again for its own
+        (home / f".{MARK}.{os.getpid()}").touch(mode=0o600)
+    except FileExistsError:
+        require_own(home)
+        if not any(_HALF_WRITTEN.fullmatch(path.name) for path in home.iterdir()):
+            found = home.stat()
+            before = Before(stat.S_IMODE(found.st_mode), found.st_gid)
+    home.chmod(0o700)
+    return before
+
+
+def require_own(home: Path) -> None:
+    """Refuse root a state folder that another user could change, or replace by a link.
+
+    Root would write and delete where that user wants.
+
+    Raises:
+        BadInput: names what another user could change.
+    """
+    if os.geteuid() != 0:
+        return
+    for path in _way_to(home):
+        found = path.lstat()
+        mode = found.st_mode
+        writers = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and found.st_gid != 0)
+        # in a folder such as /tmp only the owner of a name can change it
+        shared = mode & stat.S_ISVTX and str(path) != os.path.realpath(home)
+        if found.st_uid != 0:
+            what = f"{path} is {_name_of(found.st_uid)}'s"
+        elif writers and not shared and not stat.S_ISLNK(mode):
+            what = f"others may write to {path}"
+        else:
+            continue
+        raise BadInput(
+            f"{home} is no state folder for root, because another user could lead root's files "
+            f"elsewhere ({what}): set LABKIT_HOME to a folder that only root can change, or run "
+            "labkit as that user"
+        )
+
+
+def _way_to(path: Path) -> Iterator[Path]:
+    """Every folder and link on the way to a path, as far as they exist."""
+    here, rest, links = Path("/"), [*path.absolute().parts], 0
+    while rest:
+        here /= rest.pop(0)
+        if not os.path.lexists(here):
+            return
+        yield here
+        if here.is_symlink() and links < 40:  # as many as Linux follows (path_resolution(7))
+            links += 1
+            rest = [*here.readlink().parts, *rest]
+            here = here.parent
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 @contextmanager
@@ -102,11 +188,14 @@ def locked(home: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove(home: Path, regions: Iterable[str]) -> tuple[str, ...]:
+def remove(home: Path, regions: Iterable[str], before: Before | None = None) -> tuple[str, ...]:
     """Remove what labkit wrote into a state folder, by name, and the folder if it is empty then.
 
     The mark goes last, so that what is interrupted can be repeated. No symbolic link is followed
     or removed: labkit makes none.
+
+    Args:
+        before: what the folder was like before the lab, and will be again; None: labkit made it.
 
     Returns:
         What was left because it is not labkit's, each relative to the folder.
@@ -117,14 +206,18 @@ def remove(home: Path, regions: Iterable[str]) -> tuple[str, ...]:
     regions = tuple(regions)
     try:
         left = _remove(home, "", _patterns(FILES, regions), _patterns(TREES, regions))
+        if before is not None:
+            os.chown(home, -1, before.group)
+            home.chmod(before.mode)
         (home / MARK).unlink(missing_ok=True)
     except OSError as error:
         raise ClusterError(
             f"{error.filename} cannot be removed ({error.strerror}): mend that, then "
             "repeat `labkit down --purge`"
         ) from error
-    with suppress(OSError):  # something is left in it, or it is the root of a disk
-        home.rmdir()
+    if before is None:
+        with suppress(OSError):  # something is left in it, or it is the root of a disk
+            home.rmdir()
     return tuple(name for name in left if name.rstrip("/") not in HARMLESS)
 
 

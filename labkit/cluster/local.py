@@ -46,6 +46,7 @@ class LocalLab(ABC, Generic[S, L]):
 
     def __init__(self, home: Path) -> None:
         """The lab in `home`; use `create` or `attach`."""
+        folder.require_own(home)
         self.home = home
         self._settings: S = self.settings_type.load(home)
         self._read = self._file_version()
@@ -57,6 +58,7 @@ class LocalLab(ABC, Generic[S, L]):
         Raises:
             NotRunning: there is none.
             LabMismatch: it was made by a labkit whose state this one cannot use.
+            BadInput: it is root's who asks, and another user could change it.
         """
         return cls(home)
 
@@ -119,8 +121,8 @@ class LocalLab(ABC, Generic[S, L]):
             {**others, "topology": shape, "survive": goal}
         )
         require_distinct(cls._layout_of(home, settings).parts())
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.chmod(0o700)
+        if not (home / folder.MARK).exists():
+            settings = settings.model_copy(update={"before": folder.make(home)})
         cls._settled(home, settings).save(home)
         return cls(home)
 
@@ -133,8 +135,12 @@ class LocalLab(ABC, Generic[S, L]):
         """Let a lab go of which nothing was ever started; whether it was such a one."""
         if self._was_started():
             return False
-        folder.remove(self.home, self.topology.region_names)
+        self._remove_folder()
         return True
+
+    def _remove_folder(self) -> tuple[str, ...]:
+        """Remove the lab from its state folder; return what is not labkit's and was left."""
+        return folder.remove(self.home, self.topology.region_names, self.settings.before)
 
     @classmethod
     def _check_survives(cls, topology: Topology, goal: SurvivalGoal) -> None:

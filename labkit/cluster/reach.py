@@ -28,19 +28,13 @@ ELSEWHERE = (Path("/var/lib"), Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - m
 def settled(home: Path, settings: S) -> S:
     """Decide, once for a lab, who its servers run as and where their files are.
 
-    Root takes the owner of the state folder when that is somebody else.
-
     Raises:
         ClusterError: root may not change user here, or there is no folder for the servers.
     """
     if os.geteuid() != 0 or settings.run_as is not None:
         return settings
-    owner = home.stat()
-    if owner.st_uid != 0:
-        identity = Identity.of_root(owner.st_uid, owner.st_gid)
-    else:
-        identity = Identity.of_its_own(_users_of_other_labs())
-        identity.make_folder(home, written=False)
+    identity = Identity.of_its_own(_users_of_other_labs())
+    identity.make_folder(home, written=False)
     if (done := identity.run("true")).returncode != 0:
         raise ClusterError(f"root cannot start servers as another user: {done.stderr.strip()}")
     servers_at = None if _will_do(home, identity) else _elsewhere(identity, settings.lab_id)
@@ -59,15 +53,16 @@ def identity(home: Path, settings: LabSettings) -> Identity:
     """Who a lab's servers run as.
 
     Raises:
-        ClusterError: root may not change user here.
+        ClusterError: root may not change user here, or the lab is another user's.
     """
     if os.geteuid() != 0:
         return Identity(os.geteuid(), os.getegid())
-    owner = home.stat() if home.exists() else None
-    if settings.run_as is not None and (owner is None or owner.st_uid == 0):
-        return Identity.of_root(*settings.run_as)
-    owner = owner or home.stat()  # whoever has the folder could have written any user into it
-    return Identity.of_root(owner.st_uid, owner.st_gid)
+    if settings.run_as is None:
+        raise ClusterError(
+            f"the lab in {home} was made by an ordinary user, and root's servers need another one: "
+            "run labkit as that user, or set LABKIT_HOME to make another lab"
+        )
+    return Identity.of_root(*settings.run_as)
 
 
 def make_servers_folder(home: Path, settings: LabSettings, user: Identity) -> None:

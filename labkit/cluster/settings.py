@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from labkit.cluster.folder import write_whole
+from labkit.cluster.folder import Before, write_whole
 from labkit.errors import LabMismatch, NotRunning
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 
@@ -43,6 +43,7 @@ class LabSettings(BaseModel):
         run_as: the user and group that root runs the servers as; None: they run as their owner.
         servers_at: the folder that the servers read and write, where it is not the state folder:
             root's may lie where no other user may go.
+        before: what the state folder was like before the lab; None: labkit made it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -57,6 +58,7 @@ class LabSettings(BaseModel):
     numbers: dict[str, int] = {}
     run_as: tuple[int, int] | None = None
     servers_at: Path | None = None
+    before: Before | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -139,6 +139,83 @@ def test_a_link_to_an_empty_folder_becomes_one_too(tmp_path):
     assert everything(tmp_path) == {"disk": "folder", "home": "-> disk"}
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("link", [False, True])
+def test_an_empty_folder_that_was_there_before_its_lab_is_afterwards_as_it_was(
+    tmp_path, backend, link
+):
+    (tmp_path / "disk").mkdir(mode=0o755)
+    home = tmp_path / "disk"
+    if link:
+        home = tmp_path / "home"
+        home.symlink_to("disk")
+    before = home.stat()
+    backend.create(home)
+    backend.create(home, wan=False)  # made again as it is asked for
+    assert home.stat().st_mode & 0o007 == 0
+    assert backend.attach(home).forget_unused()
+    after = home.stat()
+    assert everything(home) == {}
+    assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
+
+
+def test_a_folder_that_a_killed_command_made_is_removed_with_the_next_lab(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setattr(EmbeddedCluster, "_settled", killed)
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedCluster.create(home)
+    monkeypatch.undo()
+    lab = EmbeddedCluster.create(home)
+    assert lab.purge() == ()
+    assert not home.exists()
+
+
+def killed(*_):
+    raise KeyboardInterrupt
+
+
+# whose folder root may use
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone is refused")
+
+
+@as_root
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("theirs", ["home", "parent", "link", "target", "by mode", "sticky"])
+def test_root_uses_no_state_folder_that_another_user_could_replace_by_a_link(
+    tmp_path, backend, theirs
+):
+    parent = tmp_path / "parent"
+    home = parent / "home"
+    parent.mkdir()
+    if theirs in ("link", "target"):
+        (tmp_path / "disk").mkdir()
+        home.symlink_to(tmp_path / "disk")
+    else:
+        home.mkdir()
+    if theirs in ("by mode", "sticky"):
+        what = parent if theirs == "by mode" else home
+        what.chmod(0o1777 if theirs == "sticky" else 0o775)
+        os.chown(what, 0, 61_999)
+    else:
+        what = {"home": home, "parent": parent, "link": home, "target": tmp_path / "disk"}[theirs]
+        os.chown(what, 61_999, 61_999, follow_symlinks=False)
+    before = everything(tmp_path)
+    for use in (backend.create, backend.attach):
+        with pytest.raises(BadInput, match=r"could lead root's files elsewhere.*LABKIT_HOME") as no:
+            use(home)
+        assert str(what) in str(no.value)
+    assert everything(tmp_path) == before
+
+
+@as_root
+def test_root_uses_a_folder_of_its_own_in_one_where_everybody_may_make_some(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp").chmod(0o1777)
+    home = tmp_path / "tmp" / "home"
+    assert EmbeddedCluster.create(home).home == home
+
+
 def test_a_lab_that_was_never_started_gives_way_in_the_folder_that_it_locked(tmp_path):
     home = tmp_path / "home"
     lab = EmbeddedCluster.create(home)

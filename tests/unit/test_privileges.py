@@ -210,14 +210,6 @@ def test_a_folder_for_servers_that_others_can_change_is_not_removed(tmp_path: Pa
 
 
 @as_root
-def test_the_owner_of_a_state_folder_cannot_name_another_user_for_its_servers(shared: Path) -> None:
-    lab = EmbeddedCluster.create(shared / "lab")
-    os.chown(lab.home, USER, USER)
-    lab.settings.model_copy(update={"run_as": (USER + 1, USER + 1)}).save(lab.home)
-    assert EmbeddedCluster.attach(lab.home).table.identity.uid == USER
-
-
-@as_root
 def test_a_lab_in_a_folder_that_its_servers_may_enter_has_them_there(shared: Path) -> None:
     lab = EmbeddedCluster.create(shared / "lab")
     assert lab.layout.place == lab.home
@@ -226,13 +218,13 @@ def test_a_lab_in_a_folder_that_its_servers_may_enter_has_them_there(shared: Pat
 
 
 @as_root
-def test_a_lab_in_another_users_folder_runs_as_that_user(shared: Path) -> None:
-    home = shared / "lab"
-    home.mkdir(mode=0o700)
-    os.chown(home, USER, USER)
-    lab = EmbeddedCluster.create(home)
-    assert lab.table.identity.uid == USER
-    assert lab.layout.place == home
+def test_a_lab_that_an_ordinary_user_made_is_not_started_by_root(
+    closed: Path, shared: Path
+) -> None:
+    lab = EmbeddedCluster.create(closed / "lab")
+    lab.settings.model_copy(update={"run_as": None, "servers_at": None}).save(lab.home)
+    with pytest.raises(ClusterError, match=r"made by an ordinary user.*LABKIT_HOME"):
+        EmbeddedCluster.attach(lab.home).start()
 
 
 @as_root

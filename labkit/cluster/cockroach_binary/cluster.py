@@ -101,7 +101,7 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
         if any(state is not State.DOWN for state in self.machine.states().values()):
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
         reach.remove_servers_folder(self.settings)
-        return folder.remove(self.home, self.topology.region_names)
+        return self._remove_folder()
 
     def _take_back(self, _starter: Starter, before: set[str]) -> None:
         self.machine.kill_all_but(before)

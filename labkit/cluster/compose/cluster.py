@@ -117,7 +117,7 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
             if any(state is not State.DOWN for state in self.machine.states().values()):
                 raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
             self._compose.down(timeout_s=DOWN_S, volumes=True)
-        return folder.remove(self.home, self.topology.region_names)
+        return self._remove_folder()
 
     def _take_back(self, starter: Starter, before: set[str]) -> None:
         if not self._was_started() or self.machine.others(self.settings.lab_id):

@@ -182,7 +182,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         if self._services.running():
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
         reach.remove_servers_folder(self.settings)
-        return folder.remove(self.home, self.topology.region_names)
+        return self._remove_folder()
 
     @contextmanager
     def _all_or_nothing(self, on_stage: OnStage) -> Iterator[None]:
