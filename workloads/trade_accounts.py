@@ -9,6 +9,7 @@ Arguments (`--args '{"region_index": 1}'`), all optional:
                   accounts there
     region        its name; it must be given for a place that the default topology does not have
     seed          makes amounts and symbols the same in every run; numbers are always fresh
+    regions, process  may be given, as to trade_orders, and change nothing
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from labkit.errors import TradingError
 from labkit.trading.accounts import Deposit, NewAccount, create_account, make_deposit
 from labkit.trading.catalogue import LISTED_SYMBOLS
 from labkit.trading.quotes import quote
-from labkit.workload.arguments import region_of
+from labkit.workload.arguments import Arguments
 
 LARGEST_DEPOSIT = 10_000
 """Deposits are drawn from 1 to this, in whole units of money."""
@@ -34,24 +35,23 @@ class TradeAccounts:
     """One thread of new customers, one after the other."""
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        self._region_index, self._region = region_of(args)
-        self._seed = args.get("seed")
-        self._random = Random(self._seed)
+        self._args = Arguments.of(args)
+        self._random = Random(self._args.seed)
         self._account: NewAccount | None = None
         self._deposit: Deposit | None = None
 
     def setup(self, _conn: psycopg.Connection[Any], id: int, _threads: int) -> None:  # noqa: A002 - dbworkload's name
         """Draw what no other thread draws."""
-        if self._seed is not None:
-            self._random = Random(f"{self._seed} {self._region_index} {id}")
+        if self._args.seed is not None:
+            self._random = Random(f"{self._args.seed} {self._args.region_index} {id}")
 
     def loop(self) -> list[Callable[[psycopg.Connection[Any]], None]]:
         """What is still to do for the customer at hand, or all of it for the next one."""
         if self._account is None and self._deposit is None:
-            self._account = NewAccount.new("A customer of the lab", self._region)
+            self._account = NewAccount.new("A customer of the lab", self._args.region)
             amount = Decimal(self._random.randint(1, LARGEST_DEPOSIT))
             self._deposit = Deposit.new(
-                self._account.account_nbr, amount, region_index=self._region_index
+                self._account.account_nbr, amount, region_index=self._args.region_index
             )
         steps: list[Callable[[psycopg.Connection[Any]], None]] = []
         if self._account is not None:

@@ -25,7 +25,7 @@ from labkit.errors import TradingError
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.processing import Queue, claim_orders, complete_orders
-from labkit.workload.arguments import region_of
+from labkit.workload.arguments import Arguments
 
 LARGEST_ORDER = 10
 """Shares of an order are drawn from 1 to this."""
@@ -39,18 +39,16 @@ class TradeOrders:
     """
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        self._region_index, region = region_of(args)
-        self._regions = int(args.get("regions", 1))
-        self._seed = args.get("seed")
-        self._processes = bool(args.get("process", True))
-        self._queue = Queue(region)
+        self._args = Arguments.of(args)
+        self._queue = Queue(self._args.region)
         self._unanswered: Order | None = None
 
     def setup(self, _conn: psycopg.Connection[Any], id: int, total_thread_count: int) -> None:  # noqa: A002 - dbworkload's name
         """Take this thread's share of what there is to trade."""
-        threads = total_thread_count * self._regions
-        number = (id * self._regions + self._region_index) % threads
-        self._random = Random(None if self._seed is None else f"{self._seed} {number}")
+        seed, regions = self._args.seed, self._args.regions
+        threads = total_thread_count * regions
+        number = (id * regions + self._args.region_index) % threads
+        self._random = Random(None if seed is None else f"{seed} {number}")
         self._accounts = _share(GENERATED_ACCOUNTS, number, threads)
         self._symbols = _share(GENERATED_SYMBOLS, number, threads)
 
@@ -62,9 +60,11 @@ class TradeOrders:
                 self._random.choice(self._symbols),
                 self._random.choice(tuple(Side)),
                 self._random.randint(1, LARGEST_ORDER),
-                region_index=self._region_index,
+                region_index=self._args.region_index,
             )
-        return [self.place_order, self.process_orders] if self._processes else [self.place_order]
+        if self._args.process:
+            return [self.place_order, self.process_orders]
+        return [self.place_order]
 
     def place_order(self, conn: psycopg.Connection[Any]) -> None:
         """Place the order at hand; without an answer it stays at hand, under the same id.
