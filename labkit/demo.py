@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labkit.assets import require_runs_folder
@@ -41,24 +41,27 @@ def demo(
 
 @contextmanager
 def temporary_lab(on_stage: OnStage = quiet) -> Iterator[Cluster]:
-    """A lab under a temporary LABKIT_HOME, on free ports; stopped and removed at the end."""
+    """Hold a lab under a temporary LABKIT_HOME, on free ports; remove it at the end.
+
+    When its removal fails after an error of the block, that error is raised all the same, with a
+    note about the removal.
+    """
     before = os.environ.get("LABKIT_HOME")
     home = Path(tempfile.mkdtemp(prefix="labkit-"))
     os.environ["LABKIT_HOME"] = str(home)
-    cluster = None
     try:
         cluster = _start_on_free_ports(on_stage)
-        yield cluster
+        with _removed_on_error(cluster):
+            yield cluster
+        on_stage("taking the lab down")
+        _remove(cluster)
     finally:
-        if cluster is not None:
-            on_stage("taking the lab down")
-            cluster.stop()
-            purge(cluster)
-        home.rmdir()
         if before is None:
             del os.environ["LABKIT_HOME"]
         else:
             os.environ["LABKIT_HOME"] = before
+        with suppress(OSError):
+            home.rmdir()  # empty, unless the lab could not be removed
 
 
 def _start_on_free_ports(on_stage: OnStage) -> Cluster:
@@ -66,15 +69,35 @@ def _start_on_free_ports(on_stage: OnStage) -> Cluster:
     for port_base in PORT_BASES:
         cluster = create(port_base=port_base)
         try:
-            bring_up(cluster, on_stage)
+            with _removed_on_error(cluster):
+                bring_up(cluster, on_stage)
         except PortInUse as error:
             taken = error
-            purge(cluster)
-        except BaseException:
-            cluster.stop()
-            purge(cluster)
-            raise
         else:
             return cluster
     assert taken is not None
     raise taken
+
+
+@contextmanager
+def _removed_on_error(cluster: Cluster) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _remove(cluster)
+        except Exception as failed:
+            error.add_note(str(failed))
+            for note in getattr(failed, "__notes__", ()):
+                error.add_note(note)
+        raise
+
+
+def _remove(cluster: Cluster) -> None:
+    try:
+        cluster.stop()
+        purge(cluster)
+    except Exception as error:
+        home = os.environ["LABKIT_HOME"]
+        error.add_note(f"`LABKIT_HOME={home} labkit down --purge` removes the lab of this command")
+        raise
