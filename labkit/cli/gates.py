@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from labkit.verdict.gates import Gate
 
 PANEL = "Gates"
+MOST = 10**12
+"""A limit without end would hold for every run."""
 
 MaxRto = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
         min=0,
+        max=MOST,
         rich_help_panel=PANEL,
         help="The worst region's RTO is at most this.",
     ),
@@ -27,7 +30,11 @@ MaxRto = Annotated[
 MaxWriteGap = Annotated[
     float | None,
     typer.Option(
-        metavar="SECONDS", min=0, rich_help_panel=PANEL, help="So is the worst region's write gap."
+        metavar="SECONDS",
+        min=0,
+        max=MOST,
+        rich_help_panel=PANEL,
+        help="So is the worst region's write gap.",
     ),
 ]
 MaxUnavailable = Annotated[
@@ -35,6 +42,7 @@ MaxUnavailable = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=0,
+        max=MOST,
         rich_help_panel=PANEL,
         help="The availability that the worst region lost is at most so many order-seconds.",
     ),
@@ -45,6 +53,7 @@ MaxP99 = Annotated[
         "--max-p99",
         metavar="MS",
         min=0,
+        max=MOST,
         rich_help_panel=PANEL,
         help="The worst region's p99 after the fault, or of a run without one, is at most this.",
     ),
@@ -54,7 +63,7 @@ MaxLost = Annotated[
     typer.Option(
         metavar="N",
         min=0,
-        max=10**12,
+        max=MOST,
         rich_help_panel=PANEL,
         help="At most N acknowledged orders are lost.",
     ),

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 1.0
 LOOK_EVERY_S = 0.1
 COLUMN = 28
+MOST_SECONDS = 366 * 86_400
+"""A year. A load without `--duration` has no end."""
 
 SPARE_CONNECTIONS = 10
 """Of those that the primary takes: for the lab's own probes and for other programs."""
@@ -139,23 +141,15 @@ def load(
         concurrency = None  # what is typed counts more
     if rate is not None and concurrency is not None:
         raise BadInput("--rate and --concurrency: send by schedule or by reply, choose one")
-    numbers = {
-        "rate": rate,
-        "concurrency": concurrency,
-        "duration": duration,
-        "iterations": iterations,
-    }
-    for name, number in numbers.items():
-        if number is not None and not 0 < number < float("inf"):
-            raise BadInput(f"--{name} {in_short(number)}: it must be positive")
     for name, number, most in (
         ("rate", rate, MOST_A_SECOND),
         ("concurrency", concurrency, MOST_CUSTOMERS),
+        ("duration", duration, MOST_SECONDS),
         ("iterations", iterations, MOST_ITERATIONS),
     ):
-        if number is not None and number > most:
+        if number is not None and not 0 < number <= most:
             raise BadInput(
-                f"--{name} {in_short(number)}: at most {most:,.0f}, more cannot be sent from here"
+                f"--{name} {in_short(number)}: it must be above 0 and at most {most:,.0f}"
             )
     file, loop = _chosen(workload)
     cluster = running_lab()

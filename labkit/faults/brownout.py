@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from threading import Event, Thread
 from time import sleep
 from typing import ClassVar
@@ -42,12 +43,12 @@ class Brownout(Fault):
         """Refuse what is no brownout.
 
         Raises:
-            BadInput: `share` is not between 0 and 1, or the period is not positive.
+            BadInput: `share` is not between 0 and 1, or the period is not above 0 and finite.
         """
         if not 0 < self.share < 1:
             raise BadInput(f"brownout: share must be above 0 and below 1, not {self.share:g}")
-        if not self.period_s > 0:
-            raise BadInput(f"brownout: period_s must be more than 0, not {self.period_s:g}")
+        if not 0 < self.period_s < inf:
+            raise BadInput(f"brownout: period_s must be above 0 and finite, not {self.period_s:g}")
 
     def available(self, cluster: Cluster) -> str | None:
         """Needs `CanPause`."""

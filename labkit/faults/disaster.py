@@ -41,7 +41,7 @@ class Disaster(Fault):
         if not isinstance(self.target, Region):
             raise BadInput(f"a disaster hits a region, {self.target} is not one")
         if not isfinite(self.alone_s) or self.alone_s < 0:
-            raise BadInput(f"disaster: alone_s must be 0 or more, not {self.alone_s:g}")
+            raise BadInput(f"disaster: alone_s must be 0 or more and finite, not {self.alone_s:g}")
 
     @property
     def injection_s(self) -> float:

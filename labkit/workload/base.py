@@ -65,8 +65,8 @@ class Workload(ABC):
             does not let them in. Otherwise each knows the balancer of its region and no other.
 
     Raises:
-        BadInput: a number that is not positive, more load than `MOST_A_SECOND`, `MOST_CUSTOMERS`
-            or `MOST_ITERATIONS`, both loops, or no region.
+        BadInput: a number that is not above 0 and finite, more load than `MOST_A_SECOND`,
+            `MOST_CUSTOMERS` or `MOST_ITERATIONS`, both loops, or no region.
     """
 
     rate_per_s: float | Steps | Ramp | None = None
@@ -80,15 +80,12 @@ class Workload(ABC):
     fail_over: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("deadline_s", "attempt_timeout_s", "connections", "iterations"):
+        for name in ("deadline_s", "attempt_timeout_s", "connections"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise BadInput(f"{type(self).__name__}: {name} is {value}, it must be positive")
-        if self.iterations is not None and self.iterations > MOST_ITERATIONS:
-            raise BadInput(
-                f"{type(self).__name__}: iterations is {in_short(self.iterations)}, at most "
-                f"{MOST_ITERATIONS:,} can be"
-            )
+            if not 0 < value < float("inf"):
+                raise BadInput(
+                    f"{type(self).__name__}: {name} is {value}, it must be above 0 and finite"
+                )
         if self.regions == ():
             raise BadInput(f"{type(self).__name__}: regions is empty; leave it out for all")
         if self.rate_per_s is not None and self.concurrency is not None:
@@ -98,13 +95,16 @@ class Workload(ABC):
             )
         if self.rate_per_s is None and self.concurrency is None:
             object.__setattr__(self, "rate_per_s", USUAL_RATE_PER_S)  # so that results show it
-        for name, most in (("rate_per_s", MOST_A_SECOND), ("concurrency", MOST_CUSTOMERS)):
+        for name, most in (
+            ("rate_per_s", MOST_A_SECOND),
+            ("concurrency", MOST_CUSTOMERS),
+            ("iterations", MOST_ITERATIONS),
+        ):
             level = getattr(self, name)
-            if isinstance(level, int | float) and not 0 < level < float("inf"):
-                raise BadInput(f"{type(self).__name__}: {name} is {level}, it must be positive")
-            if level is not None and _peak(level) > most:
+            if level is not None and not 0 < _peak(level) <= most:
                 raise BadInput(
-                    f"{type(self).__name__}: {name} is {_words(level)}, at most {most:,g} can be"
+                    f"{type(self).__name__}: {name} is {_words(level)}, it must be above 0 and at "
+                    f"most {most:,.0f}"
                 )
 
     @property

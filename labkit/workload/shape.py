@@ -25,7 +25,7 @@ class Steps:
         every_s: seconds on each level.
 
     Raises:
-        BadInput: a number that is not positive and finite, or no level.
+        BadInput: a number that is not above 0 and finite, or no level.
     """
 
     levels: tuple[float, ...]
@@ -61,7 +61,7 @@ class Ramp:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < inf:
-            raise BadInput(f"Ramp: start is {self.start}, it must be 0 or more")
+            raise BadInput(f"Ramp: start is {self.start}, it must be 0 or more, and finite")
         _must_be_positive("Ramp: end", self.end)
         _must_be_positive("Ramp: over_s", self.over_s)
 
@@ -113,7 +113,7 @@ class Shape:
         """What a notebook's author wrote.
 
         Raises:
-            BadInput: a number that is not positive and finite.
+            BadInput: a number that is not above 0 and finite.
         """
         match given:
             case Steps(levels, every_s):
@@ -163,4 +163,4 @@ class Shape:
 
 def _must_be_positive(what: str, value: float) -> None:
     if not (isfinite(value) and value > 0):
-        raise BadInput(f"{what} is {value}, it must be positive")
+        raise BadInput(f"{what} is {value}, it must be above 0 and finite")

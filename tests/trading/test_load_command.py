@@ -112,9 +112,9 @@ def test_errors_are_counted_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "complaint"),
     [
         (["--rate", "5", "--concurrency", "2"], "choose one"),
-        (["--rate", "0"], "--rate 0: it must be positive"),
-        (["--duration", "-1"], "--duration -1: it must be positive"),
-        (["--iterations", "0"], "--iterations 0: it must be positive"),
+        (["--rate", "0"], "--rate 0: it must be above 0"),
+        (["--duration", "-1"], "--duration -1: it must be above 0"),
+        (["--iterations", "0"], "--iterations 0: it must be above 0"),
         (["--region", "mars"], "mars"),
     ],
 )

@@ -181,7 +181,14 @@ def test_a_gate_on_a_run_that_measured_nothing_is_not_proven(
 
 
 @pytest.mark.parametrize(
-    "bad", [["--max-rto", "-1"], ["--max-lost", "many"], ["--max-lost", "9" * 400]]
+    "bad",
+    [
+        ["--max-rto", "-1"],
+        ["--max-rto", "inf"],
+        ["--max-p99", "nan"],
+        ["--max-lost", "many"],
+        ["--max-lost", "9" * 400],
+    ],
 )
 def test_a_gate_that_cannot_be_is_refused_before_anything_runs(bad: list[str]) -> None:
     assert labkit("run", "03_node_loss", *bad).exit_code == 2

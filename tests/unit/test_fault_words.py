@@ -357,6 +357,12 @@ def test_a_link_that_still_has_jitter_is_not_healed(cluster: FakeCluster) -> Non
     assert all(link.jitter_ms == 0 for link in cluster.status().links)
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_brownout_refuses_a_period_that_does_not_end(value: float) -> None:
+    with pytest.raises(BadInput, match="period_s must be above 0 and finite"):
+        Brownout(NODE, period_s=value)
+
+
 def test_slow_refuses_to_change_nothing() -> None:
     with pytest.raises(BadInput, match="nothing would change"):
         Slow(WEST, delay_ms=0)

@@ -109,12 +109,12 @@ def test_the_parts_of_a_shape_add_up(shape: Shape, parts: int, at_s: float) -> N
     ("make", "complaint"),
     [
         (lambda: Steps((), every_s=1), "needs at least one level"),
-        (lambda: Steps((5, 0), every_s=1), "a level is 0, it must be positive"),
-        (lambda: Steps((5,), every_s=0), "every_s is 0, it must be positive"),
+        (lambda: Steps((5, 0), every_s=1), "a level is 0, it must be above 0 and finite"),
+        (lambda: Steps((5,), every_s=0), "every_s is 0, it must be above 0 and finite"),
         (lambda: Ramp(-1, 5, over_s=1), "start is -1, it must be 0 or more"),
-        (lambda: Ramp(1, 0, over_s=1), "end is 0, it must be positive"),
-        (lambda: Ramp(1, 5, over_s=math.inf), "over_s is inf, it must be positive"),
-        (lambda: Shape.of(math.nan), "the load is nan, it must be positive"),
+        (lambda: Ramp(1, 0, over_s=1), "end is 0, it must be above 0 and finite"),
+        (lambda: Ramp(1, 5, over_s=math.inf), "over_s is inf, it must be above 0 and finite"),
+        (lambda: Shape.of(math.nan), "the load is nan, it must be above 0 and finite"),
     ],
 )
 def test_bad_shapes_are_refused(make, complaint):
