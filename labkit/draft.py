@@ -199,7 +199,8 @@ def _commit() -> str:
         done = subprocess.run(
             ["git", "-C", str(_CHECKOUT), "describe", "--always", "--dirty=+", "--exclude=*"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=True,
             timeout=10,
         )

@@ -74,5 +74,5 @@ def load_events(folder: Path) -> tuple[Event, ...]:
     path = folder / EVENTS_FILE
     if not path.exists():
         return ()
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return tuple(Event(**{**row, "sign": Sign(row["sign"])}) for row in rows)

@@ -360,4 +360,7 @@ def load_faults(folder: Path) -> tuple[FaultWindow, ...]:
     """
     path = folder / FAULTS_FILE
     with reading(path):
-        return tuple(FaultWindow(**json.loads(line)) for line in path.read_text().splitlines())
+        return tuple(
+            FaultWindow(**json.loads(line))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        )

@@ -76,7 +76,7 @@ def _offers(words: Callable[[typer.Context], Iterable[str]]) -> Completer:
 def _topology() -> Topology:
     """Read the shape of the lab, or take that of a new one."""
     try:
-        found = json.loads((labkit.cluster.home() / "lab.json").read_text())
+        found = json.loads((labkit.cluster.home() / "lab.json").read_text(encoding="utf-8"))
         return Topology.model_validate(found["topology"])
     except (OSError, ValueError, KeyError, TypeError):
         return DEFAULT

@@ -126,7 +126,7 @@ def _class_of(
 def backend_of(folder: Path) -> str | None:
     """The backend of the lab in a folder; None when there is none, or it cannot be read."""
     try:
-        found = json.loads((folder / "lab.json").read_text())
+        found = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     backend = found.get("backend", "embedded") if isinstance(found, dict) else None

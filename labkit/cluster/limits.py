@@ -173,6 +173,8 @@ def _group(limit: str, used: str) -> int:
     """What a container's limit leaves (cgroup v2), or `UNLIMITED` without one."""
     try:
         group = Path("/sys/fs/cgroup")
-        return int((group / limit).read_text()) - int((group / used).read_text())
+        return int((group / limit).read_text(encoding="utf-8")) - int(
+            (group / used).read_text(encoding="utf-8")
+        )
     except (OSError, ValueError):
         return UNLIMITED

@@ -85,7 +85,7 @@ class Mark:
 def running(folder: Path) -> Mark | None:
     """Tell whether the run of a run folder is going on, and in which process."""
     try:
-        return Mark.read((folder / RUNNING_FILE).read_text())
+        return Mark.read((folder / RUNNING_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -185,7 +185,8 @@ class Identity:
             [*self.prefix, *map(str, command)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             env=of_servers({}),
             cwd="/",
@@ -215,12 +216,17 @@ def wan_command(plan: Path, identity: Identity) -> list[str]:
     return identity.module("labkit.wan", plan, *option)
 
 
+def _read_proc(path: Path) -> str:
+    """Read a file of /proc. A process may have any bytes in its name, a file of it too."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
 def start_time(pid: int) -> float | None:
     """When a live process started; None for a dead one or a zombie."""
     if Path("/proc/self/stat").exists():  # Linux
         try:
             # the command may hold spaces and parentheses: fields count from the last one
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = _read_proc(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
         except OSError:
             return None
         return None if fields[0] in "ZX" else float(fields[19])
@@ -321,7 +327,7 @@ class ProcessTable:
         found = {}
         for path in self.folder.glob("*.json"):
             with suppress(ValueError, TypeError, OSError):
-                data = json.loads(path.read_text())
+                data = json.loads(path.read_text(encoding="utf-8"))
                 record = Record(**{**data, "argv": tuple(data["argv"])})
                 found[record.name] = record
         return found
@@ -330,7 +336,7 @@ class ProcessTable:
         """The pid of a recorded process that is alive, else None."""
         _reap()
         try:
-            data = json.loads((self.folder / f"{name}.json").read_text())
+            data = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         pid = int(data["pid"])
@@ -343,7 +349,7 @@ class ProcessTable:
     def last_words(self, name: str, lines: int = 3) -> str:
         """The end of a process's log, one line."""
         try:
-            text = (self.logs / f"{name}.log").read_text(errors="replace")
+            text = (self.logs / f"{name}.log").read_text(errors="replace", encoding="utf-8")
         except OSError:
             return "no log"
         words = [line.strip() for line in text.splitlines() if line.strip()]
@@ -358,7 +364,7 @@ class ProcessTable:
 def postgres_pids(data: Path) -> list[int]:
     """The live processes of the PostgreSQL in a data directory, the postmaster first."""
     try:
-        pid = int((data / "postmaster.pid").read_text().split()[0])
+        pid = int((data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
         postmaster = psutil.Process(pid)
         # pids are reused: only the postgres of this very folder is meant. Its command line can be
         # read by root in a container, too; where it stands cannot
@@ -387,7 +393,7 @@ def remove_ipc(data: Path, user: int) -> None:
         user: whom the server belonged to.
     """
     try:
-        words = (data / "postmaster.pid").read_text().splitlines()[6].split()
+        words = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[6].split()
         segment = int(words[1])
     except (OSError, IndexError, ValueError):
         return
@@ -402,7 +408,7 @@ def segments(pids: Iterable[int]) -> set[int]:
     found = set()
     for pid in pids:
         with suppress(OSError, ValueError):
-            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            for line in _read_proc(Path(f"/proc/{pid}/maps")).splitlines():
                 words = line.split(maxsplit=5)
                 if len(words) == 6 and words[5].startswith("/SYSV"):
                     found.add(int(words[4]))
@@ -421,7 +427,7 @@ def remove_segments(found: Iterable[int], users: Container[int]) -> None:
     """
     table = Path("/proc/sysvipc/shm")
     if table.exists():
-        found = {*found} & set(_left_segments(table.read_text(), users))
+        found = {*found} & set(_left_segments(table.read_text(encoding="utf-8"), users))
     for segment in found:
         ctypes.CDLL(None, use_errno=True).shmctl(segment, _IPC_RMID, None)
 

@@ -88,7 +88,7 @@ class LabSettings(BaseModel):
         """
         path = home / "lab.json"
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             raise NotRunning(f"no lab in {home}: `labkit up` makes one") from None
         try:
@@ -152,4 +152,4 @@ class LabSecrets(BaseModel):
         path = home / "secrets.json"
         if not path.exists():
             write_whole(path, cls().model_dump_json() + "\n")
-        return cls.model_validate_json(path.read_text())
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))

@@ -37,7 +37,7 @@ def alive(home: Path) -> list[int]:
     found = []
     for path in (home / FOLDER).glob("*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            written = json.loads(path.read_text())
+            written = json.loads(path.read_text(encoding="utf-8"))
             pid = int(written["pid"])
             if start_time(pid) == float(written["started"]):
                 found.append(pid)

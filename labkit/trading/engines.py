@@ -84,7 +84,7 @@ def statements(script: str) -> tuple[str, ...]:
 
 
 def _only_statement(script: str) -> str:
-    [statement] = statements(asset("sql", *script.split("/")).read_text())
+    [statement] = statements(asset("sql", *script.split("/")).read_text(encoding="utf-8"))
     return statement
 
 

@@ -120,7 +120,7 @@ def cockroachdb_statements(regions: Sequence[str]) -> tuple[str, ...]:
 
 
 def _text(script: str) -> str:
-    return asset("sql", *script.split("/")).read_text()
+    return asset("sql", *script.split("/")).read_text(encoding="utf-8")
 
 
 def _names(regions: Sequence[str]) -> dict[str, str]:

@@ -54,7 +54,9 @@ def the_only_load(cluster: Cluster, *, wait_s: float = 5.0) -> Iterator[None]:
     if not isinstance(cluster, HasStateFolder):
         yield
         return
-    with (cluster.home / "load.lock").open("w") as file:  # let go of when the kernel dies, too
+    with (cluster.home / "load.lock").open(
+        "w", encoding="utf-8"
+    ) as file:  # let go of when the kernel dies, too
         try:
             wait_until(lambda: _locked(file), what="the load's lock", timeout_s=wait_s)
         except NotReady:

@@ -195,6 +195,6 @@ def open_in_browser(url: str, folder: Path) -> None:
         folder: one that only this user can read.
     """
     way = folder / "desk.html"
-    way.write_text(f'<meta http-equiv="refresh" content="0; url={url}">')
+    way.write_text(f'<meta http-equiv="refresh" content="0; url={url}">', encoding="utf-8")
     # some browsers come back only when they are closed
     Thread(target=webbrowser.open, args=(way.as_uri(),), daemon=True).start()

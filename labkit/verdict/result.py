@@ -94,7 +94,7 @@ class Machine(BaseModel):
 def _cpu() -> str:
     """The processor's model."""
     try:
-        told = Path("/proc/cpuinfo").read_text().splitlines()
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in told if line.startswith("model name")]

@@ -23,13 +23,13 @@ def seal(folder: Path) -> None:
     """Write the digests of the evidence that a run folder has."""
     lines = [f"{_digest(folder / name)}  {name}\n" for name in _evidence(folder)]
     with files.replacing(folder / SEAL_FILE) as new:
-        new.write_text("".join(lines))
+        new.write_text("".join(lines), encoding="utf-8")
 
 
 def broken_seals(folder: Path) -> Iterator[str]:
     """Say which files are not those that the run left; nothing where all are."""
     try:
-        lines = (folder / SEAL_FILE).read_text(errors="replace").splitlines()
+        lines = (folder / SEAL_FILE).read_text(errors="replace", encoding="utf-8").splitlines()
     except OSError:
         yield f"{SEAL_FILE}: not there"
         return

@@ -227,7 +227,7 @@ class Plan:
         """Write the plan to a file only its owner can read (it holds the token)."""
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(self.to_json(), file, indent=1)
 
     @classmethod
@@ -241,7 +241,7 @@ class Plan:
             BadInput: the file cannot be read, or a key in it is refused; names it.
         """
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BadInput(f"{path}: {error}") from error
         if token is not None and isinstance(data, dict):

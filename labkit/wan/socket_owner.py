@@ -65,7 +65,7 @@ def command_of(local: End, remote: End, *, program: str) -> tuple[str, ...] | No
             for pid in pids:
                 if _holds(pid, wanted):
                     _held_before.add(pid)
-                    return tuple((_PROC / str(pid) / "cmdline").read_text().split("\0")[:-1])
+                    return tuple(_read(_PROC / str(pid) / "cmdline").split("\0")[:-1])
     return ()
 
 
@@ -112,8 +112,13 @@ def _pids_of(program: str) -> Iterable[int]:
     for folder in _PROC.iterdir():
         if folder.name.isdigit():
             with suppress(OSError):  # it has ended
-                if (folder / "comm").read_text().strip() == program:
+                if _read(folder / "comm").strip() == program:
                     yield int(folder.name)
+
+
+def _read(path: Path) -> str:
+    """Read a file of /proc: any user's process may have any bytes in its name."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
 
 
 def _holds(pid: int, wanted: str) -> bool:

@@ -40,7 +40,7 @@ def connections(folder: Path, regions: Iterable[str]) -> Iterator[Event]:
     """What every region's log in a run folder has; a line that is not whole is passed over."""
     for region in regions:
         path = _path(folder, region)
-        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
         for line in lines:
             yield Event(float(line), Sign.CONNECTED, SOURCE, region=region)
 

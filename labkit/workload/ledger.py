@@ -59,5 +59,7 @@ def read_ledger(folder: Path) -> tuple[str, ...]:
 def ledger_entries(folder: Path) -> Iterator[str]:
     """`read_ledger`, one by one."""
     for path in sorted((folder / LEDGER_FOLDER).glob("*.log")):
-        with path.open(errors="backslashreplace") as file:  # damaged, it names no order
+        with path.open(
+            errors="backslashreplace", encoding="utf-8"
+        ) as file:  # damaged, it names no order
             yield from (line[:-1] for line in file if line.endswith("\n"))

@@ -176,12 +176,12 @@ def _log_path(folder: Path, region: str) -> Path:
 
 def _class_failed(folder: Path, region: str) -> str:
     """What a user's class did wrong, as the worker said it; empty if it did nothing wrong."""
-    lines = _log_path(folder, region).read_text(errors="replace").split("\n")
+    lines = _log_path(folder, region).read_text(errors="replace", encoding="utf-8").split("\n")
     return next((line for line in lines if line.startswith(CLASS_FAILED)), "")
 
 
 def _last_words(folder: Path, region: str) -> str:
-    lines = _log_path(folder, region).read_text(errors="replace").split("\n")
+    lines = _log_path(folder, region).read_text(errors="replace", encoding="utf-8").split("\n")
     return " | ".join(line.strip() for line in lines if line.strip())[-400:]
 
 

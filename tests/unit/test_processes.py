@@ -25,6 +25,7 @@ from labkit.cluster.processes import (
     uninterrupted,
 )
 from labkit.errors import ClusterError
+from labkit.wan import socket_owner
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -170,3 +171,20 @@ def test_a_segment_that_a_program_uses_is_left(segment):
     remove_segments([segment], {os.geteuid()})
     assert segment in known_segments()
     libc.shmdt(address)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and prctl")
+def test_a_process_whose_name_is_no_text_is_known_and_hides_no_other() -> None:
+    named = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'\\xff\\xfe', 0, 0, 0)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{named}; print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as odd:
+        assert odd.stdout is not None
+        odd.stdout.readline()
+        assert Path(f"/proc/{odd.pid}/comm").read_bytes().startswith(b"\xff")
+        assert start_time(odd.pid) is not None
+        own = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+        assert os.getpid() in socket_owner._pids_of(own)
+        odd.communicate()

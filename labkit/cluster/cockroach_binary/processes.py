@@ -52,7 +52,9 @@ def find_cockroach() -> Path:
 
 def build_tag(path: Path) -> str:
     """What `cockroach version` calls itself, such as v25.4.17."""
-    done = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [path, "version"], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     found = re.search(r"^Build Tag:\s*(\S+)", done.stdout, re.MULTILINE)
     return found[1] if found else "unknown"
 
@@ -95,7 +97,9 @@ class Processes:
     def log(self, service: str, _since_wall_s: float) -> str:
         """All that a service ever wrote."""
         try:
-            return (self.table.logs / f"{service}.log").read_text(errors="replace")
+            return (self.table.logs / f"{service}.log").read_text(
+                errors="replace", encoding="utf-8"
+            )
         except OSError:
             return ""
 
@@ -179,7 +183,8 @@ class Processes:
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 check=False,
                 env=self.table.environment(),
                 timeout=timeout_s,

@@ -121,7 +121,8 @@ class ProcessStarter(Starter):
         done = subprocess.run(
             [*table.identity.prefix, "sh", "-c", script],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             env=table.environment(),
         )
@@ -131,7 +132,7 @@ class ProcessStarter(Starter):
         folder = self.home / "certs"
         folder.mkdir(mode=0o700, exist_ok=True)
         for name in CLIENT_FILES:
-            write_whole(folder / name, (Path(certs) / name).read_text())
+            write_whole(folder / name, (Path(certs) / name).read_text(encoding="utf-8"))
 
     def init(self) -> None:
         """Stage init: make the nodes one cluster. Repeating it does no harm."""

@@ -328,7 +328,7 @@ def _environment() -> Mapping[str, str]:
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     file = folder / "contexts" / "meta" / get_context_id(named) / METAFILE
     try:
-        host = json.loads(file.read_text())["Endpoints"]["docker"]["Host"]
+        host = json.loads(file.read_text(encoding="utf-8"))["Endpoints"]["docker"]["Host"]
         if ContextAPI.get_context(named) is not None:
             return os.environ  # with its certificates
     except FileNotFoundError as error:

@@ -54,7 +54,8 @@ def _version(command: Sequence[str]) -> str | None:
         done = subprocess.run(
             [*command, "version", "--short"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=15,
             check=False,
         )
@@ -96,7 +97,7 @@ class Compose:
         """
         path = self.file.with_name(OVERRIDE_FILE)
         try:
-            found = yaml.safe_load(path.read_text()) or {}
+            found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except FileNotFoundError:
             return set()
         except yaml.YAMLError as error:
@@ -165,7 +166,8 @@ class Compose:
             [*argv, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             env=environment,
             timeout=timeout_s,
@@ -181,7 +183,11 @@ def pull(image: str) -> None:
     client = shutil.which("docker") or "docker"
     try:
         done = subprocess.run(
-            [client, "pull", "--quiet", image], capture_output=True, text=True, check=False
+            [client, "pull", "--quiet", image],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
         said = done.stderr
     except OSError as error:

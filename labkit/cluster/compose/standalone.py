@@ -67,7 +67,7 @@ def _is_rendered(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if path.name == render.COMPOSE_FILE:
             return "Rendered by `labkit compose render`" in text.partition("\nname:")[0]
         if path.name == render.WAN_FILE:

@@ -98,8 +98,8 @@ class ComposeStarter(Starter):
             path = folder / name
             if path.exists() and name.endswith(".cfg"):
                 # a file that is mounted into a container is seen there as long as it is the same
-                if path.read_text() != text:
-                    path.write_text(text)
+                if path.read_text(encoding="utf-8") != text:
+                    path.write_text(text, encoding="utf-8")
             else:
                 write_whole(path, text, mode=0o644)
         self.write_passfile()
@@ -214,4 +214,4 @@ def _copy_program(folder: Path) -> None:
         copy = folder / path.relative_to(package)
         copy.parent.mkdir(exist_ok=True)
         copy.parent.chmod(0o755)  # the container's user is another, whatever this one's umask is
-        write_whole(copy, path.read_text(), mode=0o644)
+        write_whole(copy, path.read_text(encoding="utf-8"), mode=0o644)

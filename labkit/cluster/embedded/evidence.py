@@ -194,7 +194,7 @@ def _balancers(
     found: list[Event] = []
     for region in layout.topology.region_names:
         path = layout.logs / f"{balancer_name(region)}.log"
-        text = path.read_text(errors="replace") if path.exists() else ""
+        text = path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""
         found += balancer_log.transitions(
             text, region=region, servers=servers, anchor=anchor, since_s=since_s
         )

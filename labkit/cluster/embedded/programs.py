@@ -78,7 +78,8 @@ def _probe(name: str, path: Path, option: str) -> Program | None:
         done = subprocess.run(
             [path, option],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=False,
             env=of_servers({}),

@@ -24,7 +24,9 @@ def rejoins(layout: Layout, since: datetime) -> tuple[Rejoin, ...]:
     for node in layout.topology.nodes:
         log = layout.logs / f"{member_name(node)}.log"
         if log.exists():
-            found.append(rejoin(node.name, log.read_text(errors="replace"), since))
+            found.append(
+                rejoin(node.name, log.read_text(errors="replace", encoding="utf-8"), since)
+            )
     return tuple(one for one in found if one is not None)
 
 

@@ -370,7 +370,7 @@ class Starter:
 def _write(path: Path, text: str) -> None:
     """Write a file unless it says this already: a fault is healed on a full disk as well."""
     try:
-        same = path.read_text() == text
+        same = path.read_text(encoding="utf-8") == text
     except FileNotFoundError:
         same = False
     if not same:
