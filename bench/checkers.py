@@ -23,7 +23,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from labkit.history import OP_COLUMNS, History, OpKind, Outcome
+from labkit.history import OP_COLUMNS, History
+from labkit.record import OpKind, Outcome
 from labkit.trading.audit import (
     ACCOUNT_COLUMNS,
     INSTRUMENT_COLUMNS,

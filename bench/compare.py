@@ -34,8 +34,9 @@ from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.programs import postgres
 from labkit.demo import temporary_lab
 from labkit.faults.kill import Kill
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.recovery import recovery, write_gap_s
+from labkit.record import FaultWindow
 from labkit.topology import SurvivalGoal
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.verdict.words import seconds

@@ -22,10 +22,11 @@ from rich.table import Table
 
 from labkit.experiment import WATCH_EVERY_S
 from labkit.measurement.live import LiveTail, RecentOps, Watch
+from labkit.record import Op
 from labkit.topology import DEFAULT
 from labkit.ui.live_board import LiveBoard
 from labkit.verdict.steady import SteadyState
-from labkit.workload.oplog import FinishedOp, OpLog, OpTail
+from labkit.workload.oplog import OpLog, OpTail
 from labkit.workload.running import frame_of
 
 RATES_PER_S = (60, 1000)
@@ -74,12 +75,12 @@ class Cost:
         return self.late_ms / self.early_ms
 
 
-def made_up(rate_per_s: int, since_s: float, until_s: float) -> Iterator[FinishedOp]:
+def made_up(rate_per_s: int, since_s: float, until_s: float) -> Iterator[Op]:
     """The orders that end between two moments, in no region's favour."""
     count = round((until_s - since_s) * rate_per_s)
     for i in range(count):
         finished_s = since_s + (i + 1) * (until_s - since_s) / count
-        yield FinishedOp(
+        yield Op(
             scheduled_s=finished_s - random.uniform(0.05, TAKES_AT_MOST_S),
             sent_s=finished_s - 0.05,
             finished_s=finished_s,

@@ -26,9 +26,10 @@ from labkit.cluster.status import settled
 from labkit.errors import BadInput, ClusterError, LabError, LabTakenDown, NotReady
 from labkit.faults.base import Fault, await_bite
 from labkit.figures.page import write_report
-from labkit.history import FaultWindow, History, Terms, save_faults
+from labkit.history import History, Terms, save_faults
 from labkit.measurement.live import LiveTail, RecentOps, Silent, Watch
 from labkit.measurement.recovery import recovery
+from labkit.record import FaultWindow
 from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict

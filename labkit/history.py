@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from enum import StrEnum
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pandas as pd
 import pyarrow as pa
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from labkit import files
 from labkit.errors import BadInput
 from labkit.events import EVENTS_FILE, Event, load_events, save_events
+from labkit.record import FaultWindow, Op, OpKind, Outcome
 
 SAMPLES_FILE = "samples.parquet"
 FAULTS_FILE = "faults.jsonl"
@@ -31,114 +31,20 @@ FORMAT = 2
 """Of `SAMPLES_FILE`; raised when its columns change."""
 
 
-class Outcome(StrEnum):
-    """How an operation ended for its client."""
-
-    OK = "ok"
-    """Acknowledged: it must survive."""
-    FAIL = "fail"
-    """Certainly not applied: refused, or never sent."""
-    INFO = "info"
-    """Unknown: the link died after it was sent. It may be there or not, but not twice."""
-
-
-class OpKind(StrEnum):
-    """What an operation does."""
-
-    ORDER = "order"
-    """Places an order."""
-    FRESH_READ = "fresh_read"
-    """Reads a price where it is written: every order acknowledged before must show."""
-    REPLICA_READ = "replica_read"
-    """Reads a price from a copy in the client's region, which may be a little behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """One operation of one client, retries included.
-
-    Attributes:
-        scheduled_s: when the schedule said it starts; latency counts from here.
-        sent_s: when it was first sent, or NaN when it never was.
-        finished_s: when its outcome was known.
-        region: the client's region.
-        kind: what it did, an `OpKind`.
-        outcome: how it ended. A read that was not answered is FAIL: it changed nothing.
-        order_id: the order's id, made by the client before the first attempt; empty for a read.
-        symbol: the instrument.
-        side: of an order, "buy" or "sell"; empty for a read.
-        session: the customer, a number that no two customers of a run share.
-        move_nbr: of an order, its place among those that moved the symbol's price, the first is 1;
-            of a read, how many had moved it. None when the client was not told.
-        price_cents: of an order, the unit price; of a read, the price. None as above.
-        attempts: how often it was sent under that id: one more than its retries, 0 when it never
-            was.
-        sqlstate: of the last error, empty when there was none or the link died.
-    """
-
-    scheduled_s: float
-    sent_s: float
-    finished_s: float
-    region: str
-    kind: str
-    outcome: Outcome
-    order_id: str
-    symbol: str = ""
-    side: str = ""
-    session: int = 0
-    move_nbr: int | None = None
-    price_cents: int | None = None
-    attempts: int = 1
-    sqlstate: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FaultWindow:
-    """One fault from its injection to its healing.
-
-    Attributes:
-        fault: its name, such as "kill".
-        target: what it was aimed at, such as "us-west-2/1".
-        injected_s: when the injection was begun.
-        bit_s: when a probe first saw its effect, or None when it never did.
-        healed_s: when healing was done (target back in service), or None while it holds.
-        detail: what the probe saw, one line.
-    """
-
-    fault: str
-    target: str
-    injected_s: float
-    bit_s: float | None = None
-    healed_s: float | None = None
-    detail: str = ""
-
-    @property
-    def label(self) -> str:
-        """`kill us-west-2/1`: for legends and tables."""
-        return f"{self.fault} {self.target}"
-
-    def healed(self, at_s: float) -> FaultWindow:
-        """The same window, closed."""
-        return replace(self, healed_s=at_s)
-
-
-OP_COLUMNS: dict[str, str] = {
-    "scheduled_s": "float64",
-    "sent_s": "float64",
-    "finished_s": "float64",
-    "region": "category",
-    "kind": "category",
-    "outcome": "category",
-    "order_id": "str",
-    "symbol": "category",
-    "side": "category",
-    "session": "int64",
-    "move_nbr": "Int64",
-    "price_cents": "Int64",
-    "attempts": "int32",
-    "sqlstate": "category",
+_DTYPES: Mapping[object, str] = {
+    float: "float64",
+    float | None: "float64",
+    int: "int64",
+    int | None: "Int64",
+    str: "category",
+    Outcome: "category",
 }
-"""The columns of `History.ops` and their dtypes: the fields of `Op`, one row an operation."""
+OP_COLUMNS: dict[str, str] = {
+    **{name: _DTYPES[kind] for name, kind in get_type_hints(Op).items()},
+    "order_id": "str",
+    "attempts": "int32",
+}
+"""The columns of `History.ops` and their dtypes: the fields of `Op`, one row per operation."""
 
 
 def only_orders(ops: pd.DataFrame) -> pd.DataFrame:
@@ -201,9 +107,9 @@ class History:
         cls, ops: Iterable[Op], faults: Iterable[FaultWindow] = (), *, anchor_s: float = 0.0
     ) -> History:
         """Make a history out of single operations (tests, small runs)."""
-        rows = [asdict(op) for op in ops]
+        rows = [op._asdict() for op in ops]
         return cls.from_frame(
-            pd.DataFrame(rows, columns=[f.name for f in fields(Op)]), faults, anchor_s=anchor_s
+            pd.DataFrame(rows, columns=list(OP_COLUMNS)), faults, anchor_s=anchor_s
         )
 
     @classmethod

@@ -20,8 +20,9 @@ from labkit.experiment import Experiment, read_back
 from labkit.faults.base import Fault
 from labkit.faults.victims import Victims
 from labkit.figures.page import write_report
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.live import LiveSample, Silent, Watch
+from labkit.record import FaultWindow
 from labkit.topology import Target
 from labkit.trading.audit import OPENING, FinalRead, kept, read_in
 from labkit.trading.ids import RunId, parts

@@ -10,10 +10,10 @@ from plotly.subplots import make_subplots
 
 from labkit.figures import theme
 from labkit.figures.chart import chart
-from labkit.history import OpKind
 from labkit.measurement.phases import Phase
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.plain import escape
+from labkit.record import OpKind
 from labkit.verdict import words
 from labkit.verdict.compare import compare
 from labkit.verdict.report import TEMPLATES

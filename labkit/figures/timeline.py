@@ -8,10 +8,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from labkit.figures import theme
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.recovery import write_gap
 from labkit.measurement.windows import per_window, run_end_s
 from labkit.plain import escape
+from labkit.record import FaultWindow
 from labkit.verdict.requirements import worst_recovery
 from labkit.verdict.result import Result
 from labkit.verdict.words import rto_words, seconds

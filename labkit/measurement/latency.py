@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from labkit.history import History, OpKind, Outcome
+from labkit.history import History
 from labkit.measurement.outages import Healthy
 from labkit.measurement.percentiles import percentile
 from labkit.measurement.phases import phases
 from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s, region_codes
+from labkit.record import OpKind, Outcome
 
 
 @dataclass(frozen=True, slots=True)

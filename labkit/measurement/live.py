@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow, History, only_orders
+from labkit.history import History, only_orders
 from labkit.measurement.percentiles import nearest_rank
 from labkit.measurement.windows import is_ok, latency_s
+from labkit.record import FaultWindow
 
 _NAMES = ["region", "kind", "outcome"]
 _JUDGED = ["scheduled_s", "finished_s", *_NAMES]

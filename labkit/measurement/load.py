@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from labkit.history import Outcome
 from labkit.measurement.percentiles import percentile
 from labkit.measurement.taxonomy import in_words
 from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s
+from labkit.record import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from math import inf
 import numpy as np
 import pandas as pd
 
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.outages import Healthy
 from labkit.measurement.recovery import streams
 from labkit.measurement.windows import region_codes, run_end_s
+from labkit.record import FaultWindow
 
 
 class Phase(StrEnum):

@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from labkit.history import FaultWindow, History, OpKind, Outcome
+from labkit.history import History
 from labkit.measurement.windows import is_ok
+from labkit.record import FaultWindow, OpKind, Outcome
 
 EARLY_S = 0.001
 """By how much an operation may be sent before it was due: a timer may end a clock tick early."""

@@ -13,9 +13,10 @@ from math import inf
 import numpy as np
 import pandas as pd
 
-from labkit.history import FaultWindow, History, only_orders
+from labkit.history import History, only_orders
 from labkit.measurement.outages import Healthy, Stream, Usual
 from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s, run_end_s
+from labkit.record import FaultWindow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.outages import Healthy
 from labkit.measurement.phases import Phase, Spans, held_spans, outage_spans, phases, phases_of
 from labkit.measurement.recovery import streams
 from labkit.measurement.taxonomy import in_words
 from labkit.measurement.windows import is_ok
+from labkit.record import FaultWindow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from labkit.history import History, OpKind
+from labkit.history import History
 from labkit.measurement.parts import parts, rows_in
 from labkit.measurement.percentiles import percentile
 from labkit.measurement.windows import is_ok
+from labkit.record import OpKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 
 from labkit.events import Event, Sign
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.recovery import write_gap
 from labkit.measurement.windows import is_ok
+from labkit.record import FaultWindow
 
 UNUSUAL = 3
 """Acknowledgements have ceased when none came for so many times the longest pause before the

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from labkit.errors import BadInput
-from labkit.history import History, Outcome
+from labkit.history import History
+from labkit.record import Outcome
 
 ALL_REGIONS = "all regions"
 """The row of a table that stands for all of them; not a possible name of a region."""

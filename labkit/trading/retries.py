@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import uniform
 from time import monotonic, sleep
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from labkit.errors import LabError, NotReady, OutcomeUnknown
+from labkit.record import Outcome
 from labkit.trading.attempts import Reply, reply_of, sqlstate_of
 from labkit.trading.connection import hanging_up_after
 
@@ -54,7 +55,7 @@ class Fate:
         refusal: the error that another attempt would meet again.
     """
 
-    outcome: Literal["ok", "fail", "info"] = "fail"
+    outcome: Outcome = Outcome.FAIL
     attempts: int = 0
     sent_s: float | None = None
     sqlstate: str = ""
@@ -68,7 +69,7 @@ class Fate:
 
     def succeeded(self) -> None:
         """The attempt was acknowledged."""
-        self.outcome, self.sqlstate, self.refusal = "ok", "", None
+        self.outcome, self.sqlstate, self.refusal = Outcome.OK, "", None
 
     def failed(self, error: psycopg.Error | LabError) -> Reply:
         """The attempt ended with an error; say what it proves.
@@ -78,7 +79,7 @@ class Fate:
         """
         reply, self.sqlstate = reply_of(error), sqlstate_of(error)
         if reply is Reply.UNKNOWN:
-            self.outcome = "info"
+            self.outcome = Outcome.INFO
         if reply is Reply.REFUSED:
             self.refusal = error
         return reply
@@ -105,14 +106,14 @@ class Fate:
             NotReady: it is certainly not there, and may be tried again at any time.
         """
         tried = f"{what}: {self.attempts} attempt{'' if self.attempts == 1 else 's'}"
-        if self.outcome == "info":
+        if self.outcome is Outcome.INFO:
             raise OutcomeUnknown(
                 f"{tried}, no answer that counts: it may be there or not; "
                 "ask again under the same id"
             )
         if self.refusal:
             raise self.refusal
-        if self.outcome == "fail":
+        if self.outcome is Outcome.FAIL:
             raise NotReady(f"{tried}, and no service in time: nothing was written")
 
 

@@ -17,8 +17,8 @@ from labkit.figures.theme import (
     region_color,
     region_dash,
 )
-from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample
+from labkit.record import FaultWindow
 
 COLUMNS = ("slowest_ms", "p50_ms", "acked_per_s", "failed_per_s")
 """A row is the seconds since the start, then these of the first region, of the second, and so on.

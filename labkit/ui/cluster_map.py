@@ -13,7 +13,7 @@ from labkit.cluster.status import ClusterStatus
 from labkit.errors import LabError
 from labkit.figures.map import cluster_map
 from labkit.figures.saved import picture
-from labkit.history import FaultWindow
+from labkit.record import FaultWindow
 from labkit.ui import map_view
 from labkit.ui.fault_runner import EVERYTHING, KINDS, FaultRunner, reasons
 from labkit.ui.pane import Pane, script, style

@@ -18,7 +18,7 @@ from labkit.faults.partition import Partition
 from labkit.faults.pause import Pause
 from labkit.faults.slow import Slow
 from labkit.faults.stop import Stop
-from labkit.history import FaultWindow
+from labkit.record import FaultWindow
 from labkit.topology import Region
 from labkit.ui.polling import first_line
 

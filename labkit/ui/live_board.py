@@ -18,8 +18,8 @@ from IPython.display import DisplayHandle, display
 
 from labkit.figures import theme
 from labkit.figures.saved import picture
-from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample
+from labkit.record import FaultWindow
 from labkit.ui import board_figure
 from labkit.ui.pane import plotly_module, script, style
 

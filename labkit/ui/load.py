@@ -17,8 +17,8 @@ from typing import IO, Any, Final
 from labkit.clock import wait_until
 from labkit.cluster.base import Cluster, HasStateFolder
 from labkit.errors import LabBusy, LabError, NotReady
-from labkit.history import FaultWindow
 from labkit.measurement.live import LiveTail
+from labkit.record import FaultWindow
 from labkit.ui.live_board import LiveBoard
 from labkit.ui.pane import Pane, script, style
 from labkit.ui.polling import Poller, Seen, first_line

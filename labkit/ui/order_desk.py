@@ -15,6 +15,7 @@ import psycopg
 
 from labkit.cluster.base import Cluster
 from labkit.errors import BadInput, LabError
+from labkit.record import Outcome
 from labkit.trading.attempts import Reply
 from labkit.trading.orders import Order, Receipt, Side, place_order
 from labkit.trading.retries import Fate, reconnect_pause_s
@@ -170,7 +171,7 @@ class OrderDesk:
         return Ticket(order, region)
 
     def _send(self) -> None:
-        fate = Fate("info" if self.ticket.attempts else "fail")
+        fate = Fate(Outcome.INFO if self.ticket.attempts else Outcome.FAIL)
         try:
             self._insist(fate)
         except Exception as error:  # a bug: a thread has nobody else to tell
@@ -203,7 +204,7 @@ class OrderDesk:
                         return self._end("acked", receipt=receipt)
                 # refused after an attempt without an answer: that one may be applied all the same
                 if refused or monotonic() - begun_s > GIVE_UP_S:
-                    state = "unknown" if fate.outcome == "info" else "refused"
+                    state = "unknown" if fate.outcome is Outcome.INFO else "refused"
                     return self._end(state, reason, name)
                 sleep(pause_s)
 

@@ -13,6 +13,7 @@ import psycopg
 
 from labkit.cluster.base import Cluster
 from labkit.errors import LabError
+from labkit.record import Outcome
 from labkit.trading.accounts import Deposit, make_deposit
 from labkit.trading.attempts import Reply
 from labkit.trading.retries import Fate, reconnect_pause_s
@@ -87,7 +88,7 @@ class Teller:
             if before.state == "unknown" and before.deposit and before.deposit.amount == amount:
                 wanted = before.deposit
             self.slip = Slip(wanted, "sending", f"Adding {amount:,.2f}…")
-            fate = Fate("info" if wanted is before.deposit else "fail")
+            fate = Fate(Outcome.INFO if wanted is before.deposit else Outcome.FAIL)
         self._on_change(self.slip)
         Thread(
             target=self._send, args=(wanted, region, fate), name="labkit-deposit", daemon=True
@@ -100,7 +101,7 @@ class Teller:
             with closing(Line(self._cluster.dsn(region))) as line:
                 reason = self._insist(line, deposit, fate)
         except Exception:  # a bug; an attempt may have come through all the same
-            fate.outcome = "info" if fate.attempts else "fail"
+            fate.outcome = Outcome.INFO if fate.attempts else Outcome.FAIL
             raise
         finally:  # a slip must not stay "sending" for good
             state = {"ok": "acked", "fail": "refused", "info": "unknown"}[fate.outcome]

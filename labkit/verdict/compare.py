@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import inf
 
 from labkit.errors import BadInput
-from labkit.history import OpKind
 from labkit.measurement.chance import difference
 from labkit.measurement.windows import ALL_REGIONS
+from labkit.record import OpKind
 from labkit.verdict import words
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import MEASURES, number_of

@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, OpKind, Outcome, reading
+from labkit.history import OP_COLUMNS, SAMPLES_FILE, History, reading
 from labkit.measurement import parts
 from labkit.measurement.windows import is_ok
+from labkit.record import OpKind, Outcome
 from labkit.trading.audit import OPENING, ORDER_COLUMNS, FinalRead, read_in
 from labkit.verdict.numbers import NO_ORDER, PIECE, OrderIds, numbered
 from labkit.workload.ledger import ledger_entries

@@ -10,7 +10,7 @@ from math import inf
 
 from pydantic import JsonValue
 
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.latency import latency_table
 from labkit.measurement.outages import Healthy
 from labkit.measurement.possible import every_row, without
@@ -18,6 +18,7 @@ from labkit.measurement.recovery import recovery, rpo_s
 from labkit.measurement.service import failures, service
 from labkit.measurement.staleness import staleness
 from labkit.measurement.waterfall import waterfalls
+from labkit.record import FaultWindow
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import CHECKERS, Checker, Finding, Verdict

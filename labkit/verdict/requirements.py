@@ -9,12 +9,12 @@ from math import ceil
 from typing import TypeVar
 
 from labkit.errors import BadInput
-from labkit.history import OpKind
 from labkit.measurement.latency import Latency
 from labkit.measurement.percentiles import least
 from labkit.measurement.phases import Phase
 from labkit.measurement.recovery import Recovery
 from labkit.measurement.windows import ALL_REGIONS
+from labkit.record import OpKind
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.result import Measurements, Summary
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from labkit.history import OpKind
+from labkit.record import OpKind
 from labkit.verdict.checkers import Finding, Verdict, worst
 
 if TYPE_CHECKING:

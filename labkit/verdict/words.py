@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from labkit.history import OpKind, Outcome
 from labkit.measurement.latency import Latency
 from labkit.measurement.percentiles import least
 from labkit.measurement.recovery import Recovery
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
+from labkit.record import OpKind, Outcome
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import number_of, rounded, worst_recovery, worst_write_gap
 from labkit.verdict.result import Spread, Summary

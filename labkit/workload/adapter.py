@@ -23,9 +23,9 @@ import psycopg
 
 from labkit import libpq
 from labkit.errors import BadInput, LabError
+from labkit.record import Op, Outcome
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.retries import LONGEST_BACKOFF_S, Fate, Patience, insist
-from labkit.workload.oplog import FinishedOp
 from labkit.workload.pool import CONNECT_TIMEOUT_S
 
 NEVER_BEGUN = "loop"
@@ -167,7 +167,7 @@ class ClassClient:
     def _is_idle(self, customer: _Customer, _future: object) -> None:
         self._idle.put_nowait(customer)
 
-    async def run(self, scheduled_s: float, *, record: Callable[[FinishedOp], None]) -> None:
+    async def run(self, scheduled_s: float, *, record: Callable[[Op], None]) -> None:
         """Do once what `loop` says, on whoever is idle, and record each function as an operation.
 
         The first counts from the scheduled moment, each following one from the end of the one
@@ -224,13 +224,13 @@ class _Customer:
         with suppress(psycopg.Error, LabError):
             self._connected()
 
-    def loop_once(self, scheduled_s: float) -> list[FinishedOp]:
-        ops: list[FinishedOp] = []
+    def loop_once(self, scheduled_s: float) -> list[Op]:
+        ops: list[Op] = []
         if self._connected_by(scheduled_s + self._patience.deadline_s) is None:
             return [_finished(Fate(), NEVER_BEGUN, self._region, scheduled_s)]
         for function in self._next_loop():
             ops.append(self._call(function, ops[-1].finished_s if ops else scheduled_s))
-            if ops[-1].outcome != "ok":
+            if ops[-1].outcome is not Outcome.OK:
                 break
         return ops
 
@@ -257,7 +257,7 @@ class _Customer:
             self._conn.close()
             self._conn = None
 
-    def _call(self, function: Function, scheduled_s: float) -> FinishedOp:
+    def _call(self, function: Function, scheduled_s: float) -> Op:
         def called(conn: Connection) -> object:
             with user_code(self._file, outcomes=True):
                 return function(conn)
@@ -291,8 +291,8 @@ class _Customer:
         return self._conn
 
 
-def _finished(fate: Fate, kind: str, region: str, scheduled_s: float) -> FinishedOp:
-    return FinishedOp(
+def _finished(fate: Fate, kind: str, region: str, scheduled_s: float) -> Op:
+    return Op(
         scheduled_s=scheduled_s,
         sent_s=fate.sent_s,
         finished_s=monotonic(),

@@ -18,13 +18,13 @@ from time import monotonic
 import psycopg
 
 from labkit.errors import LabError
+from labkit.record import Op, OpKind, Outcome
 from labkit.trading.asking import TYPES, OrderTalk, Placed
 from labkit.trading.attempts import Reply
 from labkit.trading.orders import Order
 from labkit.trading.retries import Fate, Patience
 from labkit.workload.connection import Answer, Connection
 from labkit.workload.ledger import Ledger
-from labkit.workload.oplog import FinishedOp
 from labkit.workload.overdue import Overdue
 from labkit.workload.persist import attempt_failed, persist
 from labkit.workload.pool import Pool
@@ -44,7 +44,7 @@ class TradingClient:
         pool: Pool,
         patience: Patience,
         ledger: Ledger,
-        record: Callable[[FinishedOp], None],
+        record: Callable[[Op], None],
     ) -> None:
         self._region = region
         self._pool = pool
@@ -121,15 +121,15 @@ class TradingClient:
         finished_s = monotonic()
         order, fate = placing.order, placing.fate
         order_id = str(order.order_id)
-        if fate.outcome == "ok":
+        if fate.outcome is Outcome.OK:
             self._ledger.acknowledged(order_id)
         self._record(
-            FinishedOp(
+            Op(
                 scheduled_s=placing.scheduled_s,
                 sent_s=fate.sent_s,
                 finished_s=finished_s,
                 region=self._region,
-                kind="order",
+                kind=OpKind.ORDER,
                 outcome=fate.outcome,
                 order_id=order_id,
                 symbol=order.symbol,

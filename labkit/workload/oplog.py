@@ -1,13 +1,10 @@
 """Finished operations on their way from the workers to whoever started them: files of JSON lines.
 
-A line is a watermark and a list of operations, each a list of the fields of `FinishedOp`: what was
+A line is a watermark and a list of operations, each a list of the fields of `Op`: what was
 finished since the line before. So an operation costs its worker little. The watermark, in monotonic
 seconds, tells what is still to come: every order that was due before it has ended, and is in this
 line or in one before. Stream processing calls that a low watermark
 (https://nightlies.apache.org/flink/flink-docs-stable/docs/concepts/time/).
-
-Workers do not import labkit.history: it brings pandas, which costs each process more than a second
-and 80 MB. Its columns, kinds and outcomes are spelt out here; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -17,34 +14,14 @@ import os
 from collections.abc import Iterable, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import orjson
 
+from labkit.record import Op
+
 FLUSH_EVERY_S = 0.1
 OPS_FOLDER = "ops"
-
-OutcomeName = Literal["ok", "fail", "info"]
-KindName = Literal["order", "fresh_read", "replica_read"]
-
-
-class FinishedOp(NamedTuple):
-    """One operation: the fields of `labkit.history.Op`; `sent_s` is None when it was never sent."""
-
-    scheduled_s: float
-    sent_s: float | None
-    finished_s: float
-    region: str
-    kind: str
-    outcome: OutcomeName
-    order_id: str
-    symbol: str
-    side: str
-    session: int
-    move_nbr: int | None
-    price_cents: int | None
-    attempts: int
-    sqlstate: str
 
 
 def ops_path(folder: Path, region: str) -> Path:
@@ -67,10 +44,10 @@ class OpLog:
         path = ops_path(folder, region)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._ops: list[FinishedOp] = []
+        self._ops: list[Op] = []
         self._progress = progress
 
-    def append(self, op: FinishedOp) -> None:
+    def append(self, op: Op) -> None:
         """Remember an operation until the next flush."""
         self._ops.append(op)
 
@@ -95,7 +72,7 @@ class OpLog:
         os.close(self._fd)
 
 
-def line_of(watermark_s: float, ops: Sequence[FinishedOp]) -> bytes:
+def line_of(watermark_s: float, ops: Sequence[Op]) -> bytes:
     """One line of the file."""
     return orjson.dumps((watermark_s, ops), default=tuple, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -124,5 +101,5 @@ class OpTail:
             self._offsets[path] += len(whole) + len(newline)
             for line in whole.splitlines():
                 self._watermarks_s[path], ended = orjson.loads(line)
-                ops.extend(dict(zip(FinishedOp._fields, op, strict=True)) for op in ended)
+                ops.extend(dict(zip(Op._fields, op, strict=True)) for op in ended)
         return ops

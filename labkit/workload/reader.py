@@ -15,9 +15,9 @@ from functools import partial
 from random import Random
 from time import monotonic
 
+from labkit.record import Op, OpKind, Outcome
 from labkit.trading.quotes import fresh_quote_async, quote_async
 from labkit.trading.retries import Patience
-from labkit.workload.oplog import FinishedOp, KindName
 from labkit.workload.persist import persist
 from labkit.workload.pool import Pool
 
@@ -31,9 +31,9 @@ class PriceReader:
     def __init__(
         self,
         region: str,
-        pools: Mapping[KindName, Pool],
+        pools: Mapping[OpKind, Pool],
         patience: Patience,
-        record: Callable[[FinishedOp], None],
+        record: Callable[[Op], None],
         *,
         replica_share: float,
         seed: str,
@@ -55,12 +55,12 @@ class PriceReader:
         if self._ordered:
             session, symbol = self._random.choice(self._ordered)
             replica = self._random.random() < self._replica_share
-            kind: KindName = "replica_read" if replica else "fresh_read"
+            kind: OpKind = OpKind.REPLICA_READ if replica else OpKind.FRESH_READ
             await self.read(scheduled_s, kind, symbol, session=session)
 
-    async def read(self, scheduled_s: float, kind: KindName, symbol: str, *, session: int) -> None:
+    async def read(self, scheduled_s: float, kind: OpKind, symbol: str, *, session: int) -> None:
         """Read one price, whatever it takes until its deadline, and record what it showed."""
-        ask = fresh_quote_async if kind == "fresh_read" else quote_async
+        ask = fresh_quote_async if kind is OpKind.FRESH_READ else quote_async
         fate, shown = await persist(
             self._pools[kind],
             partial(ask, symbol=symbol),
@@ -68,13 +68,13 @@ class PriceReader:
             attempt_timeout_s=self._patience.attempt_timeout_s,
         )
         self._record(
-            FinishedOp(
+            Op(
                 scheduled_s=scheduled_s,
                 sent_s=fate.sent_s,
                 finished_s=monotonic(),
                 region=self._region,
                 kind=kind,
-                outcome="ok" if shown else "fail",
+                outcome=Outcome.OK if shown else Outcome.FAIL,
                 order_id="",
                 symbol=symbol,
                 side="",

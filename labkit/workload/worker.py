@@ -25,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from labkit.record import OpKind
 from labkit.trading.ids import RunId
 from labkit.trading.processing import Queue
 from labkit.trading.retries import Patience
@@ -32,7 +33,7 @@ from labkit.workload.adapter import ClassClient, ClassError, load_class, user_co
 from labkit.workload.client import TradingClient
 from labkit.workload.connections import ConnectionLog
 from labkit.workload.ledger import Ledger
-from labkit.workload.oplog import KindName, OpLog
+from labkit.workload.oplog import OpLog
 from labkit.workload.pool import Pool
 from labkit.workload.processor import Processor
 from labkit.workload.reader import PriceReader
@@ -193,7 +194,10 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
         yield lambda _session, _symbol: None
         return
     seed = f"reads {config.seed} {config.worker}"
-    dsns: dict[KindName, str] = {"fresh_read": config.dsn, "replica_read": config.replica_dsn}
+    dsns: dict[OpKind, str] = {
+        OpKind.FRESH_READ: config.dsn,
+        OpKind.REPLICA_READ: config.replica_dsn,
+    }
     pools = {
         kind: Pool(dsn, READ_CONNECTIONS, application_name=f"labkit-reads-{config.region}")
         for kind, dsn in dsns.items()

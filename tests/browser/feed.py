@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
-from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample, RegionSample, Watch
+from labkit.record import FaultWindow
 
 REGIONS = ("us-west-2", "us-east-1", "eu-west-1")
 

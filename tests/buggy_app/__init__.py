@@ -18,7 +18,8 @@ from time import monotonic
 
 import psycopg
 
-from labkit.history import History, Op, OpKind, Outcome
+from labkit.history import History
+from labkit.record import Op, OpKind, Outcome
 from labkit.trading.connection import hang_up
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, cents

@@ -24,8 +24,9 @@ from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.layout import member_name
 from labkit.cluster.embedded.services import Services
 from labkit.cluster.processes import freeze, send
-from labkit.history import History, Op, OpKind, Outcome
+from labkit.history import History
 from labkit.lab import bring_up
+from labkit.record import Op, OpKind, Outcome
 from labkit.topology import Node, SurvivalGoal
 from labkit.trading.audit import final_read
 from labkit.trading.catalogue import GENERATED_ACCOUNTS

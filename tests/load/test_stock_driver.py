@@ -10,8 +10,8 @@ from stock import dbworkload
 from labkit.assets import asset
 from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
-from labkit.history import Outcome
 from labkit.lab import bring_up
+from labkit.record import Outcome
 from labkit.workload.classes import ClassWorkload
 
 

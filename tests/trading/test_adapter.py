@@ -12,7 +12,7 @@ from ports import free_port
 from labkit.assets import asset
 from labkit.clock import wait_until
 from labkit.errors import BadInput, RunError
-from labkit.history import Outcome
+from labkit.record import Outcome
 from labkit.workload.classes import ClassWorkload
 from labkit.workload.running import RunningWorkload
 

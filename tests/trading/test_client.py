@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from ports import free_port
 
+from labkit.record import Op
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side
 from labkit.trading.retries import Patience
 from labkit.workload.client import TradingClient
 from labkit.workload.ledger import Ledger, read_ledger
-from labkit.workload.oplog import FinishedOp
 from labkit.workload.pool import Pool
 
 from .conftest import ENGINES
@@ -41,9 +41,9 @@ class Bench:
 
     client: TradingClient
     pool: Pool
-    ops: list[FinishedOp] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
 
-    async def place(self, order: Order, *, late_by_s: float = 0.0) -> FinishedOp:
+    async def place(self, order: Order, *, late_by_s: float = 0.0) -> Op:
         done = asyncio.Event()
         self.client.place(monotonic() - late_by_s, done.set, order=order, session=7)
         await done.wait()
@@ -59,7 +59,7 @@ async def a_client(
     attempt_timeout_s: float = 10.0,
     connections: int = 2,
 ) -> AsyncIterator[Bench]:
-    ops: list[FinishedOp] = []
+    ops: list[Op] = []
     pool = Pool(dsn, connections, application_name="test-client")
     keep_open = asyncio.create_task(pool.keep_open())
     with Ledger(folder, "us-west-2") as ledger:
@@ -94,7 +94,7 @@ def order_rows(conn: psycopg.Connection) -> int:
 def test_an_acknowledged_order_is_ok_and_in_the_ledger(
     dsn: str, tmp_path: Path, order: Order
 ) -> None:
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path) as bench:
             return await bench.place(order)
 
@@ -128,7 +128,7 @@ def test_the_ledger_has_an_order_before_it_is_counted(
 def test_a_refused_order_fails_at_once(dsn: str, tmp_path: Path, order: Order) -> None:
     too_much = Order(order.order_id, DEMO_ACCOUNT, "AAPL", Side.BUY, 100_000)
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path) as bench:
             return await bench.place(too_much)
 
@@ -140,7 +140,7 @@ def test_a_refused_order_fails_at_once(dsn: str, tmp_path: Path, order: Order) -
 def test_an_order_that_finds_no_server_fails_as_never_sent(tmp_path: Path, order: Order) -> None:
     dsn = f"postgresql://postgres@127.0.0.1:{free_port()}/trade"
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path, deadline_s=0.3) as bench:
             return await bench.place(order)
 
@@ -154,7 +154,7 @@ def test_an_order_begun_after_its_deadline_is_not_sent(
 ) -> None:
     """The client was stopped meanwhile; now nobody waits for the order any more."""
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path, deadline_s=0.5) as bench:
             await bench.pool.filled()
             return await bench.place(order, late_by_s=1.0)
@@ -168,7 +168,7 @@ def test_an_order_without_an_answer_is_info(
 ) -> None:
     """It was sent, so it may be applied later, and is, when the lock is free."""
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path, deadline_s=1.0, attempt_timeout_s=0.3) as bench:
             with psycopg.connect(dsn) as blocker:
                 blocker.execute("SELECT FROM prices WHERE symbol = 'AAPL' FOR UPDATE")
@@ -187,7 +187,7 @@ def test_an_attempt_begun_before_the_deadline_gets_all_its_time(
 ) -> None:
     """Cut short it would be INFO and cost its connection, for a service that is healthy again."""
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path, deadline_s=0.5) as bench:
             await bench.pool.filled()
             with psycopg.connect(dsn) as blocker:
@@ -207,7 +207,7 @@ def test_each_attempt_has_all_of_its_time_whatever_was_asked_before_it(
 ) -> None:
     later = replace(order, order_id=run.order_id(0, 1))
 
-    async def scenario() -> list[FinishedOp]:
+    async def scenario() -> list[Op]:
         async with a_client(dsn, tmp_path, attempt_timeout_s=0.8) as bench:
             await bench.pool.filled()
             with psycopg.connect(dsn) as blocker:
@@ -228,7 +228,7 @@ def test_a_success_counts_when_its_commit_is_over(
 ) -> None:
     """The server says it is ready after the commit; what it says before proves nothing."""
 
-    async def scenario() -> tuple[FinishedOp, int]:
+    async def scenario() -> tuple[Op, int]:
         async with (
             cutting_off_what_follows_a_row(dsn) as (shortened, cuts),
             a_client(shortened, tmp_path, connections=1) as bench,
@@ -297,7 +297,7 @@ def test_a_refusal_after_an_unanswered_attempt_is_info(
 ) -> None:
     """The first attempt may be stuck on its way and be applied after the refusal."""
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path, attempt_timeout_s=0.5) as bench:
             with psycopg.connect(dsn) as blocker:
                 blocker.execute(
@@ -340,7 +340,7 @@ def test_an_order_killed_in_flight_is_asked_again_and_placed_once(
             ).fetchall()
         )
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path) as bench:
             await bench.pool.filled()
             with psycopg.connect(dsn) as blocker:
@@ -366,7 +366,7 @@ def test_orders_refused_by_a_read_only_node_fail_at_their_deadline(
     """Every attempt was rolled back, so nothing is unknown."""
     read_only = f"{dsn}&options=-cdefault_transaction_read_only%3Don"
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(read_only, tmp_path, deadline_s=0.5) as bench:
             return await bench.place(order)
 
@@ -381,7 +381,7 @@ def test_a_session_on_a_read_only_node_is_not_used_again(
 ) -> None:
     """The balancer may know a better node by now."""
 
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path) as bench:
             [name] = conn.execute("SELECT current_database()").fetchone() or ()
             conn.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -397,7 +397,7 @@ def test_a_session_on_a_read_only_node_is_not_used_again(
 def test_connections_that_end_while_idle_cost_no_attempt(
     dsn: str, conn: psycopg.Connection, tmp_path: Path, order: Order
 ) -> None:
-    async def scenario() -> FinishedOp:
+    async def scenario() -> Op:
         async with a_client(dsn, tmp_path, connections=4) as bench:
             await bench.pool.filled()
             before = sessions(conn)

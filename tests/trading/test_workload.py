@@ -21,7 +21,8 @@ from ports import free_port
 from labkit.clock import wait_until
 from labkit.cluster.status import State
 from labkit.errors import BadInput, RunError, UnknownTarget
-from labkit.history import OP_COLUMNS, OpKind, Outcome
+from labkit.history import OP_COLUMNS
+from labkit.record import OpKind, Outcome
 from labkit.topology import Topology
 from labkit.trading.audit import final_read, opening_read
 from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS

@@ -10,7 +10,8 @@ from itertools import count
 
 import pandas as pd
 
-from labkit.history import FaultWindow, History, Op, OpKind, Outcome
+from labkit.history import History
+from labkit.record import FaultWindow, Op, OpKind, Outcome
 from labkit.topology import DEFAULT
 from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import Finding, Verdict

@@ -15,7 +15,7 @@ from histories import (
     ledger_of,
 )
 
-from labkit.history import OpKind, Outcome
+from labkit.record import OpKind, Outcome
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import (
     CHECKERS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar, Self
@@ -13,11 +13,12 @@ import pytest
 from histories import RICH_CENTS, SYMBOLS, Trade, final_of
 
 from labkit.errors import NotReady
-from labkit.history import OP_COLUMNS, History, Op, Outcome
+from labkit.history import OP_COLUMNS, History
+from labkit.record import Op, Outcome
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
-from labkit.workload.oplog import OPS_FOLDER, FinishedOp, line_of, ops_path
+from labkit.workload.oplog import OPS_FOLDER, line_of, ops_path
 
 
 @dataclass
@@ -118,7 +119,7 @@ class RunningMarket:
         """As the workers of a real workload do."""
         for op in ops:
             with ops_path(self.folder, op.region).open("ab") as file:
-                file.write(line_of(self.watermark_s, [FinishedOp(**asdict(op))]))
+                file.write(line_of(self.watermark_s, [op]))
 
     @property
     def watermark_s(self) -> float:

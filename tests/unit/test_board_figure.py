@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from labkit.figures.theme import REGION_COLORS
-from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample, RegionSample
+from labkit.record import FaultWindow
 from labkit.ui import board_figure
 
 REGIONS = ("west", "east")

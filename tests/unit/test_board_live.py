@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labkit.history import FaultWindow
 from labkit.measurement.live import LiveSample, RegionSample
+from labkit.record import FaultWindow
 from labkit.ui import live_board, pane
 from labkit.ui.live_board import LiveBoard
 

@@ -101,7 +101,7 @@ def test_a_refusal_the_ledger_has_as_acked_leaves_losses_unknown():
 def test_an_order_refused_once_and_acked_once_may_be_there():
     history = History.of(
         [
-            replace(order("west", at_s, at_s + 1, outcome, order_id="o1"), symbol=SYMBOLS[0])
+            order("west", at_s, at_s + 1, outcome, order_id="o1")._replace(symbol=SYMBOLS[0])
             for at_s, outcome in ((0, FAIL), (2, OK))
         ]
     )
@@ -116,7 +116,7 @@ def test_where_nothing_was_acked_nothing_is_proven():
 
 def test_operations_without_an_order_are_not_orders():
     """A price that was read is acknowledged too."""
-    read = replace(order("west", 0, 1), kind="fresh_read", order_id="", outcome=FAIL)
+    read = order("west", 0, 1)._replace(kind="fresh_read", order_id="", outcome=FAIL)
     history = History.of([read, order("west", 1, 2, order_id="o1")])
     seen = Evidence.of(["o1"], history, final_of([Trade("o1")]))
     assert failures(seen) == set()

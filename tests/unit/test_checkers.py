@@ -37,8 +37,9 @@ from judging import (
     with_orders,
 )
 
-from labkit.history import History, OpKind
+from labkit.history import History
 from labkit.measurement import parts
+from labkit.record import OpKind
 from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import (
     CHECKERS,

@@ -13,7 +13,8 @@ import pytest
 from commands import labkit
 
 from labkit.errors import BadInput
-from labkit.history import OP_COLUMNS, History, Op, Outcome
+from labkit.history import OP_COLUMNS, History
+from labkit.record import Op, Outcome
 from labkit.testing import FakeCluster
 from labkit.workload.base import MOST_A_SECOND, MOST_CUSTOMERS
 from labkit.workload.classes import ClassWorkload

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from dataclasses import fields
-from math import isnan, nan
+from inspect import getdoc
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +14,14 @@ import pytest
 
 from labkit.errors import BadInput
 from labkit.events import Event, Sign
-from labkit.history import OP_COLUMNS, FaultWindow, History, Op, Outcome
+from labkit.history import OP_COLUMNS, History
+from labkit.record import FaultWindow, Op, Outcome
 
+RUNS_MD = Path(__file__).parents[2] / "docs" / "runs.md"
 OPS = [
     Op(2.0, 2.0, 2.5, "us-west-2", "order", Outcome.OK, "o2", "XYZ", "buy", 7, 3, 12_340),
     Op(1.0, 1.1, 1.5, "us-east-1", "order", Outcome.FAIL, "o1", attempts=3, sqlstate="40001"),
-    Op(3.0, nan, 3.0, "us-west-2", "fresh_read", Outcome.FAIL, ""),
+    Op(3.0, None, 3.0, "us-west-2", "fresh_read", Outcome.FAIL, ""),
 ]
 FAULTS = [
     FaultWindow("kill", "us-west-2/1", 1.5, 1.7, 4.0, "down and out of service"),
@@ -33,9 +36,17 @@ def test_operations_are_ordered_by_schedule() -> None:
 
 
 def test_the_columns_are_the_fields_of_an_operation() -> None:
-    assert list(OP_COLUMNS) == [field.name for field in fields(Op)]
+    assert list(OP_COLUMNS) == list(Op._fields)
     ops = History.of(OPS).ops
     assert {name: str(ops[name].dtype) for name in OP_COLUMNS} == OP_COLUMNS
+
+
+def test_the_docs_describe_the_columns_in_the_words_of_the_record() -> None:
+    attributes = (getdoc(Op) or "").partition("Attributes:\n")[2]
+    described = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", attributes, re.MULTILINE)
+    rows = [f"| `{name}` | {' '.join(text.split())} |" for name, text in described]
+    assert [name for name, _ in described] == list(OP_COLUMNS)
+    assert "\n".join(rows) in RUNS_MD.read_text(encoding="utf-8")
 
 
 def test_a_saved_history_is_loaded_equal(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow, History, Outcome
+from labkit.history import History
 from labkit.measurement.latency import latency_table
 from labkit.measurement.live import LiveTail, RecentOps
 from labkit.measurement.percentiles import least, nearest_rank, percentile
 from labkit.measurement.windows import ALL_REGIONS
+from labkit.record import FaultWindow, Outcome
 from labkit.verdict.steady import SteadyState
 
 
@@ -81,7 +81,7 @@ def test_percentiles_count_acknowledged_operations_only():
 
 
 def test_reads_do_not_count_as_orders():
-    reads = [replace(op, kind="fresh_read") for op in ms("west", 1, 1, 1, 1)]
+    reads = [op._replace(kind="fresh_read") for op in ms("west", 1, 1, 1, 1)]
     assert latency_table(History.of([*ms("west", 20), *reads]))[0].ok == 1
     tail = LiveTail(["west"])
     tail.feed(History.of([*ms("west", 20), *reads]).ops)
@@ -185,6 +185,6 @@ def test_the_recent_orders_are_judged_as_the_whole_run_is():
 def test_reads_are_no_recent_orders_and_nothing_fed_is_nothing_kept():
     recent = RecentOps()
     assert recent.ops.empty
-    reads = [replace(op, kind="fresh_read") for op in orders("west", 0, 1)]
+    reads = [op._replace(kind="fresh_read") for op in orders("west", 0, 1)]
     recent.feed(History.of(reads).ops, since_s=0)
     assert recent.ops.empty

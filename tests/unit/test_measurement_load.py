@@ -3,9 +3,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from labkit.history import History, Op, Outcome
+from labkit.history import History
 from labkit.measurement.load import ErrorCount, error_counts, throughput
 from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION
+from labkit.record import Op, Outcome
 
 NAN = float("nan")
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from histories import order, orders, outage
 
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.latency import latency_table
 from labkit.measurement.phases import held_spans, phases
+from labkit.record import FaultWindow
 
 FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
 
@@ -81,7 +82,7 @@ def test_each_region_has_its_own_outage():
 
 def test_reads_while_orders_found_no_service_belong_to_the_outage():
     ops = [*orders("west", 100, 110), *outage("west", 110, 116), *orders("west", 116, 140)]
-    reads = [replace(op, kind="replica_read") for op in orders("west", 100, 140)]
+    reads = [op._replace(kind="replica_read") for op in orders("west", 100, 140)]
     rows = latency_table(History.of([*ops, *reads], [FAULT]))
     found = {(row.kind, row.region, row.phase): row.ok for row in rows}
     assert found["replica_read", "west", "outage"] == 120

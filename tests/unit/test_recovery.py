@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow, History, Op, Outcome
+from labkit.history import History
 from labkit.measurement.outages import Healthy
 from labkit.measurement.recovery import Recovery, recovery, rpo_s, write_gap_s
 from labkit.measurement.windows import ALL_REGIONS
+from labkit.record import FaultWindow, Op, Outcome
 
 KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
 UNHEALED = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1)
@@ -48,7 +49,7 @@ def around(
 ) -> list[Op]:
     """Orders from 90 s on, each due between two moments of `lost` ending so."""
     return [
-        replace(op, outcome=outcome, finished_s=op.scheduled_s + latency_s)
+        op._replace(outcome=outcome, finished_s=op.scheduled_s + latency_s)
         if any(since_s <= op.scheduled_s < end_s for since_s, end_s in lost)
         else op
         for op in orders("west", 90, until_s, per_s=per_s)
@@ -58,7 +59,7 @@ def around(
 def stalled(per_s: float, since_s: float, end_s: float) -> list[Op]:
     """Orders due in an outage are acknowledged when it ends, as quickly as others."""
     return [
-        replace(op, finished_s=end_s + 0.05) if since_s <= op.scheduled_s < end_s else op
+        op._replace(finished_s=end_s + 0.05) if since_s <= op.scheduled_s < end_s else op
         for op in orders("west", 90, 150, per_s=per_s)
     ]
 
@@ -87,7 +88,7 @@ def test_a_stall_of_about_the_time_that_counts_as_in_time_is_an_outage_too(lengt
 
 def test_half_of_the_orders_refused_is_an_outage_and_half_of_its_time_lost():
     ops = [
-        replace(op, outcome=Outcome.FAIL) if i % 2 and 110 <= op.scheduled_s < 120 else op
+        op._replace(outcome=Outcome.FAIL) if i % 2 and 110 <= op.scheduled_s < 120 else op
         for i, op in enumerate(orders("west", 90, 150, per_s=40))
     ]
     row = of(ops)
@@ -98,7 +99,7 @@ def test_half_of_the_orders_refused_is_an_outage_and_half_of_its_time_lost():
 
 def test_one_order_in_ten_refused_is_no_outage_and_a_tenth_of_the_time_lost():
     ops = [
-        replace(op, outcome=Outcome.FAIL) if i % 10 == 3 and 110 <= op.scheduled_s < 140 else op
+        op._replace(outcome=Outcome.FAIL) if i % 10 == 3 and 110 <= op.scheduled_s < 140 else op
         for i, op in enumerate(orders("west", 90, 150, per_s=40))
     ]
     row = of(ops, UNHEALED)
@@ -152,7 +153,7 @@ def test_a_queue_that_drains_is_part_of_the_outage_until_orders_are_in_time():
     for op in orders("west", 90, 150, per_s=40):
         gone = op.scheduled_s >= 110
         free_s = max(free_s + 1 / 60, 116.3 if gone else 0.0, op.scheduled_s)
-        ops.append(replace(op, finished_s=free_s + 0.05))
+        ops.append(op._replace(finished_s=free_s + 0.05))
     row = of(ops)
     assert row.rto_s == pytest.approx(17.0, abs=0.1)
 
@@ -270,7 +271,7 @@ def test_a_closed_loop_has_no_rto():
 
 def test_orders_on_their_way_when_the_fault_strikes_belong_to_its_outage():
     late = [
-        replace(op, finished_s=116.2) if 109.9 <= op.scheduled_s < 116 else op
+        op._replace(finished_s=116.2) if 109.9 <= op.scheduled_s < 116 else op
         for op in orders("west", 90, 150, per_s=40, latency_s=0.2)
     ]
     row = of(late)
@@ -297,8 +298,7 @@ def test_the_time_of_day_and_the_order_of_rows_do_not_matter(span, per_s, shift_
     make = around(per_s, (110, 110 + length_s)) if way == "refused" else None
     ops = make or stalled(per_s, 110, 110 + length_s)
     moved = [
-        replace(
-            op,
+        op._replace(
             scheduled_s=op.scheduled_s + shift_s,
             sent_s=op.sent_s + shift_s,
             finished_s=op.finished_s + shift_s,
@@ -330,7 +330,7 @@ def test_twice_as_slow_a_world_has_twice_as_long_an_outage(length_s, per_s, time
     )
     ops = around(per_s, (110, 110 + length_s))
     stretched = [
-        replace(op, scheduled_s=op.scheduled_s * times, finished_s=op.finished_s * times)
+        op._replace(scheduled_s=op.scheduled_s * times, finished_s=op.finished_s * times)
         for op in ops
     ]
     one = recovery(History.of(ops, [KILL]), healthy)[0]
@@ -445,7 +445,7 @@ def test_a_gap_that_never_closed_counts_to_the_end_of_the_run():
 def test_a_read_closes_neither_a_gap_nor_an_outage():
     """A replica answers reads while nobody can order."""
     reads = [
-        replace(op, kind=kind, order_id="")
+        op._replace(kind=kind, order_id="")
         for kind in ("fresh_read", "replica_read")
         for op in orders("west", 100, 160)
     ]

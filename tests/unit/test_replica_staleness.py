@@ -7,8 +7,9 @@ from histories import Read, Step, Trade, history_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.history import History, OpKind, Outcome
+from labkit.history import History
 from labkit.measurement.staleness import Staleness, staleness
+from labkit.record import OpKind, Outcome
 
 REPLICA = OpKind.REPLICA_READ
 

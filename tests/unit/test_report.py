@@ -14,8 +14,9 @@ from rich.console import Console
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.figures.page import report_html
-from labkit.history import FaultWindow, History, Outcome
+from labkit.history import History
 from labkit.measurement.staleness import Staleness
+from labkit.record import FaultWindow, Outcome
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.requirements import rounded
 from labkit.verdict.result import Result, Summary

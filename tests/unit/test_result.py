@@ -10,8 +10,9 @@ from histories import FAULT, REGIONS, failover_run, orders
 from results import problems
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow, History, Outcome
+from labkit.history import History
 from labkit.measurement.windows import ALL_REGIONS
+from labkit.record import FaultWindow, Outcome
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.result import Result, Summary, schema_json
 from labkit.verdict.steady import SteadyState

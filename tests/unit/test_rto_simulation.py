@@ -15,9 +15,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from labkit.history import FaultWindow
 from labkit.measurement.outages import Healthy, Stream, Usual
 from labkit.measurement.recovery import measure
+from labkit.record import FaultWindow
 
 OUTAGES = 10_000
 WHOLE = ("stalled", "refused", "unknown", "tried again")

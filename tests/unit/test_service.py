@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from histories import FAULT, REGIONS, failover_run, order, orders, outage
@@ -10,11 +8,12 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from labkit.figures.tables import failure_table, latency_table, service_table
-from labkit.history import FaultWindow, History, OpKind, Outcome
+from labkit.history import History
 from labkit.measurement import latency
 from labkit.measurement.recovery import streams
 from labkit.measurement.service import failures, service
 from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION
+from labkit.record import FaultWindow, Op, OpKind, Outcome
 from labkit.trading.attempts import REFUSALS
 
 KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
@@ -77,7 +76,7 @@ def test_an_empty_run_has_no_service_to_speak_of():
 
 def test_reads_are_no_service():
     reads = [
-        replace(op, kind=str(OpKind.FRESH_READ))
+        op._replace(kind=str(OpKind.FRESH_READ))
         for op in orders("west", 100, 140, outcome=Outcome.FAIL)
     ]
     assert of(History.of([*orders("west", 100, 140), *reads]))["west", "whole run"][1] == 0
@@ -100,10 +99,8 @@ def test_phases_cover_the_run_and_no_more_is_lost_than_observed(found, injected_
     assert sum(row.observed_s for row in rows) == pytest.approx(whole_s)
 
 
-def lost(
-    region: str, at_s: float, sqlstate: str, outcome: Outcome = Outcome.INFO, **more
-) -> object:
-    return replace(order(region, at_s, at_s + 1, outcome), sqlstate=sqlstate, **more)
+def lost(region: str, at_s: float, sqlstate: str, outcome: Outcome = Outcome.INFO, **more) -> Op:
+    return order(region, at_s, at_s + 1, outcome)._replace(sqlstate=sqlstate, **more)
 
 
 def test_what_was_not_acknowledged_is_told_by_region_phase_and_class():
@@ -111,7 +108,7 @@ def test_what_was_not_acknowledged_is_told_by_region_phase_and_class():
         *orders("west", 100, 140),
         *(lost("west", 112 + i, "57P01") for i in range(3)),
         lost("west", 113, ""),
-        lost("west", 114, "", Outcome.FAIL, sent_s=float("nan"), attempts=0),
+        lost("west", 114, "", Outcome.FAIL, sent_s=None, attempts=0),
         lost("east", 105, "40001", Outcome.FAIL),
         lost("west", 135, "99999", Outcome.FAIL),
     ]
@@ -131,8 +128,7 @@ def test_every_operation_that_was_not_acknowledged_is_in_one_row():
     rng = np.random.default_rng(3)
     states = ["", "40001", "57P01", "08006", "LK003", "25006"]
     ops = [
-        replace(
-            order("west", 100 + i, 101 + i, rng.choice(list(Outcome))),
+        order("west", 100 + i, 101 + i, rng.choice(list(Outcome)))._replace(
             sqlstate=rng.choice(states),
             kind=rng.choice(list(OpKind)),
         )
@@ -153,7 +149,7 @@ def test_the_classes_that_clients_meet_all_have_words():
 
 
 def test_latency_is_told_by_kind_of_operation():
-    slow = [replace(op, kind="fresh_read") for op in orders("west", 100, 101, latency_s=0.4)]
+    slow = [op._replace(kind="fresh_read") for op in orders("west", 100, 101, latency_s=0.4)]
     rows = latency.latency_table(History.of([*orders("west", 100, 101), *slow]))
     p50_ms = {(row.kind, row.region): row.p50_ms for row in rows}
     assert p50_ms == {

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from histories import orders
 
 from labkit.errors import BadInput
-from labkit.history import History, Op, Outcome
+from labkit.history import History
+from labkit.record import Op, Outcome
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.steady import SteadyState
 
@@ -76,7 +75,7 @@ def test_failures_are_tolerated_if_the_count_shows_the_ratio_all_the_same():
 
 
 def test_fast_reads_do_not_make_slow_orders_steady():
-    reads = [replace(op, kind="replica_read") for op in orders("west", 100, 110, per_s=5_000)]
+    reads = [op._replace(kind="replica_read") for op in orders("west", 100, 110, per_s=5_000)]
     assert check(orders("west", 100, 110, latency_s=0.5)).verdict is Verdict.FAIL
     assert check([*orders("west", 100, 110, latency_s=0.5), *reads]).verdict is Verdict.FAIL
     assert check(reads).verdict is Verdict.UNKNOWN

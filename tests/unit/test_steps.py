@@ -6,8 +6,9 @@ import pytest
 from histories import order, orders
 
 from labkit.figures.steps import steps_figure
-from labkit.history import History, Outcome
+from labkit.history import History
 from labkit.measurement.steps import ALL, by_step
+from labkit.record import Outcome
 
 WEST, EU = "us-west-2", "eu-west-1"
 RISING = [

@@ -11,7 +11,8 @@ from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.figures.page import report_html, write_report
 from labkit.figures.timeline import WINDOWS, timeline
-from labkit.history import FaultWindow, History, Outcome
+from labkit.history import History
+from labkit.record import FaultWindow, Outcome
 
 HOSTILE = "</script><script>alert(1)</script>"
 

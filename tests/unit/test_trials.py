@@ -15,8 +15,8 @@ from labkit.experiment import Experiment
 from labkit.faults.kill import Kill
 from labkit.faults.pause import Pause
 from labkit.figures.page import REPORT_FILE, report_html
-from labkit.history import FaultWindow
 from labkit.measurement.live import Silent
+from labkit.record import FaultWindow
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId

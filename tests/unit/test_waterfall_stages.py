@@ -11,8 +11,9 @@ from labkit.errors import BadInput
 from labkit.events import Event, Sign, load_events, save_events
 from labkit.figures.waterfall import waterfall as figure_of
 from labkit.figures.waterfall import waterfall_table
-from labkit.history import FaultWindow, History
+from labkit.history import History
 from labkit.measurement.waterfall import Sighting, Stage, Waterfall, waterfall
+from labkit.record import FaultWindow
 from labkit.verdict.words import NOT_SEEN, waterfall_cells
 
 KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.4, healed_s=130, detail="no answer")

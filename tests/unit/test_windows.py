@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from histories import order, orders
 
 from labkit.errors import BadInput
-from labkit.history import FaultWindow, History, Outcome
+from labkit.history import History
 from labkit.measurement.windows import per_window, run_end_s
+from labkit.record import FaultWindow, Outcome
 
 FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
 
@@ -66,7 +65,7 @@ def test_operations_of_a_region_that_is_not_shown_are_left_out():
 
 
 def test_reads_are_no_throughput():
-    reads = [replace(op, kind="fresh_read") for op in orders("west", 100, 101)]
+    reads = [op._replace(kind="fresh_read") for op in orders("west", 100, 101)]
     history = History.of([*orders("west", 100, 101), *reads])
     assert per_window(history, origin_s=100, width_s=1)["acked_per_s"].sum() == 20
 

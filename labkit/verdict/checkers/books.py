@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from labkit.history import OpKind
 from labkit.measurement.possible import LARGEST_PLACE
 from labkit.measurement.windows import is_ok
+from labkit.record import OpKind
 from labkit.verdict.checkers.finding import (
     OFFENDERS_SHOWN,
     Finding,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from labkit.history import OpKind
 from labkit.measurement.windows import is_ok
+from labkit.record import OpKind
 from labkit.verdict.evidence import Evidence, Part
 from labkit.verdict.numbers import NO_ORDER
 

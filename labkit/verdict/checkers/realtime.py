@@ -10,8 +10,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from labkit.history import History, OpKind
+from labkit.history import History
 from labkit.measurement.staleness import staleness
+from labkit.record import OpKind
 from labkit.verdict.checkers.finding import (
     OFFENDERS_SHOWN,
     Finding,
