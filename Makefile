@@ -1,10 +1,11 @@
 # make env    the environment in .venv       make demo   nine nodes, one measured node loss
 # make check  lint, types, layers, unit      make test   the whole suite
-# make bench  the README's numbers           make clean  the environment away
+# make bench  the README's numbers           make docs   the documentation as a site
+# make clean  the environment away
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo check test test-cockroachdb bench clean
+.PHONY: env demo check test test-cockroachdb bench docs clean
 env: $(VENV)/.stamp
 
 # make PYTHON=/path/to/python3.13 for another than the first on PATH that is new enough
@@ -37,6 +38,12 @@ test-cockroachdb: env
 
 bench: env
 	$(BIN)/python -m bench
+
+# the pages as a site in build/site; notebooks have the outputs of their newest runs
+docs: env
+	@"$$(command -v uv || echo $(BIN)/uv)" pip install --quiet --python $(BIN)/python --group docs
+	$(BIN)/python -m tools.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:
 	rm -rf $(VENV) $(VENV).log

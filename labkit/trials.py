@@ -92,8 +92,7 @@ class Trials:
         Args:
             watch: looks on, such as a LiveBoard; sees all trials as one run.
 
-        Raises:
-            As `Experiment.run`.
+        It raises what `Experiment.run` raises.
         """
         if self.n == 1:
             return self.experiment.run(watch)

@@ -62,10 +62,9 @@ def attach() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
 
 
 def attach_to_change() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
-    """The lab under `home`, for somebody who is about to change it by hand.
+    """Attach to the lab under `home` in order to change it by hand; it raises what `attach` raises.
 
     Raises:
-        As `attach`.
         LabBusy: a run measures it; names the run.
     """
     from labkit.cluster.marks import require_no_run

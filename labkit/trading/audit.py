@@ -162,11 +162,7 @@ def read_in(folder: Path, moment: str = FINAL) -> FinalRead | None:
 def opening_read(
     dsn: str, *, timeout_s: float = 60.0, attempt_timeout_s: float = 20.0
 ) -> FinalRead:
-    """Read what the database holds before a load; the same as `final_read` of no order.
-
-    Raises:
-        As `final_read`.
-    """
+    """Read what the database holds before a load; it raises what `final_read` raises."""
     nobody = RunId(0)
     return final_read(dsn, nobody, timeout_s=timeout_s, attempt_timeout_s=attempt_timeout_s)
 
