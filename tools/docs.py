@@ -17,7 +17,10 @@ from labkit.assets import runs_folder
 from labkit.notebooks import notebooks
 
 PAGES = Path("build/pages")
-GATHERED = ("README.md", "CONTRIBUTING.md", "LICENSE", "docs", "compose", "sql", "workloads")
+GATHERED = (
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"),
+    *("docs", "compose", "sql", "workloads"),
+)
 
 PYTHON_HEAD = """# Python
 
