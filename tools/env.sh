@@ -50,12 +50,20 @@ create() {
             "\`apt install python3-venv\`, or install uv (docs.astral.sh/uv)"
     fi
     rm -f "$venv.log"
-    "$venv/bin/python" -c '' 2>/dev/null ||
-        fail "$PWD/$venv/bin/python cannot be executed: is this disk mounted noexec?"
 }
 
 [ -w . ] || fail "$PWD cannot be written to: copy the checkout, or run it from a folder of" \
     "your own with \`uvx --from '$PWD' labkit demo\`"
+
+# found out before 1.2 GB are fetched; a link to the machine's python runs from any disk
+folder=$(dirname "$venv")
+mkdir -p "$folder"
+printf '#!/bin/sh\n' >"$folder/.try"
+chmod +x "$folder/.try"
+runs=$("$folder/.try" 2>/dev/null || echo no)
+rm -f "$folder/.try"
+[ -z "$runs" ] || fail "no program can be executed from $venv (is the disk mounted noexec?):" \
+    "name a folder on another disk, as in \`make VENV=/path/to/labkit-env demo\`"
 
 uv=$(command -v uv || true)
 if ! whole; then
@@ -77,16 +85,21 @@ fi
 # where Python may not keep what it compiles, every process would compile pandas anew
 compile=${PYTHONDONTWRITEBYTECODE:+--compile-bytecode}
 
+# uv takes a package for installed that was half copied when an earlier try was ended
+unfinished=$venv/.unfinished
+[ ! -e "$unfinished" ] || again=--reinstall
+touch "$unfinished"
+
 install() {
-    # shellcheck disable=SC2086 # one option or none
-    "$uv" pip install $compile --python "$venv/bin/python" -e . --group dev
+    # shellcheck disable=SC2086 # options, each one or none
+    "$uv" pip install $compile ${again:-} --python "$venv/bin/python" -e . --group dev &&
+        rm "$unfinished"
 }
 echo "installing labkit and the 180 packages it needs (1.2 GB) into $venv${compile:+, and compiling them}"
 if [ -t 2 ]; then
     install
 else
     # a log gets what is fetched, not a line a package at the end
-    rm -f "$venv/.failed"
-    { install 2>&1 || touch "$venv/.failed"; } | grep -v '^ [-+~] ' || true
-    [ ! -e "$venv/.failed" ] || exit 1
+    install 2>&1 | grep -v '^ [-+~] ' || true
+    [ ! -e "$unfinished" ] || exit 1
 fi

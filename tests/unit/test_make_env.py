@@ -41,7 +41,7 @@ class Machine:
         for path in (self.bin, self.checkout):
             path.mkdir()
         self.calls.touch()
-        for tool in ("cp", "grep", "ls", "mkdir", "rm", "sh", "tail", "touch"):
+        for tool in ("chmod", "cp", "dirname", "grep", "ls", "mkdir", "rm", "sh", "tail", "touch"):
             (self.bin / tool).symlink_to(str(shutil.which(tool)))
 
     def has(self, name: str, text: str) -> Path:
@@ -169,6 +169,30 @@ def test_a_failed_installation_is_a_failure(machine: Machine) -> None:
     assert machine.make_env().returncode == 1
     machine.uv()
     assert machine.make_env().returncode == 0
+
+
+def test_after_an_installation_that_did_not_end_every_package_is_installed_again(
+    machine: Machine,
+) -> None:
+    machine.python()
+    machine.uv(status=2)
+    machine.make_env()
+    machine.uv()
+    for again in (True, False):
+        machine.calls.write_text("")
+        assert machine.make_env().returncode == 0
+        assert ("--reinstall" in machine.calls.read_text()) is again
+
+
+def test_a_disk_that_executes_nothing_is_refused_before_anything_is_made(machine: Machine) -> None:
+    machine.python()
+    machine.uv()
+    (machine.bin / "chmod").unlink()
+    machine.has("chmod", "#!/bin/sh\n")
+    line = machine.refuses()
+    assert "noexec" in line
+    assert "make VENV=" in line
+    assert list(machine.checkout.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
