@@ -9,12 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labkit.assets import require_runs_folder
+from labkit.clock import wait_until
 from labkit.cluster import create, purge
 from labkit.cluster.base import Cluster, OnStage, quiet
-from labkit.errors import PortInUse
+from labkit.errors import LabBusy, PortInUse
 from labkit.lab import bring_up
 from labkit.run_folders import Run
 from labkit.runs import Progress, run_notebook
+from labkit.watchdog import PATIENCE_S
 
 NOTEBOOK = "03_node_loss"
 PORT_BASES = range(21000, 31000, 1000)
@@ -95,9 +97,26 @@ def _removed_on_error(cluster: Cluster) -> Iterator[None]:
 
 def _remove(cluster: Cluster) -> None:
     try:
-        cluster.stop()
+        _stop(cluster)
         purge(cluster)
     except Exception as error:
         home = os.environ["LABKIT_HOME"]
         error.add_note(f"`LABKIT_HOME={home} labkit down --purge` removes the lab of this command")
         raise
+
+
+def _stop(cluster: Cluster) -> None:
+    """Stop the lab, after a kernel or a watchdog of the notebook's that still changes it.
+
+    Raises:
+        NotReady: such a process does not end.
+    """
+
+    def stopped() -> bool:
+        try:
+            cluster.stop()
+        except LabBusy:
+            return False
+        return True
+
+    wait_until(stopped, what="an end of the lab", timeout_s=PATIENCE_S, poll_s=0.5)

@@ -10,7 +10,7 @@ import pytest
 import labkit.demo
 from labkit.assets import require_runs_folder
 from labkit.demo import temporary_lab
-from labkit.errors import BadInput, ClusterError, PortInUse
+from labkit.errors import BadInput, ClusterError, LabBusy, PortInUse
 from labkit.testing import FakeCluster
 
 
@@ -87,6 +87,24 @@ def test_a_removal_that_fails_alone_says_how_to_repeat_it(
     with pytest.raises(ClusterError, match="does not end") as caught, temporary_lab():
         pass
     assert "labkit down --purge" in caught.value.__notes__[0]
+
+
+def test_a_lab_that_its_watchdog_is_still_healing_is_removed_after_that(
+    fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, really_stop = [True, True], fake.stop
+
+    def stop() -> None:
+        if busy:
+            busy.pop()
+            raise LabBusy("another labkit command is changing the lab")
+        really_stop()
+
+    monkeypatch.setattr(fake, "stop", stop)
+    with pytest.raises(ValueError, match="of the block") as caught, temporary_lab():
+        raise ValueError("of the block")
+    assert not hasattr(caught.value, "__notes__")
+    assert fake.calls[-1].action == "purge"
 
 
 def test_a_temporary_lab_takes_the_next_ports_when_some_are_taken(
