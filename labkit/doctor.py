@@ -27,7 +27,7 @@ from labkit.cluster.compose.project import find_compose
 from labkit.cluster.compose.render import DEFAULT_VERSION
 from labkit.cluster.compose.settings import images_asked_for
 from labkit.cluster.compose.starting import NODE_MIB
-from labkit.cluster.embedded import first_data, programs
+from labkit.cluster.embedded import programs
 from labkit.cluster.embedded.layout import Layout
 from labkit.cluster.embedded.room import free_bytes
 from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
@@ -37,6 +37,7 @@ from labkit.cluster.ports import HOST
 from labkit.cluster.processes import Identity
 from labkit.cluster.strays import marked
 from labkit.errors import BadInput, ClusterError, LabError, MissingBinary
+from labkit.privileges import obstacle
 from labkit.topology import DEFAULT, Topology
 
 MIB = 1 << 20
@@ -225,18 +226,14 @@ def left_over(home: Path) -> Check:
 
 def user() -> Check:
     """Who the servers would run as: PostgreSQL refuses to run as root."""
-    try:
-        identity = Identity.current()
-    except ClusterError as error:
-        return Check("user", Level.FAIL, "root, without the right to change user", f"{error}")
-    try:
-        first_data.require_name()
-    except ClusterError as error:
-        return Check("user", Level.FAIL, f"uid {identity.uid}, without a name", f"{error}")
-    if identity.dropped:
+    uid = os.geteuid()
+    if problem := obstacle():
+        lacking = f"uid {uid}, without a name" if uid else "root, without the right to change user"
+        return Check("user", Level.FAIL, lacking, problem)
+    if uid == 0:
         found = "root; a lab's servers run as a user of its own, without any of root's rights"
         return Check("user", Level.OK, found)
-    return Check("user", Level.OK, f"uid {identity.uid}; servers run as the same user")
+    return Check("user", Level.OK, f"uid {uid}; servers run as the same user")
 
 
 # servers

@@ -4,21 +4,65 @@
 
 becomes the program, as that user. A server that is Python itself calls `become` when it has
 imported what it needs, and before it opens a socket or reads any input: its interpreter and its
-modules may lie where only root can read, as under /root. Standard library only.
+modules may lie where only root can read, as under /root.
+
+Without arguments the file prints why this user cannot start a lab, if that is so: `make demo` asks
+before there is an environment. Standard library only.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 
 _SET_NO_NEW_PRIVILEGES = 38
 """PR_SET_NO_NEW_PRIVS of prctl(2): no program that is executed gains rights, setuid or not."""
+ROOT_NEEDS = {
+    0: "CAP_CHOWN",
+    1: "CAP_DAC_OVERRIDE",
+    3: "CAP_FOWNER",
+    5: "CAP_KILL",
+    6: "CAP_SETGID",
+    7: "CAP_SETUID",
+}
+"""What of its rights root uses to give servers another user, their files, and signals; a bit each
+(linux/capability.h). Docker's default has them."""
 LATE_IMPORT = "imported without the right to read everything"
 """How the line in a server's log begins that names a module which `become` should have found."""
+
+
+def obstacle() -> str:
+    """Say why this user cannot start a lab's servers, and what to do; empty when it can."""
+    uid = os.geteuid()
+    if uid == 0:
+        held = held_capabilities() if sys.platform == "linux" else ~0
+        missing = [name for bit, name in ROOT_NEEDS.items() if not held >> bit & 1]
+        if missing:
+            return (
+                f"this root lacks {', '.join(missing)}, and PostgreSQL refuses to run as root: "
+                "run labkit as an ordinary user who is in /etc/passwd, "
+                "or give the container its usual capabilities"
+            )
+    elif not has_name(uid):
+        return (
+            f"this user (uid {uid}) is not in /etc/passwd, and PostgreSQL's initdb refuses to run "
+            "without: add a line such as "
+            f"`labkit:x:{uid}:{os.getegid()}::/tmp:/bin/sh`, or become a user that is there"
+        )
+    return ""
+
+
+def has_name(uid: int) -> bool:
+    """Whether a user is in /etc/passwd, or in what stands in for it."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def become(user: str) -> None:
@@ -70,7 +114,10 @@ def become_with_imports(user: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Become a program as another user."""
+    """Become a program as another user, or say why this user cannot start a lab."""
+    if not arguments:
+        print(obstacle())
+        return
     user, *command = arguments
     try:
         become(user)

@@ -28,7 +28,6 @@ from labkit.clock import wait_until
 from labkit.cluster.folder import write_whole
 from labkit.environment import of_servers
 from labkit.errors import ClusterError
-from labkit.privileges import held_capabilities
 
 LAB_VARIABLE = "LABKIT_LAB"
 """In the environment of every process of a lab: its id, by which strays are found."""
@@ -41,16 +40,6 @@ OWN_UIDS = range(60578, 61184)
 """Out of these root's labs take a user each. systemd has no use for them; its services may have the
 next higher ones while they run (its "Users, Groups, UIDs and GIDs"). useradd ends below, and of
 Debian's packages none has one (base-passwd's README, "Reserved uids")."""
-ROOT_NEEDS = {
-    0: "CAP_CHOWN",
-    1: "CAP_DAC_OVERRIDE",
-    3: "CAP_FOWNER",
-    5: "CAP_KILL",
-    6: "CAP_SETGID",
-    7: "CAP_SETUID",
-}
-"""What of its rights root uses to give servers another user, their files, and signals; a bit each
-(linux/capability.h). Docker's default has them."""
 
 
 class Server(subprocess.Popen[bytes]):
@@ -135,15 +124,8 @@ class Identity:
             ClusterError: this root may not do what that takes, as in a container without
                 capabilities.
         """
-        if sys.platform == "linux":
-            held = held_capabilities()
-            missing = [name for bit, name in ROOT_NEEDS.items() if not held >> bit & 1]
-            if missing:
-                raise ClusterError(
-                    f"this root lacks {', '.join(missing)}, and PostgreSQL refuses to run as root: "
-                    "run labkit as an ordinary user who is in /etc/passwd, "
-                    "or give the container its usual capabilities"
-                )
+        if problem := privileges.obstacle():
+            raise ClusterError(problem)
         return cls(uid, gid, dropped=True)
 
     @property

@@ -144,7 +144,7 @@ def test_systems_are_told_apart(monkeypatch: pytest.MonkeyPatch, system: str, le
 @pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
 def test_root_that_may_not_change_user_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("labkit.cluster.processes.held_capabilities", lambda: 1 << 5)
+    monkeypatch.setattr("labkit.privileges.held_capabilities", lambda: 1 << 5)
     check = doctor.user()
     assert check.level is Level.FAIL
     assert "CAP_SETUID" in check.advice

@@ -195,6 +195,18 @@ def test_a_disk_that_executes_nothing_is_refused_before_anything_is_made(machine
     assert list(machine.checkout.iterdir()) == []
 
 
+@pytest.mark.parametrize("said", ["this user is not in /etc/passwd", ""])
+def test_a_user_who_cannot_have_a_lab_is_told_so_before_anything_is_fetched(
+    machine: Machine, said: str
+) -> None:
+    machine.has("python3", f"#!/bin/sh\necho '{said}'\n")
+    make = ["make", "--no-print-directory", "-C", SCRIPT.parents[1], "able"]
+    path = f"{machine.bin}:{os.environ['PATH']}"
+    done = subprocess.run(make, env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == (2 if said else 0)
+    assert (f"make demo: {said}\n" in done.stderr) == bool(said)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_checkout_that_cannot_be_written_to_is_refused(machine: Machine) -> None:
     machine.checkout.chmod(0o555)

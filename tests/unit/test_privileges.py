@@ -72,7 +72,7 @@ def test_a_python_process_that_has_become_another_user_names_what_it_imports_lat
 
 @as_root
 def test_a_user_that_root_may_not_take_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labkit.cluster.processes.held_capabilities", lambda: 0)
+    monkeypatch.setattr("labkit.privileges.held_capabilities", lambda: 0)
     with pytest.raises(ClusterError, match=r"lacks CAP_CHOWN.*ordinary user"):
         Identity.of_root(USER, USER)
 
@@ -143,6 +143,16 @@ def test_a_user_without_a_name_is_told_so_before_anything_is_made(
         EmbeddedCluster.create(tmp_path / "lab")
     assert not (tmp_path / "lab").exists()
     assert doctor.user().level is doctor.Level.FAIL
+
+
+def test_why_a_user_cannot_have_a_lab_is_said_without_an_environment() -> None:
+    done = subprocess.run(
+        ["/usr/bin/env", "-i", sys.executable, "-I", "-S", privileges.__file__],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{privileges.obstacle()}\n"
 
 
 @as_root

@@ -11,10 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from labkit import privileges
 from labkit.clock import wait_until
 from labkit.cluster import folder, reach
 from labkit.cluster.base import Gather, OnStage, Rejoin, quiet
-from labkit.cluster.embedded import config, first_data, programs, scaling
+from labkit.cluster.embedded import config, programs, scaling
 from labkit.cluster.embedded.evidence import failover_evidence
 from labkit.cluster.embedded.layout import (
     WAN,
@@ -38,7 +39,7 @@ from labkit.cluster.processes import (
     uninterrupted,
 )
 from labkit.cluster.status import ClusterStatus
-from labkit.errors import BadInput, LabBusy, LabError
+from labkit.errors import BadInput, ClusterError, LabBusy, LabError
 from labkit.topology import Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
 
@@ -82,7 +83,8 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
                 "the embedded backend always has passwords and a certificate: "
                 "--secure goes with `--backend cockroachdb` and `cockroach-binary`"
             )
-        first_data.require_name()
+        if problem := privileges.obstacle():
+            raise ClusterError(problem)
         return cls._made(
             home,
             topology=topology,

@@ -18,6 +18,7 @@ from labkit.cluster.embedded.layout import Layout
 from labkit.cluster.folder import write_whole
 from labkit.cluster.processes import NOBODY, Identity
 from labkit.errors import ClusterError
+from labkit.privileges import has_name
 
 
 def make(layout: Layout, bin_dir: Path, password: str, user: Identity) -> None:
@@ -69,36 +70,13 @@ def _options() -> Iterator[str]:
             yield from (f"--{name}={value}" for name, value in option.items())
 
 
-def require_name() -> None:
-    """Refuse to make a lab whose owner has no name; root's servers do without.
-
-    Raises:
-        ClusterError: the user is not in /etc/passwd, as in a container with a uid at random.
-    """
-    uid = os.geteuid()
-    if uid != 0 and not _has_name(uid):
-        raise ClusterError(
-            f"this user (uid {uid}) is not in /etc/passwd, and PostgreSQL's initdb refuses to run "
-            "without: add a line such as "
-            f"`labkit:x:{uid}:{os.getegid()}::/tmp:/bin/sh`, or become a user that is there"
-        )
-
-
-def _has_name(uid: int) -> bool:
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return True
-
-
 def _named_uid(wanted: int) -> int:
     """A uid that has a name and is not root's: the one that is wanted, nobody's, or any.
 
     Raises:
         ClusterError: there is only root.
     """
-    if _has_name(wanted):
+    if has_name(wanted):
         return wanted
     uids = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0]
     if not uids:
