@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -14,8 +15,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 UV = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+UVX = Path(UV).with_name("uvx")
 ALONE = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 """An environment in which nothing of this checkout is found."""
+
+pytestmark = pytest.mark.skipif(
+    not Path(UV).is_file(), reason="no uv, neither on PATH nor in this environment"
+)
 
 
 def uv(*arguments: object, cwd: Path = ROOT) -> None:
@@ -159,3 +165,35 @@ def test_an_installed_notebook_runs(labkit: Path, tmp_path: Path) -> None:
     assert str(labkit.parents[1]) in executed.read_text()
     assert not (labkit.parents[1] / "runs").exists()
     assert os.fspath(ROOT) not in executed.read_text()
+
+
+@pytest.mark.skipif(not UVX.is_file(), reason="no uvx beside uv")
+def test_uvx_runs_the_wheel_without_an_install_in_a_folder_that_stays_empty(
+    wheel: Path, tmp_path: Path
+) -> None:
+    folder, home = tmp_path / "elsewhere", tmp_path / "lab"
+    folder.mkdir()
+    ours = {name for name in os.environ if name.startswith(("LABKIT", "PYTHON", "VIRTUAL_ENV"))}
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+
+    def uvx(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [UVX, "--quiet", "--python", sys.executable, "--from", wheel, "labkit", *arguments],
+            env=env | {"LABKIT_HOME": str(home)}, cwd=folder,
+            capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+
+    version = uvx("--version")
+    assert (version.returncode, version.stdout) == (0, f"{labkit_version()}\n"), version.stderr
+    refused = uvx("run", "no_such_notebook")
+    assert refused.returncode == 2
+    assert "03_node_loss" in refused.stderr
+    status = uvx("status")
+    assert (status.returncode, status.stdout) == (3, "")
+    assert "`labkit up` makes one" in status.stderr
+    assert list(folder.iterdir()) == []
+
+
+def labkit_version() -> str:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
