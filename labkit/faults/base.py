@@ -1,4 +1,4 @@
-"""What every fault is, and how one is applied so that it is always healed."""
+"""The base of all faults, and how a fault is applied so that it is always healed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from labkit.errors import FaultUnavailable
 from labkit.topology import Region, Target
 
 HEAL_TIMEOUT_S = 90.0
-"""How long a target may take to be in service again; a rewind of a large database takes longest."""
+"""A target may take so long to be in service again; a rewind of a large database is slowest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was seen of a fault's effect at one moment.
+    """An observation of a fault's effect at one moment.
 
     Attributes:
-        bit: the target shows the effect. That a request was accepted is no evidence.
-        detail: what was seen, one line.
+        bit: whether the target shows the effect. An accepted request is no evidence of it.
+        detail: what was observed, in one line.
     """
 
     bit: bool
@@ -34,31 +34,31 @@ class Probe:
 
 @dataclass(frozen=True)
 class Fault(ABC):
-    """Something that is done to a part of a cluster, and undone again.
+    """A disturbance of a part of a cluster that can be undone.
 
-    A fault is data; the same object may be injected and healed again and again.
+    The same object may be injected and healed any number of times.
     """
 
     name: ClassVar[str]
-    """What people and commands call it, such as `kill`."""
+    """The name that people and commands use, such as `kill`."""
     needs_not: ClassVar[frozenset[State]] = frozenset()
-    """States of a part that the fault cannot take effect on."""
+    """The fault cannot take effect on a part that is in one of these states."""
 
     target: Target
 
     @property
     def target_name(self) -> str:
-        """What it is aimed at, as people and commands say it: `us-west-2/1`."""
+        """Name the target as people and commands do: `us-west-2/1`."""
         return str(self.target)
 
     @property
     def label(self) -> str:
-        """`kill us-west-2/1`: for legends and tables."""
+        """Name the fault and its target for legends and tables: `kill us-west-2/1`."""
         return f"{self.name} {self.target_name}"
 
     @property
     def injection_s(self) -> float:
-        """How long its injection may take, in seconds; 0 for one that is over in a moment."""
+        """Say how many seconds the injection may take; 0 if it takes no time worth waiting for."""
         return 0.0
 
     def __str__(self) -> str:
@@ -66,11 +66,11 @@ class Fault(ABC):
 
     @abstractmethod
     def available(self, cluster: Cluster) -> str | None:
-        """None when it can be applied to this cluster, else the reason why not."""
+        """Return why the fault cannot be applied to this cluster, or None if it can."""
 
     @abstractmethod
     def inject(self, cluster: Cluster) -> None:
-        """Apply it.
+        """Apply the fault.
 
         Raises:
             FaultUnavailable: `available` gives a reason.
@@ -79,11 +79,13 @@ class Fault(ABC):
 
     @abstractmethod
     def probe(self, cluster: Cluster) -> Probe:
-        """Look for its effect. Changes nothing; takes as long as `cluster.status()`."""
+        """Look for the effect. A probe changes nothing and takes as long as `cluster.status()`."""
 
     @abstractmethod
     def heal(self, cluster: Cluster) -> None:
-        """Undo it and wait until the target is in service. Idempotent; safe when nothing is wrong.
+        """Undo the fault and wait until the target is in service.
+
+        Healing is idempotent, and changes nothing if nothing is wrong.
 
         Raises:
             NotReady: the target did not come back in time.
@@ -97,10 +99,10 @@ class Fault(ABC):
         return [f"{part.name} is {part.state}" for part in parts if part.state in self.needs_not]
 
     def require_available(self, cluster: Cluster) -> None:
-        """Refuse what cannot be applied to this cluster.
+        """Refuse a fault that cannot be applied to this cluster.
 
         Raises:
-            FaultUnavailable: with the reason.
+            FaultUnavailable: the message gives the reason.
         """
         reason = self.available(cluster)
         if reason:
@@ -108,7 +110,7 @@ class Fault(ABC):
 
 
 def await_bite(fault: Fault, cluster: Cluster, *, timeout_s: float = 10.0) -> Probe:
-    """Probe until the fault shows an effect; the last probe when it did not in `timeout_s`."""
+    """Probe until the fault shows an effect, or `timeout_s` has passed; return the last probe."""
     deadline_s = monotonic() + timeout_s
     while True:
         probe = fault.probe(cluster)
@@ -118,13 +120,15 @@ def await_bite(fault: Fault, cluster: Cluster, *, timeout_s: float = 10.0) -> Pr
 
 
 def require_absent(fault: Fault, cluster: Cluster) -> Probe:
-    """Refuse a fault that cannot be applied, or that holds already: its effect would prove nothing.
+    """Refuse a fault that cannot be applied, or that holds already.
+
+    The effect of a fault that held before would prove nothing.
 
     Returns:
-        What the probe saw before the fault.
+        The probe before the fault.
 
     Raises:
-        FaultUnavailable: with the reason.
+        FaultUnavailable: the message gives the reason.
     """
     fault.require_available(cluster)
     before = fault.probe(cluster)
@@ -141,7 +145,7 @@ def require_absent(fault: Fault, cluster: Cluster) -> Probe:
 
 @contextmanager
 def applied(fault: Fault, cluster: Cluster) -> Iterator[None]:
-    """Hold a fault for the length of a `with` block; it is healed however the block ends.
+    """Hold a fault during a `with` block, and heal it however the block ends.
 
     Raises:
         FaultUnavailable: see `require_absent`; nothing was changed.
@@ -156,7 +160,7 @@ def applied(fault: Fault, cluster: Cluster) -> Iterator[None]:
 
 
 def parts_of(status: ClusterStatus, target: Target | None = None) -> tuple[Part, ...]:
-    """The parts of a cluster that a target stands for: of a region all of them, of None every."""
+    """List the parts that a target stands for: all of a region, or all of the cluster for None."""
     parts = status.parts
     if target is None:
         return parts
@@ -166,7 +170,7 @@ def parts_of(status: ClusterStatus, target: Target | None = None) -> tuple[Part,
 
 
 def probe_state(cluster: Cluster, target: Target, state: State) -> Probe:
-    """Whether every part of a target is in a state and out of service: alive is not accessible."""
+    """See whether every part of a target is in a state and out of service."""
     parts = parts_of(cluster.status(), target)
     spared = [part for part in parts if part.state is not state or part.healthy]
     if not parts:
@@ -182,7 +186,7 @@ def await_service(cluster: Cluster, target: Target, timeout_s: float = HEAL_TIME
     """Wait until every part of a target is in service.
 
     Raises:
-        NotReady: one is not; names it.
+        NotReady: a part is not in service in time; the message names it.
     """
     unwell: list[str] = []
 

@@ -1,4 +1,4 @@
-"""A brownout: the target works, but only for a part of the time, as if it were starved."""
+"""A brownout: the target is frozen for a share of each period, and works in between."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from labkit.errors import BadInput
 from labkit.faults.base import Fault, Probe, await_service, parts_of
 
 _SAMPLES = 12
-"""How often a probe looks: a target that is frozen for a part of each period is seen both ways."""
+"""A probe looks so often, so that it sees the target both frozen and running."""
 
 
 @dataclass(frozen=True)
 class Brownout(Fault):
-    """Freeze a target for a share of each period, again and again, from within this process.
+    """A fault that freezes a target for a share of each period, from within this process.
 
-    A disk that stalls, a noisy neighbour, a machine that swaps: the target never dies, answers
-    each health check sooner or later, and everything that waits for it waits longer. Nothing
-    fails over. The freezing ends with this process at the latest; what it left frozen is thawed
-    by `labkit heal`.
+    It stands for a disk that stalls, a noisy neighbour or a machine that swaps. The target never
+    dies. It answers each health check sooner or later, so nothing fails over, and whatever waits
+    for the target waits longer. The freezing ends with this process at the latest. If the process
+    leaves the target frozen, `labkit heal` lets it run again.
 
     Attributes:
-        share: of each period that the target is frozen, above 0 and below 1.
-        period_s: seconds.
+        share: the share of each period that the target is frozen, above 0 and below 1.
+        period_s: the length of a period in seconds.
     """
 
     name: ClassVar[str] = "brownout"
@@ -40,7 +40,7 @@ class Brownout(Fault):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what is no brownout.
+        """Refuse a share or a period that is out of range.
 
         Raises:
             BadInput: `share` is not between 0 and 1, or the period is not above 0 and finite.
@@ -51,13 +51,13 @@ class Brownout(Fault):
             raise BadInput(f"brownout: period_s must be above 0 and finite, not {self.period_s:g}")
 
     def available(self, cluster: Cluster) -> str | None:
-        """Needs `CanPause`."""
+        """Require `CanPause`."""
         if isinstance(cluster, CanPause):
             return None
         return f"the {cluster.backend} backend cannot pause its parts"
 
     def inject(self, cluster: Cluster) -> None:
-        """Returns when the target was frozen for the first time."""
+        """Freeze the target for the first time, and let a thread go on with it."""
         self.require_available(cluster)
         assert isinstance(cluster, CanPause)
         self._stop()
@@ -68,7 +68,7 @@ class Brownout(Fault):
         thread.start()
 
     def _stutter(self, cluster: CanPause, over: Event) -> None:
-        """Begins frozen, and ends thawed."""
+        """Let the target run and freeze it in turn, and let it run at the end."""
         while not over.wait(self.period_s * self.share):
             cluster.resume(self.target)
             if over.wait(self.period_s * (1 - self.share)):
@@ -77,7 +77,7 @@ class Brownout(Fault):
         cluster.resume(self.target)
 
     def probe(self, cluster: Cluster) -> Probe:
-        """It bit when the target is seen frozen, and seen running, within a few looks."""
+        """See whether the target is frozen at one look and running at another."""
         seen: set[State] = set()
         for _ in range(_SAMPLES):
             parts = parts_of(cluster.status(), self.target)

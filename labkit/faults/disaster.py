@@ -1,4 +1,4 @@
-"""The end of a region: its lines to the others go first, then its power."""
+"""A disaster of a region: its links to the others fail first, then its power."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from labkit.topology import Region
 
 @dataclass(frozen=True)
 class Disaster(Fault):
-    """Cut a region off, and kill it when it has been alone for a while; healing starts it again.
+    """A fault that cuts a region off, and kills it after a while; healing starts it again.
 
-    In the time between, the region still serves those inside it. What it acknowledges then is on
-    no other node: this is where a commit that waits for nobody is lost. A region that is killed at
-    once loses next to nothing, because what was sent before still arrives.
+    Between the cut and the kill the region still serves the clients inside it. What it
+    acknowledges then is on no node of another region, so a commit that waits for no other node is
+    lost. A region that is killed without a cut loses next to nothing, because what it sent before
+    still arrives.
 
     Attributes:
-        alone_s: seconds between the cut and the end.
+        alone_s: seconds between the cut and the kill.
     """
 
     name: ClassVar[str] = "disaster"
@@ -33,7 +34,7 @@ class Disaster(Fault):
     alone_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what is not a region.
+        """Refuse a target that is not a region.
 
         Raises:
             BadInput: the target is not a region, or `alone_s` is negative or not finite.
@@ -45,7 +46,7 @@ class Disaster(Fault):
 
     @property
     def injection_s(self) -> float:
-        """The time that the region is alone."""
+        """Return the time between the cut and the kill."""
         return self.alone_s
 
     @property
@@ -53,16 +54,16 @@ class Disaster(Fault):
         return Partition(self.target)
 
     def available(self, cluster: Cluster) -> str | None:
-        """Needs `CanKill`, and what a partition needs."""
+        """Require `CanKill`, and what a partition requires."""
         if not isinstance(cluster, CanKill):
             return f"the {cluster.backend} backend cannot kill its parts"
         return self._cut.available(cluster)
 
     def inject(self, cluster: Cluster) -> None:
-        """Returns when every process is dead.
+        """Cut the region off, kill all its processes, and open the links again.
 
-        The links carry again then: nothing is left behind them, and people who were in the region
-        reach the others by other lines.
+        No process is left behind the links then, and the region's customers reach the other
+        regions on other ways.
         """
         self.require_available(cluster)
         assert isinstance(cluster, CanKill)
@@ -72,11 +73,11 @@ class Disaster(Fault):
         self._cut.mend(cluster)
 
     def probe(self, cluster: Cluster) -> Probe:
-        """It bit when every part is down."""
+        """See whether every part is down."""
         return probe_state(cluster, self.target, State.DOWN)
 
     def heal(self, cluster: Cluster) -> None:
-        """Start what is down of the region and wait until it is in service."""
+        """Start the parts of the region that are down, and wait until it is in service."""
         if self.available(cluster) is not None:
             return
         assert isinstance(cluster, CanKill)

@@ -1,4 +1,4 @@
-"""What the faults of links have in common: which links they mean, and that a WAN is needed."""
+"""The base of the faults of links: which links a fault is about, and that it requires a WAN."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from labkit.topology import Region, Topology
 
 
 class Direction(StrEnum):
-    """Which way, seen from the target."""
+    """A direction of traffic, seen from the target."""
 
     BOTH = "both"
     IN = "in"
-    """What the target would receive."""
+    """The traffic that the target would receive."""
     OUT = "out"
-    """What the target sends."""
+    """The traffic that the target sends."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LinkFault(Fault):
     direction: Direction = Direction.BOTH
 
     def __post_init__(self) -> None:
-        """Refuse what is not a link.
+        """Refuse a target or a peer that makes no link.
 
         Raises:
             BadInput: the target is not a region, or the peer is the target itself.
@@ -50,7 +50,7 @@ class LinkFault(Fault):
 
     @property
     def target_name(self) -> str:
-        """`us-west-2`, `us-west-2:eu-west-1`, `us-west-2>eu-west-1`, `us-west-2 (out)`."""
+        """Name the links, such as `us-west-2`, `us-west-2 (out)` or `us-west-2>eu-west-1`."""
         if self.peer is None:
             way = "" if self.direction is Direction.BOTH else f" ({self.direction})"
             return f"{self.target}{way}"
@@ -61,7 +61,7 @@ class LinkFault(Fault):
         return f"{source}>{target}"
 
     def links(self, topology: Topology) -> tuple[tuple[str, str], ...]:
-        """The (source, target) of every link that is meant.
+        """List the (source, target) of every link that the fault is about.
 
         Raises:
             UnknownTarget: no such region.
@@ -80,7 +80,7 @@ class LinkFault(Fault):
         }[self.direction]
 
     def available(self, cluster: Cluster) -> str | None:
-        """Needs `HasWan`, switched on, and a second region."""
+        """Require `HasWan`, switched on, and a second region."""
         if not isinstance(cluster, HasWan):
             return f"the {cluster.backend} backend has no WAN"
         if not cluster.status().wan:
@@ -90,28 +90,28 @@ class LinkFault(Fault):
         return None
 
     def wan_of(self, cluster: Cluster) -> HasWan:
-        """The cluster, known to have links.
+        """Return the cluster if it has links.
 
-        Does not ask for its status as `available` does: that would delay an injection whose
-        moment counts, and `set_link` refuses by itself when the WAN is off.
+        Unlike `available`, this asks for no status. That would delay the injection, whose moment
+        counts, and `set_link` refuses by itself if the WAN is off.
 
         Raises:
-            FaultUnavailable: it has none.
+            FaultUnavailable: the cluster has no links.
         """
         if not isinstance(cluster, HasWan):
             raise FaultUnavailable(f"{self.label}: {self.available(cluster)}")
         return cluster
 
     def links_of(self, status: ClusterStatus, topology: Topology) -> tuple[LinkStatus, ...]:
-        """What a status says about the links that are meant; empty when it does not know them."""
+        """Pick the fault's links from a status, which may know none of them."""
         meant = self.links(topology)
         return tuple(link for link in status.links if (link.source, link.target) in meant)
 
     def await_calm(self, cluster: Cluster, calm: Callable[[LinkStatus], bool]) -> None:
-        """Wait until the links show no effect any more and the target is in service.
+        """Wait until the links show no effect, and the target is in service.
 
         Raises:
-            NotReady: a link still shows it, or a part of the region did not come back.
+            NotReady: a link still shows the effect, or a part of the region is not in service.
         """
         wait_until(
             lambda: all(map(calm, self.links_of(cluster.status(), cluster.topology))),
@@ -122,7 +122,7 @@ class LinkFault(Fault):
 
 
 def probe_links(links: Sequence[LinkStatus], shows: Callable[[LinkStatus], bool]) -> Probe:
-    """Whether every link shows an effect, as the WAN itself reports it."""
+    """See whether every link shows an effect, by what the WAN itself reports."""
     if not links:
         return Probe(False, "the WAN does not report its links")
     missed = [link for link in links if not shows(link)]
@@ -133,7 +133,7 @@ def probe_links(links: Sequence[LinkStatus], shows: Callable[[LinkStatus], bool]
 
 
 def describe(link: LinkStatus) -> str:
-    """`us-west-2>us-east-1 33 ms`, with its jitter, or `cut`."""
+    """Describe a link: `us-west-2>us-east-1 33 ms`, with its jitter, or `cut`."""
     jitter = f" + up to {link.jitter_ms:g} ms" if link.jitter_ms else ""
     state = "cut" if link.cut else f"{link.delay_ms:g} ms{jitter}"
     return f"{link.source}>{link.target} {state}"

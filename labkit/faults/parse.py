@@ -19,9 +19,9 @@ from labkit.faults.stop import Stop
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault for fault in (Kill, Stop, Pause, Disaster, Partition, Slow)
 }
-"""Every fault that a command can leave behind, by its name.
+"""Every fault that holds after the command that injects it, by its name.
 
-The others live in the process that injects them (`brownout`), or have commands of their own
+The other faults end with the process that injects them (`brownout`), or have commands of their own
 (`labkit node restart`, `labkit node add`).
 """
 
@@ -36,12 +36,12 @@ def parse(
     jitter_ms: float | None = None,
     direction: Direction | None = None,
 ) -> Fault:
-    """Make a fault out of words; what is None is as the fault has it.
+    """Make a fault from the words of a command; an option that is None keeps its default.
 
     Args:
         kind: one of `FAULTS`.
-        target: for faults of processes what `resolve` takes. For faults of links `REGION` (all its
-            links), `REGION:PEER` (one link, both ways) or `FROM>TO` (one direction of it).
+        target: for a fault of processes whatever `resolve` takes; for a fault of links `REGION`
+            (all its links), `REGION:PEER` (one link, both ways) or `FROM>TO` (one direction).
 
     Raises:
         UnknownTarget: there is no such target.

@@ -1,4 +1,4 @@
-"""A partition: links turn into black holes, and nobody is told."""
+"""A partition: links carry nothing any more, and report no error."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from labkit.faults.links import LinkFault, probe_links
 
 @dataclass(frozen=True)
 class Partition(LinkFault):
-    """Cut a region off from a peer or from all others, in one direction or both.
+    """A fault that cuts a region off from a peer or from all others, in one direction or both.
 
-    Connections are not reset: bytes are held and new connections hang, so that each side has to
-    find out by its own time-outs. Within the region, and between it and its clients, nothing
-    changes.
+    Connections are not reset. Bytes are held and new connections hang, so each side has to detect
+    the partition by its own time-outs. Traffic within the region, and between the region and its
+    clients, does not change.
     """
 
     name: ClassVar[str] = "partition"
 
     def inject(self, cluster: Cluster) -> None:
-        """Returns when every link is cut."""
+        """Cut every link."""
         wan = self.wan_of(cluster)
         for source, target in self.links(cluster.topology):
             wan.set_link(source, target, cut=True)
 
     def probe(self, cluster: Cluster) -> Probe:
-        """It bit when every link is cut and a region without any link has noticed.
+        """See whether every link is cut, and whether a region without any link is out of service.
 
-        A region that lost one link may have nothing to notice: the others carry its votes.
+        A region that lost one link may stay in service: its votes travel on the other links.
         """
         status = cluster.status()
         probe = probe_links(self.links_of(status, cluster.topology), lambda link: link.cut)
@@ -42,14 +42,14 @@ class Partition(LinkFault):
         return Probe(True, f"{probe.detail}; out of service: {unwell or 'nothing'}")
 
     def heal(self, cluster: Cluster) -> None:
-        """Let the links carry again and wait until the region is in service."""
+        """Open the links again, and wait until the region is in service."""
         if self.available(cluster) is not None:
             return
         self.mend(cluster)
         self.await_calm(cluster, lambda link: not link.cut)
 
     def mend(self, cluster: Cluster) -> None:
-        """Let the links carry again; waits for nothing.
+        """Open the links again, without waiting.
 
         Raises:
             FaultUnavailable: the cluster has no WAN.

@@ -12,30 +12,30 @@ from labkit.faults.base import Fault, Probe, await_service, probe_state
 
 @dataclass(frozen=True)
 class Pause(Fault):
-    """SIGSTOP a node, a region or a balancer; healing lets it go on where it was."""
+    """A fault that sends SIGSTOP to a node, a region or a balancer; healing sends SIGCONT."""
 
     name: ClassVar[str] = "pause"
     needs_not: ClassVar[frozenset[State]] = frozenset({State.DOWN})
-    """What is dead cannot be frozen."""
+    """A process that is dead cannot be frozen."""
 
     def available(self, cluster: Cluster) -> str | None:
-        """Needs `CanPause`."""
+        """Require `CanPause`."""
         if isinstance(cluster, CanPause):
             return None
         return f"the {cluster.backend} backend cannot pause its parts"
 
     def inject(self, cluster: Cluster) -> None:
-        """Returns when every process is frozen."""
+        """Freeze every process, and return when all are frozen."""
         self.require_available(cluster)
         assert isinstance(cluster, CanPause)
         cluster.pause(self.target)
 
     def probe(self, cluster: Cluster) -> Probe:
-        """It bit when every part is there, frozen, and does not answer."""
+        """See whether every part is frozen and does not answer."""
         return probe_state(cluster, self.target, State.PAUSED)
 
     def heal(self, cluster: Cluster) -> None:
-        """Thaw the target and wait until it is in service, which a deposed primary takes to."""
+        """Let the target run, and wait until it is in service. A deposed primary rewinds first."""
         if isinstance(cluster, CanPause):
             cluster.resume(self.target)
             await_service(cluster, self.target)

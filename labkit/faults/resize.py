@@ -1,4 +1,4 @@
-"""Growth and shrinkage while clients go on: a region gets one more node, and loses it again."""
+"""Growth under load: a node is added to a region, and removed again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from labkit.topology import Node, Region
 
 @dataclass(frozen=True)
 class AddNode(Fault):
-    """Add a node to a region; healing removes it again.
+    """A change that adds a node to a region; healing removes it again.
 
     Attributes:
-        added: the node, while it is there.
+        added: the node, until it is removed.
     """
 
     name: ClassVar[str] = "add node"
@@ -24,29 +24,29 @@ class AddNode(Fault):
     added: list[Node] = field(default_factory=list, init=False, compare=False)
 
     def available(self, cluster: Cluster) -> str | None:
-        """Needs `CanScale`."""
+        """Require `CanScale`."""
         if isinstance(cluster, CanScale):
             return None
         return f"the {cluster.backend} backend cannot add nodes"
 
     @property
     def injection_s(self) -> float:
-        """A fresh node copies all data first."""
+        """Allow for a new node, which copies all data first."""
         return 180.0
 
     def inject(self, cluster: Cluster) -> None:
-        """Returns when the node is in service behind its region's balancer.
+        """Add the node, and return when it is in service behind its region's balancer.
 
         Raises:
             TopologyError: the region is full.
-            NotReady: the node was not in service in time, and is removed again.
+            NotReady: the node was not in service in time; it is removed again.
         """
         self.require_available(cluster)
         assert isinstance(cluster, CanScale)
         self.added.append(cluster.add_node(self.target.name))
 
     def probe(self, cluster: Cluster) -> Probe:
-        """It bit when the node is there and in service."""
+        """See whether the node is in service."""
         if not self.added:
             return Probe(False, "no node was added")
         names = {node.name: node for node in cluster.status().nodes}

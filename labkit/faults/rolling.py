@@ -12,14 +12,14 @@ from labkit.faults.base import Fault, Probe, await_service
 from labkit.topology import Node, Region
 
 NODE_S = 120.0
-"""What a node may take to stop in order and to be in service again."""
+"""A node may take so long to shut down in order and to be in service again."""
 
 
 @dataclass(frozen=True)
 class RollingRestart(Fault):
-    """Stop each node in order and start it again, the leader last; never two at a time.
+    """A restart of each node in turn, the leader last, never two at a time.
 
-    Unlike other faults it is over when its injection returns.
+    Unlike other faults, a rolling restart is over when its injection returns.
 
     Attributes:
         target: the region whose nodes are restarted.
@@ -38,16 +38,16 @@ class RollingRestart(Fault):
 
     @property
     def target_name(self) -> str:
-        """`us-west-2, us-east-1`."""
+        """Name the regions: `us-west-2, us-east-1`."""
         return ", ".join(region.name for region in (self.target, *self.also))
 
     @property
     def injection_s(self) -> float:
-        """A node's time for all that are meant."""
+        """Allow `NODE_S` for each node."""
         return NODE_S * sum(region.nodes for region in (self.target, *self.also))
 
     def nodes(self, cluster: Cluster) -> tuple[Node, ...]:
-        """The nodes that are meant.
+        """List the nodes that are restarted.
 
         Raises:
             UnknownTarget: no such region.
@@ -56,16 +56,16 @@ class RollingRestart(Fault):
         return tuple(node for region in regions for node in cluster.topology.nodes_of(region.name))
 
     def available(self, cluster: Cluster) -> str | None:
-        """Needs `CanStop` and `CanKill`."""
+        """Require `CanStop` and `CanKill`."""
         if isinstance(cluster, CanStop) and isinstance(cluster, CanKill):
             return None
         return f"the {cluster.backend} backend cannot stop its nodes and start them again"
 
     def inject(self, cluster: Cluster) -> None:
-        """Returns when every node was restarted and the cluster is in service.
+        """Restart every node, and return when the cluster is in service.
 
         Raises:
-            NotReady: a node, or the cluster, did not come back; the rest is left alone.
+            NotReady: a node, or the cluster, did not come back; no further node is restarted.
         """
         self.require_available(cluster)
         nodes = self.nodes(cluster)
@@ -75,7 +75,7 @@ class RollingRestart(Fault):
         self.restarts.extend(rolling_restart(cluster, nodes))
 
     def probe(self, cluster: Cluster) -> Probe:
-        """It bit when every node was down and came back, in another process where that is known."""
+        """See whether every node was restarted, by its process id where that is known."""
         status, nodes = cluster.status(), self.nodes(cluster)
         came_back = {restart.node.name for restart in self.restarts}
 
@@ -91,7 +91,7 @@ class RollingRestart(Fault):
         return Probe(True, f"all {len(nodes)} nodes restarted, one after the other")
 
     def heal(self, cluster: Cluster) -> None:
-        """Start what a restart that failed left down. Idempotent."""
+        """Start the nodes that a failed restart left down. Healing is idempotent."""
         if self.available(cluster) is not None:
             return
         assert isinstance(cluster, CanKill)

@@ -1,4 +1,4 @@
-"""A slow network: messages take longer, or unevenly long; none is lost."""
+"""A slow network: messages are late by a delay and a jitter; none is lost."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LEAST_MS = TIMER_STEP_S * 1e3
 
 @dataclass(frozen=True)
 class Slow(LinkFault):
-    """Add delay and jitter to the links between a region and a peer, or all others.
+    """A fault that adds delay and jitter to the links between a region and a peer, or all others.
 
     Attributes:
-        delay_ms: added to what the topology gives each direction that is meant, in milliseconds.
-            In both directions a round trip takes twice that longer.
-        jitter_ms: up to this much more for each message, uniform.
+        delay_ms: milliseconds that are added to the delay of the topology, per direction. If both
+            directions are slow, a round trip takes twice that longer.
+        jitter_ms: the most that is added per message, in milliseconds, uniformly distributed.
     """
 
     name: ClassVar[str] = "slow"
@@ -34,7 +34,7 @@ class Slow(LinkFault):
     jitter_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what would change nothing.
+        """Refuse numbers that no link can show.
 
         Raises:
             BadInput: a value is out of range, both are 0, or it is not a link.
@@ -49,7 +49,7 @@ class Slow(LinkFault):
             raise BadInput("slow: delay_ms and jitter_ms are both 0, nothing would change")
 
     def available(self, cluster: Cluster) -> str | None:
-        """Needs `HasWan`, switched on, a second region, and links that can be that slow."""
+        """Require `HasWan`, switched on, a second region, and links that can be that slow."""
         if reason := super().available(cluster):
             return reason
         topology = cluster.topology
@@ -59,19 +59,19 @@ class Slow(LinkFault):
         return f"a link has {longest_ms:g} ms already, and cannot have more than {MAX_MS:,.0f}"
 
     def unfit(self, cluster: Cluster) -> list[str]:
-        """Name the links that are cut: nothing passes there that could be late."""
+        """Name the links that are cut: no message passes there that could be late."""
         links = self.links_of(cluster.status(), cluster.topology)
         return [f"{link.source}>{link.target} is cut" for link in links if link.cut]
 
     def inject(self, cluster: Cluster) -> None:
-        """Returns when every link is slow."""
+        """Slow every link down."""
         wan, topology = self.wan_of(cluster), cluster.topology
         for source, target in self.links(topology):
             delay_ms = topology.one_way_ms(source, target) + self.delay_ms
             wan.set_link(source, target, delay_ms=delay_ms, jitter_ms=self.jitter_ms)
 
     def probe(self, cluster: Cluster) -> Probe:
-        """See whether every link carries, with the new delay and jitter."""
+        """See whether every link is open, and has the new delay and jitter."""
         topology = cluster.topology
 
         def slow(link: LinkStatus) -> bool:

@@ -1,4 +1,4 @@
-"""Whom a fault hits when it is injected again: another part of the same kind and role."""
+"""The target of a fault that is injected again: another part of the same kind and role."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from labkit.topology import Balancer, Region
 
 @dataclass(frozen=True)
 class Victims:
-    """Chooses victims that stand where the fault's first target stood.
+    """A choice of targets that have the role of the fault's first target.
 
-    The primary is followed by whoever is primary then, a replica by another replica, the primary's
-    region by the one that has the primary then, any other region by another such, a balancer by
-    another balancer, a link by another link.
+    After the primary comes the node that is primary then, after a replica another replica. After
+    the primary's region comes the region that has the primary then, after any other region
+    another one without it. After a balancer comes another balancer, after a link another link.
 
     Attributes:
-        fault: as it is injected first.
-        leading: whether that hits who takes the writes.
+        fault: the fault as it is injected first.
+        leading: whether its first target takes the writes.
     """
 
     fault: Fault
@@ -41,10 +41,10 @@ class Victims:
         return cls(fault, str(fault.target) in _leaders(cluster, fault))
 
     def another(self, cluster: Cluster, taken: Sequence[Fault], chance: Random) -> Fault:
-        """The fault on the candidate that was taken least often; among such, by chance.
+        """Aim the fault at the candidate that was taken least often; chance decides among equals.
 
         Args:
-            taken: what was injected so far.
+            taken: the faults that were injected so far.
 
         Raises:
             NotReady: there is no primary right now.
@@ -69,7 +69,7 @@ class Victims:
 
 
 def _leaders(cluster: Cluster, fault: Fault) -> set[str]:
-    """Who takes the writes now: the nodes' names, or for a fault of regions their regions'."""
+    """Name the nodes that take the writes now, or their regions for a fault of a region."""
     nodes = [cluster.leader()]
     if not cluster.single_primary:
         primaries = [node.name for node in cluster.status().nodes if node.role is Role.PRIMARY]
