@@ -1,11 +1,11 @@
 """The command line: `labkit up`, `labkit fault kill primary`, `labkit run 03_node_loss`.
 
-app      every command in its place
+app      the program with all commands
 outcome  exit codes, and errors as one line
 show     tables, progress and JSON
-The others have the commands, each file those about one thing.
+Each other module has the commands about one subject.
 
-What takes long to import (pandas, plotly, papermill) is imported by the commands that need it.
+A command itself imports whatever takes long to import (pandas, plotly, papermill).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NoReturn
 
 
 def main() -> None:
-    """The `labkit` program."""
+    """Run the `labkit` program."""
     # importing takes a moment and starts nothing: until it is done, Ctrl-C may end it at once
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is signal.default_int_handler:

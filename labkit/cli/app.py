@@ -1,4 +1,4 @@
-"""Every command in its place."""
+"""The program with all commands, in the order of `labkit --help`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def labkit(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
     ] = False,
 ) -> None:
-    """A multi-region SQL database on this machine: break it, and measure what an order feels.
+    """A multi-region SQL database on this machine: break it, and measure what clients see.
 
     Exit codes: 0 done; 1 what was asked about is not so; 2 the command line is refused; 3 it could
     not be done; 130 interrupted. `run` and `demo`: 0 passed, 1 failed, 2 not proven or

@@ -1,4 +1,4 @@
-"""How far a headless run is: a bar over the notebook's cells, and one over a cell's trials."""
+"""The progress of a headless run: a bar for the notebook's cells, and one for a cell's trials."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from labkit.runs import Progress as RunProgress
 
 LINE_WIDTH = 60
-"""Columns of a notebook's line that stand beside a bar."""
+"""So many columns of a notebook's line are shown beside a bar."""
 
 
 class Bars:
-    """Bars for a terminal; without a terminal a line for each line of the notebook."""
+    """Bars in a terminal; elsewhere each line of the notebook is printed."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -40,7 +40,7 @@ class Bars:
         self._trials = self._bars.add_task("trials", total=None, line="", visible=False)
 
     def __enter__(self) -> Self:
-        """Show nothing until there is something: a notebook may be refused yet."""
+        """Show nothing yet, because the notebook may still be refused."""
         return self
 
     def __exit__(
@@ -49,11 +49,11 @@ class Bars:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take them away; what they showed is over."""
+        """Remove the bars."""
         self._bars.stop()
 
     def __call__(self, now: RunProgress) -> None:
-        """Show how far the run is."""
+        """Show the progress of the run."""
         first, self._begun = not self._begun, True
         if not self._console.is_terminal:
             if first:
@@ -82,6 +82,6 @@ class Bars:
 
 
 def where(now: RunProgress) -> str:
-    """`[5/14]`, or `[5/14, trial 2 of 3]`."""
+    """Say which cell is running: `[5/14]`, or `[5/14, trial 2 of 3]`."""
     trial = f", trial {now.trial} of {now.trials}" if now.trials else ""
     return f"[{now.cell}/{now.cells}{trial}]"

@@ -66,10 +66,10 @@ def compare(
 
 
 def _require_ours(html: Path) -> None:
-    """Refuse to replace a file that no comparison was written to.
+    """Refuse to replace a file that is not a page of `labkit compare`.
 
     Raises:
-        BadInput: names it.
+        BadInput: it is another file; the message names it.
     """
     if not os.path.lexists(html):
         return
@@ -80,7 +80,7 @@ def _require_ours(html: Path) -> None:
 
 
 def comparison_tables(found: Comparison) -> Iterable[Table]:
-    """What was measured, then what was set differently."""
+    """List what was measured, and then the settings that differ."""
     change = ["change", "by chance?"] if found.with_change else []
     numbers = new_table("", *found.names, *change)
     verdicts = [Text(verdict, VERDICT_STYLE[verdict]) for verdict in found.verdicts]

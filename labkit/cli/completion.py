@@ -1,7 +1,7 @@
-"""What a shell offers when TAB is pressed: targets, regions, notebooks, parameters, runs.
+"""Completions for the shell: targets, regions, notebooks, parameters, runs.
 
-A shell asks by running labkit with `_LABKIT_COMPLETE` set, and waits for the answer. So nothing
-here asks the lab or imports what takes long. What goes wrong offers nothing instead of an error.
+The shell runs labkit with `_LABKIT_COMPLETE` set, and waits for the answer. So no completion asks
+the lab or imports a module that takes long. One that fails offers nothing instead of an error.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Completer = Callable[[typer.Context, str], list[str]]
 
 
 def answer_bash(app: Callable[[], object]) -> None:
-    """Run the program for bash, which takes a word apart at each colon and equals sign.
+    """Run the program for bash, which splits a word at each colon and equals sign.
 
-    Of `lb:us-west-2` it completes `us-west-2` alone, and takes `lb` and `:` for other words.
+    Of `lb:us-west-2` bash completes `us-west-2` alone, and takes `lb` and `:` for other words.
     """
     in_front = _put_together()
     told = io.StringIO()
@@ -41,7 +41,7 @@ def answer_bash(app: Callable[[], object]) -> None:
 
 
 def _put_together() -> str:
-    """Join what bash took apart; returns what it keeps in front of the word that it completes."""
+    """Join the words that bash split; return the part that bash keeps before the completed word."""
     words = os.environ.get("COMP_WORDS", "").split("\n")
     try:
         last = int(os.environ["COMP_CWORD"])
@@ -74,7 +74,7 @@ def _offers(words: Callable[[typer.Context], Iterable[str]]) -> Completer:
 
 
 def _topology() -> Topology:
-    """Read the shape of the lab, or take that of a new one."""
+    """Read the topology of the lab, or return that of a new lab."""
     try:
         found = json.loads((labkit.cluster.home() / "lab.json").read_text(encoding="utf-8"))
         return Topology.model_validate(found["topology"])
@@ -84,21 +84,21 @@ def _topology() -> Topology:
 
 @_offers
 def regions(_ctx: typer.Context) -> Iterator[str]:
-    """Offer the regions, and the primary's by what it is."""
+    """Offer the regions, and `leader-region`."""
     yield "leader-region"
     yield from _topology().region_names
 
 
 @_offers
 def nodes(_ctx: typer.Context) -> Iterator[str]:
-    """Offer the nodes, and the primary by what it is."""
+    """Offer the nodes, and `primary`."""
     yield "primary"
     yield from (node.name for node in _topology().nodes)
 
 
 @_offers
 def nodes_and_regions(_ctx: typer.Context) -> Iterator[str]:
-    """Offer the nodes, and the regions for all of theirs."""
+    """Offer the nodes, and the regions, each of which stands for its nodes."""
     yield from ("primary", "leader-region")
     yield from _topology().region_names
     yield from (node.name for node in _topology().nodes)
@@ -106,13 +106,13 @@ def nodes_and_regions(_ctx: typer.Context) -> Iterator[str]:
 
 @_offers
 def workloads(_ctx: typer.Context) -> Iterable[str]:
-    """Offer the classes of `workloads/`; a file of one's own is the shell's to complete."""
+    """Offer the classes of `workloads/`; the shell itself completes the name of a file."""
     return ("accounts", "orders")
 
 
 @_offers
 def process_targets(_ctx: typer.Context) -> Iterator[str]:
-    """Offer what can be killed, stopped and paused."""
+    """Offer the targets that can be killed, stopped and paused."""
     topology = _topology()
     yield from ("primary", "leader-region")
     yield from topology.region_names
@@ -122,7 +122,7 @@ def process_targets(_ctx: typer.Context) -> Iterator[str]:
 
 @_offers
 def link_targets(_ctx: typer.Context) -> Iterator[str]:
-    """Offer regions and links. One direction of a link (`A>B`) is not: it must be quoted."""
+    """Offer regions and links. A direction of a link (`A>B`) is not offered: it must be quoted."""
     names = _topology().region_names
     yield "leader-region"
     yield from names

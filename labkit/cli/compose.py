@@ -1,4 +1,4 @@
-"""Commands around the Docker Compose folder: render."""
+"""The command that renders a Docker Compose folder."""
 
 from __future__ import annotations
 

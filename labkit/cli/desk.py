@@ -20,8 +20,9 @@ def desk(
 ) -> None:
     """Open the trading desk in a browser: trade, watch the cluster, break it.
 
-    Starts the lab when none runs; one that runs is taken as it is, broken or not. On 127.0.0.1 with
-    a token; as many browsers as you like. Ctrl-C ends the desk, not the lab.
+    The desk starts the lab if none runs. It takes a lab that runs as it is, broken or not. It
+    listens on 127.0.0.1, asks for a token, and serves any number of browsers. Ctrl-C ends the desk,
+    not the lab.
     """
     from labkit.lab import connect
     from labkit.ui.page_server import serve_page

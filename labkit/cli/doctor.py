@@ -1,4 +1,4 @@
-"""The command that says what will run here."""
+"""The command that checks which backends will run on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(as_json: AsJson = False) -> None:
     """Say what this machine has, what will run on it and what will not, and why.
 
-    Exit code 1 when the embedded engine will not run.
+    The exit code is 1 if the embedded engine will not run.
     """
     from labkit.doctor import Feature, diagnose
 

@@ -1,4 +1,4 @@
-"""Commands that do something to the cluster: `labkit fault kill primary`."""
+"""Commands that inject a fault into the cluster: `labkit fault kill primary`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from labkit.faults.parse import parse
 
 fault_commands = typer.Typer(
     no_args_is_help=True,
-    help="Do something to the cluster; it holds until `labkit heal`. "
+    help="Inject a fault into the cluster; it holds until `labkit heal`. "
     "Exit code 1 when it takes no effect.",
 )
 
@@ -57,11 +57,13 @@ Way = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was done, and the evidence that it took effect.
+    """The record of an injection, with the evidence of its effect.
 
     Attributes:
-        inject_s: seconds that the injection took.
-        bite_s: seconds from its beginning until a probe saw the effect, or gave up.
+        before: the probe before the injection.
+        after: the last probe after it.
+        inject_s: the seconds that the injection took.
+        bite_s: the seconds from its beginning until the last probe.
     """
 
     fault: Fault
@@ -71,7 +73,7 @@ class Receipt:
     bite_s: float
 
     def to_json(self) -> dict[str, object]:
-        """Plain data for `--json`."""
+        """Return the data of `--json`."""
         return {
             "fault": self.fault.name,
             "target": self.fault.target_name,
@@ -83,7 +85,7 @@ class Receipt:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines that a person reads."""
         verdict = f"took effect after {self.bite_s:.2f} s" if self.after.bit else "took no effect"
         return [
             f"fault   {self.fault.label}, injected in {self.inject_s:.2f} s, {verdict}",
@@ -95,19 +97,19 @@ class Receipt:
 
 @fault_commands.command()
 def kill(target: ProcessTarget, as_json: AsJson = False) -> None:
-    """Let it die at once, like a power cut."""
+    """Kill every process of the target at once, like a power cut."""
     _inject("kill", target, as_json)
 
 
 @fault_commands.command()
 def stop(target: ProcessTarget, as_json: AsJson = False) -> None:
-    """Shut it down in order, as an operator would; a primary hands over first."""
+    """Shut the target down in order, as an operator would; a primary hands over first."""
     _inject("stop", target, as_json)
 
 
 @fault_commands.command()
 def pause(target: ProcessTarget, as_json: AsJson = False) -> None:
-    """Freeze it: alive and connected, but not answering."""
+    """Freeze the target: it stays alive and connected, but does not answer."""
     _inject("pause", target, as_json)
 
 
@@ -126,7 +128,7 @@ def disaster(
 
 @fault_commands.command()
 def partition(target: LinkTarget, direction: Way = None, as_json: AsJson = False) -> None:
-    """Turn links between regions into black holes."""
+    """Cut links between regions: they carry nothing, and report no error."""
     _inject("partition", target, as_json, direction=direction)
 
 
@@ -151,7 +153,7 @@ def slow(
 
 
 def _inject(kind: str, target: str, as_json: bool, **options: Any) -> None:
-    """Apply a fault and leave it; one that could be applied in part only is healed again."""
+    """Inject a fault, and leave it in place; heal it if the injection fails half-way."""
     cluster = running_lab(to_change=True)
     try:
         fault = parse(kind, target, cluster, **options)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PANEL = "Gates"
 MOST = 10**12
-"""A limit without end would hold for every run."""
+"""An infinite limit would hold for every run."""
 
 MaxRto = Annotated[
     float | None,
@@ -71,17 +71,17 @@ MaxLost = Annotated[
 
 
 def limits(**given: float | None) -> dict[Gate, float]:
-    """The gates that were asked for, by the measure that each is about."""
+    """Pick the gates that were given, each with its limit."""
     from labkit.verdict.gates import GATES
 
     return {gate: limit for gate in GATES if (limit := given.get(gate.measure)) is not None}
 
 
 def hold(run: Run, asked: Mapping[Gate, float]) -> Run:
-    """Hold a run to its gates, and say a line for each that did not open.
+    """Hold a run to its gates, and print a line for each gate that does not pass.
 
     Returns:
-        The run, whose verdict knows the gates now.
+        The run, with a verdict that includes the gates.
     """
     from labkit.run_folders import Run, hold_to
     from labkit.verdict.checkers import Verdict

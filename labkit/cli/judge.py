@@ -1,4 +1,4 @@
-"""`labkit judge`: a run judged again from its files."""
+"""The command that judges a run again from its files: `labkit judge`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def judge(
 ) -> None:
     """Judge a run again from its files: samples, ledger, faults, and what the database held.
 
-    Everything must come out as `result.json` has it; where it does not, nothing is proven. Exit
-    code 0: passed. 1: failed. 2: not proven, or its files say something else. 3: its files cannot
-    be used.
+    The verdict must be the one in `result.json`; if they differ, nothing is proven. Exit code 0:
+    passed. 1: failed. 2: not proven, or the files say something else than `result.json`. 3: the
+    files cannot be used.
     """
     from labkit.run_folders import experiments, find_run
     from labkit.verdict.again import judged_again

@@ -31,7 +31,7 @@ ReadOnly = Annotated[
 
 
 class OnOff(StrEnum):
-    """A switch that can also be left as it is."""
+    """An option with the values on and off."""
 
     ON = "on"
     OFF = "off"
@@ -67,9 +67,9 @@ def up(
         typer.Option("--secure", help="With certificates and a password (CockroachDB only)."),
     ] = None,
 ) -> None:
-    """Start the lab, or attach to the one that runs; returns when every part is in service.
+    """Start the lab, or attach to the one that runs; wait until every part is in service.
 
-    Options that are left out are as the lab has them.
+    An option that is left out stays as the lab has it.
     """
     from labkit.cluster.strays import end_removed_lab
     from labkit.lab import bring_up
@@ -99,7 +99,7 @@ def up(
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show every part of the lab as it is now. Exit code 1 when it is not all in service."""
+    """Show every part of the lab as it is now. The exit code is 1 if a part is out of service."""
     found = labkit.cluster.attach().status()
     if as_json:
         print_json(found.to_json())
@@ -133,7 +133,7 @@ def down(
 
 
 def _end_removed_lab() -> None:
-    """End what runs of a lab whose state folder somebody removed."""
+    """End the processes of a lab whose state folder was removed."""
     from labkit.cluster.strays import end_removed_lab
 
     ended = end_removed_lab(labkit.cluster.home())
@@ -147,7 +147,7 @@ def _end_removed_lab() -> None:
 
 
 def heal() -> None:
-    """Undo every fault, whoever injected it, and wait until all is in service."""
+    """Undo every fault, whoever injected it, and wait until every part is in service."""
     cluster = labkit.cluster.attach_to_change()
     with Stages() as on_stage:
         cluster.heal(on_stage)
@@ -164,7 +164,7 @@ def dsn(
 ) -> None:
     """Print the connection URL of a region's load balancer.
 
-    Without --password it names a file that holds the password: libpq, psql and psycopg read it.
+    Without --password the URL names a file with the password, which libpq, psql and psycopg read.
     """
     cluster = labkit.cluster.attach()
     url = cluster.dsn(region_named(cluster, region), read_only=read_only)
@@ -178,7 +178,7 @@ def sql(
         str | None, typer.Option("--command", "-c", help="Run this and exit, instead of a prompt.")
     ] = None,
 ) -> None:
-    """Open psql on a region's load balancer; a small prompt where there is no psql."""
+    """Open psql on a region's load balancer, or a small prompt if there is no psql."""
     from labkit.cluster.embedded.programs import psql
 
     cluster = running_lab()
@@ -208,7 +208,7 @@ def _without_psql(url: str, command: str | None) -> None:
 
 
 def _with_password(url: str) -> str:
-    """The URL with the password in it that libpq would use for it; unchanged without one."""
+    """Put the password into the URL that libpq would use for it; without one leave it unchanged."""
     from psycopg.pq import PGconn
 
     from labkit import libpq

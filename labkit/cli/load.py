@@ -1,4 +1,4 @@
-"""`labkit load`: the workloads of `workloads/`, from every region, until told otherwise."""
+"""The command that drives a workload from every region: `labkit load`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LINE_EVERY_S = 1.0
 LOOK_EVERY_S = 0.1
 COLUMN = 28
 MOST_SECONDS = 366 * 86_400
-"""A year. A load without `--duration` has no end."""
+"""A year; a load without `--duration` goes on until Ctrl-C."""
 
 SPARE_CONNECTIONS = 10
-"""Of those that the primary takes: for the lab's own probes and for other programs."""
+"""So many of the primary's connections are kept for the lab's own probes and other programs."""
 
 
 class Kind(StrEnum):
-    """Which class of `workloads/`."""
+    """The name of a class of `workloads/`."""
 
     ACCOUNTS = "accounts"
     ORDERS = "orders"
@@ -46,11 +46,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """What one loop of a workload does.
+    """A description of one loop of a workload.
 
     Attributes:
-        unit: what is counted in a line: one for each loop.
-        counted: the function that does it, whose latency is shown; empty: every call counts.
+        unit: the thing that a line counts, one per loop.
+        counted: the function that does it, whose latency is shown; if empty, every call counts.
         does: what the other functions of the loop do.
     """
 
@@ -72,10 +72,10 @@ OF_YOUR_OWN = Loop("loops", "", "each call of its functions counts")
 
 
 def _chosen(workload: str) -> tuple[Path, Loop]:
-    """Find the class that is meant: `orders`, `accounts`, or a Python file.
+    """Find the class by its name: `orders`, `accounts`, or a Python file.
 
     Raises:
-        BadInput: it is none of these.
+        BadInput: there is no such class.
     """
     if workload in LOOPS:
         return asset("workloads", f"trade_{workload}.py"), LOOPS[Kind(workload)]
@@ -128,9 +128,9 @@ def load(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Drive a workload through each region's balancer, with a line a second and a summary.
+    """Drive a workload through each region's balancer, with a line per second and a summary.
 
-    Ctrl-C ends it, with the summary.
+    Ctrl-C ends the load and prints the summary.
     """
     from labkit.measurement.windows import is_ok
     from labkit.workload.base import MOST_A_SECOND, MOST_CUSTOMERS, MOST_ITERATIONS, in_short
@@ -197,11 +197,11 @@ def _how_much(chosen: ClassWorkload, loop: Loop) -> str:
 
 
 def _connections_taken(dsn: str) -> int | None:
-    """How many connections the database takes; None without such a limit, or without an answer.
+    """Ask how many connections the database takes; None if it has no limit or does not answer.
 
     Raises:
         LabMismatch: the database holds another version of the trading schema.
-        ClusterError: it holds none.
+        ClusterError: it holds no trading schema.
     """
     import psycopg
 
@@ -230,7 +230,7 @@ def _require_room(concurrency: int | None, regions: Sequence[str], takes: int | 
     """Refuse more customers than the primary has connections for.
 
     Raises:
-        BadInput: says how many there may be.
+        BadInput: the message says how many there may be.
     """
     if concurrency is None or takes is None:
         return
@@ -244,10 +244,10 @@ def _require_room(concurrency: int | None, regions: Sequence[str], takes: int | 
 
 
 def _watch(running: RunningWorkload, loop: Loop, duration_s: float | None) -> None:
-    """Print a line a second on standard error, until it is over.
+    """Print a line per second on standard error until the load is over.
 
-    A line counts what ended since the line before, over the time that has really passed: after a
-    pause of this process or of the machine there is one line for all of it.
+    A line counts the calls that ended since the line before, over the time that has really passed.
+    After a pause of this process or of the machine, one line stands for the whole pause.
     """
     import pandas as pd
 
@@ -273,7 +273,7 @@ def _watch(running: RunningWorkload, loop: Loop, duration_s: float | None) -> No
 def _line(
     at_s: float, over_s: float, ops: pd.DataFrame, regions: Sequence[str], counted: str
 ) -> Text:
-    """What ended in the last `over_s` seconds, region by region.
+    """Write the line of the calls that ended in the last `over_s` seconds, region by region.
 
     Args:
         counted: the function that counts and whose latency is shown; calls of every function that

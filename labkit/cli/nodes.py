@@ -27,7 +27,7 @@ def node() -> None:
 
 @node_commands.command()
 def add(region: RegionName) -> None:
-    """Start one more node in a region; returns when it is behind the region's balancer."""
+    """Start one more node in a region, and wait until it is behind the region's balancer."""
     cluster = labkit.cluster.attach_to_change()
     scalable, home = _scalable(cluster), region_named(cluster, region)
     with Stages() as on_stage:
@@ -44,7 +44,7 @@ def remove(
         ),
     ],
 ) -> None:
-    """Let a node hand over and leave for good. Its data on this machine is removed."""
+    """Let a node hand over, and remove it and its data for good."""
     cluster = labkit.cluster.attach_to_change()
     target = node_named(cluster, name)
     with Stages() as on_stage:

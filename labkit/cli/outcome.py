@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and errors as one line instead of a traceback."""
+"""The end of a command: its exit code, and errors as one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from labkit.errors import BadInput, LabError
 from labkit.plain import one_line
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-"""A command line that typer refuses; typer has no name of its own for it."""
+"""The error of a command line that typer refuses; typer does not export its name."""
 
 
 class Exit(IntEnum):
-    """The exit codes, the same for every command; `labkit run` and `demo` tell a verdict, too."""
+    """The exit code of a command; that of `labkit run` and `demo` also tells the verdict."""
 
     OK = 0
     NO = 1
@@ -40,10 +40,10 @@ def complain(message: object) -> None:
 
 
 class Commands(TyperGroup):
-    """The commands. What they raise on purpose becomes one line and an exit code.
+    """A group of commands that prints a foreseen error as one line, and ends with its exit code.
 
-    So does what the machine, the database and the command line refuse. Everything else is a bug
-    and keeps its traceback.
+    Foreseen are the errors of labkit itself, and whatever the machine, the database or the command
+    line refuses. Every other error is a bug and keeps its traceback.
     """
 
     def make_context(self, *args: Any, **options: Any) -> Any:
@@ -59,7 +59,7 @@ class Commands(TyperGroup):
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell errors that are foreseen as one line, and end with their exit code."""
+    """Print a foreseen error as one line, and end with its exit code."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -75,7 +75,7 @@ def _told() -> Iterator[None]:
 
 
 def foreseen(error: Exception) -> tuple[Exit, str] | None:
-    """The exit code and the message of an error; None for a bug, whose traceback is wanted."""
+    """Return the exit code and the message of an error, or None for a bug."""
     match error:
         case BadInput():
             return Exit.USAGE, str(error)
@@ -94,7 +94,7 @@ def foreseen(error: Exception) -> tuple[Exit, str] | None:
 
 
 def interrupted(error: KeyboardInterrupt) -> str:
-    """What Ctrl-C ended, and in which state; the code that was interrupted may have noted it."""
+    """Say what Ctrl-C ended, with the notes of the code that was interrupted."""
     return _with_notes("interrupted", error)
 
 
@@ -112,7 +112,7 @@ def _refused(error: Any) -> str:
 
 
 def of_the_machine(error: OSError) -> str:
-    """What the machine refused, naming the file, and what to do next."""
+    """Say what the machine refused, for which file, and what to do next."""
     what = error.strerror or str(error)
     where = "" if error.filename is None else f"{_path(error.filename)}: "
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -128,7 +128,7 @@ def _path(name: object) -> str:
 
 
 def _on_disk_of(name: object) -> str:
-    """The file system that a file is on, by its mount point."""
+    """Name the mount point of the file system that a file is on."""
     if not isinstance(name, str):
         return ""
     folder = Path(name).absolute()
@@ -138,7 +138,7 @@ def _on_disk_of(name: object) -> str:
 
 
 def _way_out(error: OSError) -> str:
-    """Which setting leads to another place, when a file lies where labkit keeps its own."""
+    """Name the setting that moves a file of labkit to another place."""
     from labkit.assets import runs_folder
     from labkit.cluster import home
 

@@ -18,9 +18,9 @@ WELCOME = "No psql here, so this is a small prompt: end a statement with ;  leav
 
 
 def prompt(url: str) -> None:
-    """Read statements from the terminal, run each by itself, print what comes back.
+    """Read statements from the terminal, run each by itself, and print its result.
 
-    A failed statement is reported and the prompt goes on; a lost connection is made anew.
+    The prompt reports a statement that fails, and goes on. It replaces a lost connection.
 
     Raises:
         psycopg.OperationalError: the first connection cannot be made.
@@ -42,7 +42,7 @@ def prompt(url: str) -> None:
 
 
 def _statements() -> Iterator[str]:
-    """What is typed up to a semicolon at the end of a line; Ctrl-C drops what was begun."""
+    """Yield each text up to a semicolon at the end of a line; Ctrl-C drops an unfinished one."""
     lines: list[str] = []
     while True:
         try:
@@ -65,7 +65,7 @@ def run(connection: psycopg.Connection[Any], statement: str) -> None:
     """Run one statement, or several in one text, and print each result.
 
     Raises:
-        psycopg.Error: it failed.
+        psycopg.Error: a statement failed.
     """
     console = Console()
     cursor = connection.execute(statement.encode())

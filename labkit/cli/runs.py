@@ -1,4 +1,4 @@
-"""Commands around runs: run, demo, runs."""
+"""The commands that make and list runs: run, demo, runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from labkit.verdict.result import Summary
 
 EXIT_OF: dict[str | None, int] = {None: Exit.OK, "pass": Exit.OK, "fail": 1, "unknown": 2}
-"""By verdict; None is a notebook that measures nothing."""
+"""The exit code per verdict; None is the verdict of a notebook that measures nothing."""
 
 
 def run(
@@ -58,11 +58,11 @@ def run(
     max_lost: MaxLost = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a notebook on the lab without a browser, and say what came out.
+    """Run a notebook on the lab without a browser, and print the verdict.
 
-    Exit code 0: passed, or it measures nothing. 1: a requirement does not hold, or a gate fails.
-    2: not proven either way, or the command line is refused and nothing was run. 3: it could not be
-    run. Of several notebooks: the worst, 3 before 1 before 2.
+    Exit code 0: passed, or the notebook measures nothing. 1: a requirement does not hold, or a gate
+    fails. 2: not proven either way, or the command line is refused and nothing was run. 3: the
+    notebook could not be run. Several notebooks end with the worst code: 3 before 1 before 2.
     """
     asked = limits(
         rto_s=max_rto,
@@ -104,7 +104,7 @@ def _run_one(notebook: str, given: dict[str, str], short: bool) -> Run:
 def _run_all(
     chosen: list[str], short: bool, asked: Mapping[Gate, float], as_json: bool
 ) -> NoReturn:
-    """Each in turn, whatever becomes of the others; then a line each and the worst exit code."""
+    """Run every notebook, also after a failure; print a line each, and end with the worst code."""
     rows: list[tuple[str, Run | None, str]] = []
     for name in chosen:
         try:
@@ -142,7 +142,7 @@ def _run_all(
 def demo(as_json: AsJson = False) -> None:
     """Measure one node loss in a lab of its own, and remove that lab again.
 
-    A lab that you have is not touched. Exit codes as of `labkit run`.
+    It does not touch your lab. The exit codes are those of `labkit run`.
     """
     from labkit.demo import demo as run_demo
 
@@ -230,7 +230,7 @@ def _headlines(summary: Summary | None) -> dict[str, str]:
 
 
 def _finished(found: Run) -> tuple[Summary, ...]:
-    """The experiments that have measured something; while the run goes on, one may not yet."""
+    """List the experiments that have measured something; one of a run that goes on may not have."""
     from labkit.verdict.words import COMPLETED
 
     if not running(found.folder):

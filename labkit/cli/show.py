@@ -1,7 +1,7 @@
-"""What commands print: tables and plain lines for people, JSON for programs.
+"""The output of commands: tables and plain lines for people, JSON for programs.
 
-Answers go to standard output, progress to standard error. Colours and spinners are for terminals
-only; rich leaves them out elsewhere, and colours also when NO_COLOR is set.
+Answers go to standard output, progress to standard error. Only a terminal gets spinners, and
+colours unless NO_COLOR is set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 """The option of every command whose answer a program may want."""
 
 PIPE_WIDTH = 200
-"""Columns where there is no terminal to ask: wide enough that no cell is broken into lines."""
+"""The width without a terminal, in columns: wide enough that no cell is broken into lines."""
 
 VERDICT_STYLE = {"pass": "green", "fail": "red", "unknown": "yellow", "damaged": "red"}
 STYLE = {State.RUNNING: "green", State.PAUSED: "yellow", State.DOWN: "red"}
@@ -42,12 +42,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(line: object, *, err: bool = False) -> None:
-    """Print one line; what a terminal would obey in it is shown as an escape."""
+    """Print one line, with control characters shown as escapes."""
     typer.echo(plain(line), err=err)
 
 
 def print_json(data: object) -> None:
-    """Print data for a program. What is no JSON number (NaN, the infinities) is null."""
+    """Print data as JSON for a program, with null for NaN and the infinities."""
     typer.echo(json.dumps(_numbers_only(data), indent=2, allow_nan=False))
 
 
@@ -65,9 +65,9 @@ def counted(number: int, thing: str) -> str:
 
 
 class Stages:
-    """The `OnStage` of a terminal: a spinner with the stage, then a line with its duration.
+    """A display of stages: a spinner while a stage lasts, and then a line with its duration.
 
-    Without a terminal: a line when a stage begins.
+    Without a terminal, a line is printed when a stage begins.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Stages:
         self._since_s = 0.0
 
     def __call__(self, stage: str) -> None:
-        """A stage begins, and the one before is done."""
+        """Begin a stage, and end the one before."""
         self._close("done", "green")
         self._stage, self._since_s = stage, monotonic()
         if self._console.is_terminal:
@@ -86,14 +86,14 @@ class Stages:
             self._console.print(Text(plain(stage)), soft_wrap=True)
 
     def detail(self, where: str, line: str) -> None:
-        """How far the stage is: beside the spinner; without a terminal a line, if there is one."""
+        """Show the progress of the stage beside the spinner, or as a line without a terminal."""
         if self._console.is_terminal:
             self._spin(f"{self._stage} {where} {line}")
         elif line:
             self._console.print(Text(plain(f"{where} {line}")), soft_wrap=True)
 
     def __enter__(self) -> Self:
-        """Nothing is shown until the first stage begins."""
+        """Show nothing until the first stage begins."""
         return self
 
     def __exit__(
@@ -102,7 +102,7 @@ class Stages:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """The last stage is done, or the block was left for an error."""
+        """End the last stage; an error of the block marks it as failed."""
         self._close(*(("done", "green") if error is None else ("failed", "red")))
         if self._spinner is not None:
             self._spinner.stop()
@@ -125,7 +125,7 @@ class Stages:
 
 
 def print_status(status: ClusterStatus) -> None:
-    """A cluster as tables."""
+    """Print the status of a cluster as tables."""
     out = console()
     goal = status.survival_goal or "unknown"
     health = ("in service", "green") if status.healthy else ("not in service", "red")
@@ -153,7 +153,7 @@ def print_status(status: ClusterStatus) -> None:
 
 
 def new_table(*columns: str | Text) -> PlainTable:
-    """An empty table that reads well in a terminal and in a file."""
+    """Make an empty table that reads well in a terminal and in a file."""
     table = PlainTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""What people name on a command line: the lab that runs, its regions and nodes."""
+"""The lab, regions and nodes that a command line names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def running_lab(*, to_change: bool = False) -> Cluster:
     """Find the lab, and make sure that a part of it runs.
 
     Args:
-        to_change: for a command that changes it, which no run may be measuring.
+        to_change: whether the command changes the lab, which no run may be measuring then.
 
     Raises:
-        NotRunning: there is none, or it is stopped.
-        LabBusy: a run measures it, and it is to be changed.
+        NotRunning: there is no lab, or it is stopped.
+        LabBusy: a run measures the lab, and the command would change it.
     """
     cluster = labkit.cluster.attach_to_change() if to_change else labkit.cluster.attach()
     if all(part.state is State.DOWN for part in cluster.status().parts):
@@ -26,10 +26,10 @@ def running_lab(*, to_change: bool = False) -> Cluster:
 
 
 def region_named(cluster: Cluster, word: str) -> str:
-    """Tell the region that a person means: its name, or `leader-region`.
+    """Find a region by its name, or `leader-region`.
 
     Raises:
-        UnknownTarget: there is none of that name; lists those there are.
+        UnknownTarget: nothing has that name; the message lists the names there are.
         NotReady: `leader-region` while there is no primary.
     """
     if word == "leader-region":
@@ -38,11 +38,11 @@ def region_named(cluster: Cluster, word: str) -> str:
 
 
 def node_named(cluster: Cluster, word: str) -> Node:
-    """Tell the node that a person means: its name, or `primary`.
+    """Find a node by its name, or `primary`.
 
     Raises:
-        UnknownTarget: there is none of that name; lists those there are.
-        NotReady: `primary` while there is none.
+        UnknownTarget: nothing has that name; the message lists the names there are.
+        NotReady: `primary` while there is no primary.
     """
     (node, *others) = nodes_named(cluster, word)
     if others:
@@ -51,10 +51,10 @@ def node_named(cluster: Cluster, word: str) -> Node:
 
 
 def nodes_named(cluster: Cluster, word: str) -> list[Node]:
-    """Tell the nodes that a person means: one node, `primary`, or those of a region.
+    """Find nodes by the name of one, `primary`, or the name of a region.
 
     Raises:
-        UnknownTarget: there is none of that name; lists those there are.
+        UnknownTarget: nothing has that name; the message lists the names there are.
         BadInput: it is a load balancer.
         NotReady: `primary` or `leader-region` while there is no primary.
     """
@@ -68,11 +68,11 @@ def nodes_named(cluster: Cluster, word: str) -> list[Node]:
 
 
 def target_named(cluster: Cluster, word: str) -> Target:
-    """`resolve`, saying what holds an election up where there is no primary.
+    """Resolve a target; if there is no primary, say what prevents an election.
 
     Raises:
         UnknownTarget: it names nothing here.
-        NotReady: `primary` or `leader-region` while there is no primary; says why, and what to do.
+        NotReady: `primary` or `leader-region` while there is no primary; the message says why.
     """
     try:
         return resolve(cluster, word)
@@ -81,7 +81,7 @@ def target_named(cluster: Cluster, word: str) -> Target:
 
 
 def no_primary(status: ClusterStatus, error: NotReady) -> str:
-    """Why there is no primary, as far as it can be seen, and what to do."""
+    """Say why there is no primary, as far as the status shows, and what to do."""
     broken = [part.name for part in status.parts if part.state is not State.RUNNING]
     cut = [f"{link.source}>{link.target}" for link in status.links if link.cut]
     held_up = []

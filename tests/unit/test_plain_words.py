@@ -20,9 +20,11 @@ MODULES = sorted(ROOT.glob("labkit/**/*.py"))
 
 
 def messages(module: Path) -> Iterator[str]:
-    """Each text of several words, but those that document the code."""
+    """Each text of several words, but those that document the code; of a command they are help."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
-    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    documents: set[int] = set()
+    if module.parent.name != "cli":
+        documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
     texts = (node.value for node in constants if id(node) not in documents)
     return (text for text in texts if isinstance(text, str) and " " in text)
