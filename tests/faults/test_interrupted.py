@@ -69,16 +69,11 @@ class Lab:
     def up(self) -> tuple[str, ...]:
         return ("up", "--topology", str(self.shape), "--port-base", str(self.port_base))
 
-    def interrupted_up(self, stage: str, number: signal.Signals, after_s: float = 0.0) -> int:
-        """Begin to start, and end that at a stage; the exit code."""
-        process = subprocess.Popen(
-            [LABKIT, *self.up],
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def interrupted(
+        self, stage: str, number: signal.Signals, *command: str, after_s: float = 0.0
+    ) -> int:
+        """Begin a command, and end it at a stage; the exit code."""
+        process = self._begin(*command)
         assert process.stderr
         for line in process.stderr:
             if line.startswith(stage):
@@ -88,31 +83,38 @@ class Lab:
         process.communicate()
         return process.returncode
 
-    def whole(self, command: tuple[str, ...]) -> tuple[str, ...]:
-        """A command with this lab's shape, where it takes one."""
-        return self.up if command == ("up",) else command
-
-    def ended_after(
-        self, after_s: float, number: signal.Signals, *arguments: str
-    ) -> tuple[int, list[str]]:
-        """Begin a command and send its group a signal after so long.
-
-        Returns:
-            Its exit code, and what it said on standard error.
-        """
-        process = subprocess.Popen(
-            [LABKIT, *arguments],
+    def _begin(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [LABKIT, *command],
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
+
+    def whole(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """A command with this lab's shape, where it takes one."""
+        return self.up if command == ("up",) else command
+
+    def ended_after(
+        self, after_s: float, number: signal.Signals, *command: str
+    ) -> tuple[int, list[str], float]:
+        """Begin a command, and send its group a signal so long after its first stage begins.
+
+        Returns:
+            Its exit code, what it said on standard error, and how long it took from there.
+        """
+        process = self._begin(*command)
+        assert process.stderr
+        first = process.stderr.readline()
+        begun_s = monotonic()
         with suppress(subprocess.TimeoutExpired):
             process.wait(after_s)
         with suppress(ProcessLookupError):  # it was faster
             os.killpg(process.pid, number)
-        return process.wait(), process.communicate()[1].splitlines()
+        rest = process.communicate()[1]
+        return process.returncode, (first + rest).splitlines(), monotonic() - begun_s
 
     def require(self, *arguments: str) -> str:
         """Run a command that succeeds; what it printed."""
@@ -139,12 +141,33 @@ def small(tmp_path: Path, own_lab: tuple[Path, int]) -> Iterator[Lab]:
 
 def test_a_start_that_is_killed_or_interrupted_does_not_stop_the_next_one(small: Lab) -> None:
     """The first node's key in etcd was that of a node that the next start did not begin with."""
-    assert small.interrupted_up("first database", signal.SIGKILL, after_s=1.0) == -signal.SIGKILL
-    assert small.interrupted_up("2 database", signal.SIGHUP) not in (0, -signal.SIGHUP)
+    killed = small.interrupted("first database", signal.SIGKILL, *small.up, after_s=1.0)
+    assert killed == -signal.SIGKILL
+    assert small.interrupted("2 database", signal.SIGHUP, *small.up) not in (0, -signal.SIGHUP)
     assert marked(small.home) == []  # it could, and did, stop what it had started
     done = small.run(*small.up)
     assert done.returncode == 0, done.stderr
     assert small.run("status").returncode == 0
+
+
+def test_a_node_whose_addition_was_killed_is_in_service_after_heal(small: Lab) -> None:
+    """The WAN refused it, as it did not know its name, and commits did not count it."""
+    small.require(*small.up)
+    assert small.interrupted("starting b/2", signal.SIGKILL, "node", "add", "b") == -signal.SIGKILL
+    small.require("heal")
+    assert small.nodes() == {"a/1", "b/1", "b/2", "c/1"}
+    assert "ANY 2 (" in small.require("sql", "a", "-c", "SHOW synchronous_standby_names")
+    small.require("node", "remove", "b/2")
+    small.require("status")
+
+
+def test_a_goal_that_a_stopped_lab_is_given_is_in_force_when_it_is_up(small: Lab) -> None:
+    small.require(*small.up)
+    for goal, waits in (("none", False), ("region", True)):
+        small.require("down")
+        small.require("up", "--survive", goal)
+        names = small.require("sql", "a", "-c", "SHOW synchronous_standby_names")
+        assert ("ANY 1 (" in names) == waits, names
 
 
 def test_a_lab_whose_state_folder_is_removed_is_found_and_ended(small: Lab) -> None:
@@ -193,11 +216,9 @@ def test_a_command_that_is_ended_at_any_moment_does_not_stop_the_next_one(
     while ended.total() < KILLS:
         small.require(*small.up)
         small.require(*chance.choice(first))
-        begun_s = monotonic()
-        code, said = small.ended_after(
+        code, said, took_s = small.ended_after(
             chance.uniform(0, 1.2 * whole_s) or 600, number, *small.whole(command)
         )
-        took_s = monotonic() - begun_s
         assert not any("Traceback" in line for line in said), said
         if whole_s and code:
             assert code == (130 if number == signal.SIGINT else -number), said

@@ -2,6 +2,7 @@ from itertools import combinations
 
 import pytest
 
+from labkit.cluster.embedded.forker import remove_half_copy
 from labkit.cluster.embedded.layout import Layout, member_name
 from labkit.topology import DEFAULT, Topology
 
@@ -73,3 +74,16 @@ def test_within_a_region_nobody_goes_through_the_wan(tmp_path):
 def test_member_names_have_no_slash_because_they_are_keys_in_etcd():
     assert {"/" in member_name(node) for node in DEFAULT.nodes} == {False}
     assert len({member_name(node) for node in DEFAULT.nodes}) == 9
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_copy_of_the_data_that_was_not_finished_is_made_again(tmp_path, whole):
+    """Patroni does nothing with a folder that holds something and is no data directory."""
+    data = tmp_path / "us-west-2-1"
+    (data / "global").mkdir(parents=True)
+    (data / "PG_VERSION").write_text("18")
+    if whole:
+        (data / "global" / "pg_control").touch()
+    remove_half_copy(data)
+    remove_half_copy(tmp_path / "none")
+    assert data.exists() == whole

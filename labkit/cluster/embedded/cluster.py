@@ -27,7 +27,8 @@ from labkit.cluster.embedded.layout import (
 from labkit.cluster.embedded.rejoin import rejoins
 from labkit.cluster.embedded.services import Services
 from labkit.cluster.embedded.settings import Secrets, Settings
-from labkit.cluster.embedded.starting import Starter, service_timeout_s, start_everything
+from labkit.cluster.embedded.stages import start_everything
+from labkit.cluster.embedded.starting import Starter, service_timeout_s
 from labkit.cluster.embedded.status import cluster_status
 from labkit.cluster.local import LocalLab
 from labkit.cluster.ports import HOST

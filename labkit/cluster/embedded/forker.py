@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -68,6 +70,7 @@ class MemberForker:
         """
         for node in nodes:
             name = member_name(node)
+            remove_half_copy(self._layout.data(node))
             self._table.make_log(name)
             self._table.adopt(
                 name,
@@ -89,3 +92,13 @@ class MemberForker:
         except (BrokenPipeError, ValueError):  # ValueError: an empty line, it has ended
             words = self._table.last_words("members")
             raise ClusterError(f"Patroni did not start: {words}") from None
+
+
+def remove_half_copy(data: Path) -> None:
+    """Remove a data directory that was not copied to its end, as when the copying was killed.
+
+    Patroni neither uses such a directory nor begins another copy. It lacks `pg_control`, which
+    pg_basebackup gets last.
+    """
+    if data.is_dir() and not (data / "global" / "pg_control").exists():
+        shutil.rmtree(data)

@@ -31,7 +31,26 @@ def obey(starter: Starter, topology: Topology, goal: SurvivalGoal) -> None:
     Raises:
         NotReady: there is no primary, or it did not take effect in time.
     """
+    starter.primary()  # it is who carries it out
+    demand(starter, topology, goal)
+    await_obeyed(starter, topology, goal)
+
+
+def demand(starter: Starter, topology: Topology, goal: SurvivalGoal) -> None:
+    """Tell Patroni for how many standbys commits shall wait; a primary, once there is one, obeys.
+
+    Raises:
+        NotReady: etcd did not take it in time.
+    """
     _change(starter, config.cluster_settings(topology, goal))
+
+
+def await_obeyed(starter: Starter, topology: Topology, goal: SurvivalGoal) -> None:
+    """Wait until commits wait for as many standbys as a goal wants in a shape.
+
+    Raises:
+        NotReady: there is no primary, or it did not take effect in time.
+    """
     count = config.synchronous_nodes(topology, goal)
     wanted = f"ANY {count} (" if count else ""
 
@@ -149,6 +168,7 @@ def release_log(starter: Starter, node: Node) -> None:
 @contextmanager
 def _setting(starter: Starter, name: str, value: int) -> Iterator[None]:
     """A setting of Patroni's for the length of a block, its default afterwards."""
+    starter.primary()  # it is who carries it out
     try:
         _change(starter, {name: value})
         yield
@@ -161,7 +181,6 @@ def _change(starter: Starter, change: dict[str, object]) -> None:
 
     Through etcd, because the REST API takes no orders (see `members`).
     """
-    starter.primary()  # it is who carries it out
 
     def changed(text: str) -> str:
         settings = {**json.loads(text or "{}"), **change}

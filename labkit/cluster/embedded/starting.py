@@ -1,11 +1,4 @@
-"""Starting what is not running, in an order that works, each step awaited by evidence.
-
-WAN                    it answers on its control port
-etcd and HAProxy       a linearizable read succeeds and the cluster version is decided
-the first node         (when none runs; the last primary) its Patroni says it is the primary
-all other nodes        every one streams and commits wait for the standbys they should
-the balancers' ports   a query through each reaches a primary, respectively a replica
-"""
+"""The parts of a lab: each started when it does not run, and awaited by evidence."""
 
 from __future__ import annotations
 
@@ -21,7 +14,7 @@ from psycopg import sql
 
 from labkit import libpq
 from labkit.cluster import haproxy, reach
-from labkit.cluster.base import OnStage, quiet
+from labkit.cluster.base import OnStage
 from labkit.cluster.embedded import config, first_data, patroni, programs, room, serving
 from labkit.cluster.embedded.etcd import EtcdClient
 from labkit.cluster.embedded.forker import MemberForker
@@ -33,7 +26,7 @@ from labkit.cluster.embedded.layout import (
     member_name,
 )
 from labkit.cluster.embedded.settings import Secrets, Settings
-from labkit.cluster.folder import remove_data, write_whole
+from labkit.cluster.folder import write_whole
 from labkit.cluster.limits import Limits, balancer_connections
 from labkit.cluster.local import await_parts
 from labkit.cluster.ports import HOST, require_free
@@ -48,9 +41,6 @@ SERVICE_TIMEOUT_PER_NODE_S = 10.0
 ETCD_TIMEOUT_S = 30.0
 ETCD_TIMEOUT_PER_REGION_S = 10.0
 """Each member shakes hands with every other one, through the WAN."""
-AT_ONCE = 12
-"""How many database nodes are started at the same time. Each takes a second of processor time to
-copy the data and to begin; 44 at once on two cores left etcd none, and Patroni ended without it."""
 
 
 def service_timeout_s(topology: Topology) -> float:
@@ -140,8 +130,14 @@ class Starter:
     # parts
 
     def start_wan(self) -> None:
-        """Start the delay line unless it runs."""
-        if self.wan is None or self.table.pid(WAN) is not None:
+        """Start the delay line; tell one that runs which nodes there are.
+
+        It may not know them all: a command that added or removed one may have been killed.
+        """
+        if self.wan is None:
+            return
+        if self.table.pid(WAN) is not None:
+            self.tell_wan()
             return
         plan = self.layout.conf / "wan.json"
         config.wan(self.layout, self.secrets).save(plan)
@@ -375,64 +371,3 @@ def _write(path: Path, text: str) -> None:
         same = False
     if not same:
         write_whole(path, text)
-
-
-def start_everything(starter: Starter, on_stage: OnStage) -> None:
-    """Start what does not run of a whole lab and wait until it is in service.
-
-    Raises:
-        ClusterError: a part cannot be started; names it and its last log lines.
-        NotReady: a stage took too long.
-    """
-    layout, topology = starter.layout, starter.layout.topology
-    timeout_s = service_timeout_s(topology)
-    missing = [node for node in topology.nodes if starter.table.pid(member_name(node)) is None]
-    if not layout.served.exists():
-        # half-made data directories of an interrupted first start would only stop the next one
-        remove_data(layout.place, topology.region_names)
-    uid = starter.table.identity.uid
-    room.require_room(layout, starter.secrets, uid, len(missing))
-    starter.check_ports(missing, topology.region_names)
-    starter.prepare(len(missing))
-    with starter.forker() as forker:
-        if missing:
-            forker.import_patroni()
-        if starter.wan and starter.table.pid(WAN) is None:
-            on_stage("WAN between the regions")
-            starter.start_wan()
-        regions = topology.region_names
-        services = [name(region) for region in regions for name in (etcd_name, balancer_name)]
-        idle = [service for service in services if starter.table.pid(service) is None]
-        if idle:
-            on_stage("etcd and load balancers")
-        elif not missing:
-            on_stage("every part runs: looking whether it is in service")
-            on_stage = quiet
-        starter.start_etcd(topology.region_names)
-        starter.start_balancers(topology.region_names)
-        starter.await_etcd()
-        if not layout.served.exists() and missing:
-            first = missing.pop(0)
-            on_stage(f"first database node {first}")
-            starter.make_first_data()
-            forker.start([first])
-            starter.await_primary(first)
-            starter.create_database(first)  # before there are replicas that a commit waits for
-        elif len(missing) == len(topology.nodes):
-            last = starter.start_last_primary(forker, missing, on_stage)
-            missing = [node for node in missing if node != last]
-        while missing:
-            # without a primary all start at once: fewer may not be able to elect one
-            in_groups = len(missing) > AT_ONCE and starter.has_primary()
-            count = AT_ONCE if in_groups else len(missing)
-            now, missing = missing[:count], missing[count:]
-            on_stage(f"{len(now)} database node{'' if len(now) == 1 else 's'}")
-            forker.start(now)
-            if missing:
-                starter.await_replication(now, timeout_s)
-    on_stage("replication")
-    starter.await_replication(topology.nodes, timeout_s)
-    starter.tell_balancers()
-    on_stage("a query through every balancer")
-    starter.await_balancers(topology.region_names, timeout_s)
-    layout.served.touch()
