@@ -19,7 +19,7 @@ from labkit.cli.targets import region_named, running_lab
 from labkit.cluster.base import HasSurvivalGoal
 from labkit.cluster.folder import words_for
 from labkit.cluster.marks import require_no_run, run_of
-from labkit.errors import ClusterError, NotRunning
+from labkit.errors import BadInput, ClusterError, LabError, LabMismatch, NotRunning
 from labkit.topology import SurvivalGoal, Topology
 
 RegionName = Annotated[
@@ -118,6 +118,9 @@ def down(
     except NotRunning:
         _end_removed_lab()
         return
+    except (BadInput, LabMismatch) as error:
+        _end_unusable_lab(error, purge=purge)
+        return
     run = run_of(labkit.cluster.home())
     left: tuple[str, ...] = ()
     with Stages() as on_stage:
@@ -130,6 +133,19 @@ def down(
     typer.echo("the lab is gone" if purge else "the lab is stopped, its data is kept")
     if left:
         typer.echo(f"not labkit's, and left in {labkit.cluster.home()}: {words_for(left)}")
+
+
+def _end_unusable_lab(error: LabError, *, purge: bool) -> None:
+    """End what runs of a lab that this labkit cannot use; say why it cannot when more is wanted."""
+    from labkit.cluster.strays import end_unusable_lab
+
+    home = labkit.cluster.home()
+    with Stages() as on_stage:
+        ended = end_unusable_lab(home, on_stage)
+    if ended:
+        typer.echo(f"{ended} processes of the lab in {home} are ended now, its data is kept")
+    if purge or not ended:
+        raise error
 
 
 def _end_removed_lab() -> None:

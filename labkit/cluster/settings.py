@@ -92,20 +92,22 @@ class LabSettings(BaseModel):
         except (FileNotFoundError, NotADirectoryError):
             raise NotRunning(f"no lab in {home}: `labkit up` makes one") from None
         try:
-            found = _Stamp.model_validate_json(text)
+            found = Stamp.model_validate_json(text)
             if found.format != FORMAT or found.backend != cls.model_fields["backend"].default:
                 raise LabMismatch(
                     f"the lab in {home} is of labkit {found.labkit} ({found.backend}, state format "
                     f"{found.format}), this is labkit {labkit_version()} (state format {FORMAT}): "
-                    "stop it with that version, or set LABKIT_HOME to another folder"
+                    f"use that version, or let {found.way_to_end} end it and remove "
+                    f"{' and '.join(map(str, found.places(home)))}, or set LABKIT_HOME to another "
+                    "folder"
                 )
             return cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise LabMismatch(
                 f"{path} cannot be read ({error.error_count()} problems, first: {first}): "
-                f"end what runs of it ({home / 'processes'}, "
-                "`docker compose ls`), then remove the folder"
+                "end what runs of it (`labkit down` ends processes, `docker compose ls` lists "
+                "containers), then remove the folder"
             ) from error
 
     def save(self, home: Path) -> None:
@@ -127,12 +129,26 @@ class LabSettings(BaseModel):
                 )
 
 
-class _Stamp(BaseModel):
+class Stamp(BaseModel):
+    """What the settings of every labkit say, whatever their format is."""
+
     model_config = ConfigDict(extra="ignore")
 
     format: int
     labkit: str = "unknown"
     backend: str = "embedded"
+    project: str = ""
+    run_as: tuple[int, int] | None = None
+    servers_at: Path | None = None
+
+    @property
+    def way_to_end(self) -> str:
+        """The command that ends what runs of the lab."""
+        return f"`docker compose -p {self.project} down`" if self.project else "`labkit down`"
+
+    def places(self, home: Path) -> tuple[Path, ...]:
+        """The folders that the lab has."""
+        return (home,) if self.servers_at is None else (home, self.servers_at)
 
 
 class LabSecrets(BaseModel):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +32,8 @@ from labkit.cluster.processes import (
     start_time,
     uninterrupted,
 )
-from labkit.cluster.settings import is_servers_folder
+from labkit.cluster.settings import Stamp, is_servers_folder
+from labkit.errors import BadInput
 from labkit.topology import DEFAULT
 
 GONE = " (deleted)"
@@ -70,6 +71,7 @@ def end_removed_lab(home: Path, on_stage: OnStage = quiet) -> int:
 
     Raises:
         NotReady: one is still there (uninterruptible sleep).
+        BadInput: they are ended, and root removes nothing where another user could change it.
     """
     if (home / folder.MARK).exists():
         return 0
@@ -77,20 +79,58 @@ def end_removed_lab(home: Path, on_stage: OnStage = quiet) -> int:
     if not pids:
         return 0
     on_stage(f"ending {len(pids)} processes of a lab whose state folder was removed")
-    regions, left_behind, places = _regions(pids), segments(pids), _elsewhere(_carriers(home))
-    users = _believed(home)
+    regions, places = _regions(pids), _elsewhere(_carriers(home))
     with uninterrupted():
-        send(pids, signal.SIGCONT)
-        for more in iter(lambda: marked(home), []):  # one that forks may have forked one more
-            kill_and_wait(more)
-        kill_and_wait(pid for pid in alive(pids))  # servers whose parent could not say who they are
-        remove_segments(left_behind, users)
+        _end(pids, lambda: marked(home), _believed(home))
         # servers make their files anew until they end
         roots = {one for one in places if folder.is_roots_alone(one.parent)}
         for place in {home, *filter(folder.is_roots_alone, roots)}:
+            folder.require_own(place)
             if place.is_dir():
                 folder.remove(place, regions)
     return len(pids)
+
+
+def end_unusable_lab(home: Path, on_stage: OnStage = quiet) -> int:
+    """End what runs of a lab whose settings this labkit cannot use. All its files stay.
+
+    Returns:
+        How many processes there were.
+
+    Raises:
+        NotReady: one is still there (uninterruptible sleep).
+    """
+    user = _user_of(home)
+
+    def found() -> list[int]:
+        return sorted({*marked(home), *(() if user is None else alive(_of_user(user)))})
+
+    pids = found()
+    if pids:
+        on_stage(f"ending {len(pids)} processes of the lab in {home}")
+        with uninterrupted():
+            _end(pids, found, _believed(home))
+    return len(pids)
+
+
+def _user_of(home: Path) -> Identity | None:
+    """Whom the settings of any labkit name for the servers of root's lab, where root wrote them."""
+    try:
+        folder.require_own(home)
+        run_as = Stamp.model_validate_json((home / folder.MARK).read_text()).run_as
+    except (BadInput, OSError, ValueError):
+        return None
+    return Identity(*run_as, dropped=True) if run_as and os.geteuid() == 0 else None
+
+
+def _end(pids: list[int], more: Callable[[], list[int]], users: Container[int]) -> None:
+    """Kill processes of a lab, and those that `more` finds then; remove their shared memory."""
+    left_behind = segments(pids)
+    send(pids, signal.SIGCONT)
+    for found in iter(more, []):  # one that forks may have forked one more
+        kill_and_wait(found)
+    kill_and_wait(pid for pid in alive(pids))  # servers whose parent could not say who they are
+    remove_segments(left_behind, users)
 
 
 def _regions(pids: Iterable[int]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from commands import labkit
 
 from labkit.clock import wait_until
 from labkit.cluster import strays
+from labkit.cluster.embedded.settings import Settings
 from labkit.cluster.processes import (
     HOME_VARIABLE,
     LAB_VARIABLE,
@@ -96,6 +98,39 @@ def test_the_doctor_finds_a_removed_lab(home, started):
     assert "1 processes of a lab" in line
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{"format": 3, "labkit": "0.1"}', '{"format": 99, "topology": 7, "backend": "x"}', "{half"],
+)
+def test_down_ends_the_processes_of_a_lab_that_this_labkit_cannot_use(home, started, text):
+    home.mkdir()
+    (home / "lab.json").write_text(text)
+    assert labkit("down").exit_code == 3  # nothing of it runs: it says what is in the way
+    pid = begin(started, **lab_in(home))
+    done = labkit("down")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        f"1 processes of the lab in {home} are ended now, its data is kept\n",
+    )
+    wait_until(lambda: not alive([pid]), what="end", timeout_s=10)
+    purged = labkit("down", "--purge")
+    assert purged.exit_code == 3
+    assert "remove" in purged.stderr
+    assert (home / "lab.json").read_text() == text
+
+
+def test_a_lab_of_another_format_is_named_with_what_ends_it_and_its_folders(home):
+    home.mkdir()
+    elsewhere = "/var/lib/labkit/0123456789abcdef"
+    older = {"format": 3, "labkit": "0.1"}
+    (home / "lab.json").write_text(json.dumps({**older, "servers_at": elsewhere}))
+    assert f"let `labkit down` end it and remove {home} and {elsewhere}" in labkit("up").stderr
+    older |= {"backend": "cockroachdb", "project": "labkit-12345678"}
+    (home / "lab.json").write_text(json.dumps(older))
+    for command in ("status", "down"):
+        assert "`docker compose -p labkit-12345678 down`" in labkit(command).stderr
+
+
 def test_nobody_elses_process_is_taken_for_one_of_the_lab(home, started, tmp_path):
     mine = begin(started, **lab_in(home))
     others = [
@@ -136,6 +171,33 @@ def test_the_owner_of_the_folder_that_a_removed_lab_was_in_is_believed(home, sta
     os.chown(home.parent, OTHER, OTHER)
     pid = begin_as(started, OTHER, **lab_in(home))
     assert strays.marked(home) == [pid]
+
+
+@as_root
+def test_down_by_root_ends_a_lab_in_another_users_folder_and_touches_no_file_there(home, started):
+    home.mkdir()
+    (home / "lab.json").write_text(Settings(run_as=(OTHER, OTHER)).model_dump_json())
+    os.chown(home, OTHER, OTHER)
+    before = home.stat()
+    pid = begin_as(started, OTHER, **lab_in(home))
+    for purge, code in (((), 0), (("--purge",), 2)):
+        assert labkit("down", *purge).exit_code == code
+    wait_until(lambda: not alive([pid]), what="end", timeout_s=10)
+    assert home.stat() == before
+
+
+@as_root
+@pytest.mark.parametrize("theirs", [False, True])
+def test_only_settings_that_root_wrote_name_a_user_whose_processes_are_ended(home, started, theirs):
+    """In a container root cannot read what the servers' environment says."""
+    uid = OWN_UIDS[7]
+    home.mkdir()
+    (home / "lab.json").write_text(json.dumps({"format": 3, "run_as": [uid, uid]}))
+    if theirs:
+        os.chown(home, OTHER, OTHER)
+    pid = begin_as(started, uid)
+    assert strays.end_unusable_lab(home) == (0 if theirs else 1)
+    assert bool(alive([pid])) == theirs
 
 
 @pytest.mark.parametrize(
