@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def asset(*parts: str) -> Path:
-    """The path of a file or folder that ships with labkit, such as `asset("sql", "postgresql")`.
+    """Locate a file or folder that ships with labkit, such as `asset("sql", "postgresql")`.
 
     Raises:
         FileNotFoundError: the installation is incomplete.

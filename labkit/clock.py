@@ -55,7 +55,7 @@ class Anchor:
     offset_s: float = field(default_factory=_offset_s)
 
     def monotonic_s(self, wall_s: float) -> float:
-        """A wall-clock time, in seconds since the epoch, on the monotonic clock."""
+        """Convert a wall-clock time, in seconds since the epoch, to the monotonic clock."""
         return wall_s - self.offset_s
 
     def drift_s(self) -> float:

@@ -96,7 +96,7 @@ class Diagnosis:
     checks: tuple[Check, ...]
 
     def blockers(self, feature: Feature) -> tuple[Check, ...]:
-        """The checks because of which a feature will not run; empty when it will."""
+        """List the checks because of which a feature will not run; empty when it will."""
         return tuple(
             check
             for check in self.checks
@@ -137,12 +137,12 @@ def diagnose(home: Path) -> Diagnosis:
 
 
 def python() -> Check:
-    """The interpreter that runs this."""
+    """Check the Python version."""
     return Check("Python", Level.OK, f"{platform.python_version()} ({sys.executable})")
 
 
 def system() -> Check:
-    """The operating system: Linux is tested, macOS should do, others have no servers."""
+    """Check the operating system: Linux is tested, macOS should do, others have no servers."""
     found = f"{platform.system()} {platform.release()} {platform.machine()}"
     match platform.system():
         case "Linux":
@@ -162,7 +162,7 @@ def cores() -> Check:
 
 
 def _shape(home: Path) -> Topology:
-    """The shape of the lab in `home`, or that of a new one."""
+    """Read the shape of the lab in `home`, or take that of a new one."""
     try:
         return Settings.load(home).topology
     except LabError:
@@ -170,7 +170,7 @@ def _shape(home: Path) -> Topology:
 
 
 def memory(shape: Topology = DEFAULT) -> Check:
-    """What is left for new processes, within the limit of a container."""
+    """Check the memory left for new processes, within the limit of a container."""
     left, needed = memory_left_mib(), memory_mib(shape)
     found = f"{left} MiB available, {len(shape.nodes)} nodes take about {needed} MiB"
     if left < needed:
@@ -181,7 +181,7 @@ def memory(shape: Topology = DEFAULT) -> Check:
 
 
 def limits(home: Path, shape: Topology = DEFAULT) -> Check:
-    """What the operating system allows this user's processes: open files, processes, sizes."""
+    """Check the limits of this user's processes: open files, processes, sizes."""
     try:
         uid = Identity.current().uid
     except ClusterError:  # `user` says so
@@ -216,7 +216,7 @@ def disk(home: Path, shape: Topology = DEFAULT) -> Check:
 
 
 def left_over(home: Path) -> Check:
-    """Processes of a lab whose state folder was removed while it ran."""
+    """Look for processes of a lab whose state folder was removed while it ran."""
     found = [] if backend_of(home) else marked(home)
     if found:
         what = f"{len(found)} processes of a lab whose state folder {home} was removed"
@@ -244,7 +244,7 @@ def server(
     find: Callable[[], programs.Program],
     needed_for: tuple[Feature, ...] = (Feature.EMBEDDED,),
 ) -> Check:
-    """A server program and its version."""
+    """Look for a server program, and ask for its version."""
     try:
         program = find()
     except MissingBinary as error:
@@ -253,7 +253,7 @@ def server(
 
 
 def cockroach() -> Check:
-    """The `cockroach` program on PATH: what it calls itself, and whether labkit knows such."""
+    """Check the version of the `cockroach` program on PATH."""
     needed_for = (Feature.PROGRAM,)
     try:
         path = find_cockroach()
@@ -267,7 +267,7 @@ def cockroach() -> Check:
 
 
 def etcd() -> Check:
-    """The etcd that would be used, and whether it has a known fault."""
+    """Check the etcd that would be used for a known fault."""
     check = server("etcd", programs.etcd)
     if check.level is Level.OK and (3, 5) <= programs.etcd().version < ETCD_FIXED:
         fixed = ".".join(map(str, ETCD_FIXED))
@@ -289,7 +289,7 @@ def _package(name: str, distribution: str, advice: str) -> Check:
 
 
 def ports(home: Path) -> Check:
-    """The block of ports of the lab in `home`, or the one that a new lab would take."""
+    """Check the ports of the lab in `home`, or those that a new lab would take."""
     try:
         base = Settings.load(home).port_base
     except LabError:
@@ -308,7 +308,7 @@ def ports(home: Path) -> Check:
 
 
 def cockroach_ports(home: Path) -> Check:
-    """The usual ports of a CockroachDB lab, whoever runs it."""
+    """Check the usual ports of a CockroachDB lab, in containers or not."""
     wanted = ComposeLayout(DEFAULT, wan=True, secure=False).ports()
     needed_for = (Feature.CONTAINERS, Feature.PROGRAM)
     taken = [f"{port} ({what})" for port, what in wanted.items() if not _free(port)]
@@ -348,7 +348,7 @@ def notebook_packages() -> Check:
 
 
 def browser() -> Check:
-    """A browser that can be opened here; one on another machine does as well."""
+    """Look for a browser on this machine; one on another machine does as well."""
     try:
         found = getattr(webbrowser.get(), "name", "there is one")
     except webbrowser.Error:
@@ -358,7 +358,7 @@ def browser() -> Check:
 
 
 def containers() -> tuple[Check, ...]:
-    """A Docker engine that answers, its memory, the images, and Docker Compose."""
+    """Check that a Docker engine answers, its memory, the images, and Docker Compose."""
     needed_for = (Feature.CONTAINERS,)
     try:
         engine = Engine.connect()
@@ -375,7 +375,7 @@ def containers() -> tuple[Check, ...]:
 
 
 def docker_memory(memory_bytes: int) -> Check:
-    """What Docker has for nine CockroachDB nodes; each is limited to 1 GiB."""
+    """Check Docker's memory for nine CockroachDB nodes; each is limited to 1 GiB."""
     nodes, have = len(DEFAULT.nodes), memory_bytes // MIB
     needed_for, least = (Feature.CONTAINERS,), nodes * NODE_MIB
     found = f"{have} MiB, nine CockroachDB nodes take at least {least} MiB"

@@ -177,7 +177,7 @@ def _broken_off(result: Result, why: str) -> Result:
 
 
 def topology_of(cluster: Cluster) -> Topology:
-    """The shape of a cluster, with the survival goal that is in force."""
+    """Give the shape of a cluster, with the survival goal that is in force."""
     if not isinstance(cluster, HasSurvivalGoal):
         return cluster.topology
     return cluster.topology.model_copy(update={"survive": cluster.survival_goal()})
@@ -210,7 +210,7 @@ def _commit() -> str:
 
 
 def run_folder(scenario: str, backend: str) -> Path:
-    """The folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time.
+    """Choose the folder of the run going on (LABKIT_RUN_FOLDER), or a new one named by time.
 
     A notebook's second experiment finds the first one's result there, and gets a folder inside it.
     """
@@ -227,7 +227,7 @@ def run_folder(scenario: str, backend: str) -> Path:
 
 
 def new_folder(scenario: str, backend: str) -> Path:
-    """A name for a run folder that nothing has yet: when the run begins, and what it is."""
+    """Name a run folder by the time, the scenario and the backend; nothing has the name yet."""
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario}-{backend}"
     names = (name, *(f"{name}-{number}" for number in range(2, 100)))
     return next(
@@ -236,7 +236,7 @@ def new_folder(scenario: str, backend: str) -> Path:
 
 
 def more_folders(folder: Path) -> list[Path]:
-    """The folders of a notebook's second and further experiments, in their order."""
+    """List the folders of a notebook's second and further experiments, in their order."""
     found = [
         path
         for path in (folder / MORE_FOLDER).glob("*-*")

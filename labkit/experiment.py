@@ -204,7 +204,7 @@ class Experiment:
             )
 
     def about(self) -> draft.About:
-        """What a run of it is about, before it has measured anything."""
+        """Describe a run of the experiment before it has measured anything."""
         return {
             "scenario": self.scenario,
             "backend": self.cluster.backend,
@@ -233,7 +233,7 @@ class Experiment:
 
 
 def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
-    """The final read; None when the database cannot be read: the verdict is UNKNOWN then.
+    """Read the database after a run; None when it cannot be read: the verdict is UNKNOWN then.
 
     Also None for no run: nothing was ordered.
     """
@@ -246,7 +246,7 @@ def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
 
 
 def read_before(cluster: Cluster) -> FinalRead | None:
-    """The read before the load; None when the database cannot be read."""
+    """Read the database before the load; None when it cannot be read."""
     try:
         return opening_read(cluster.dsn(_region_to_read_from(cluster)))
     except LabError:
@@ -261,7 +261,7 @@ def _region_to_read_from(cluster: Cluster) -> str:
 
 
 def _evidence(cluster: Cluster) -> AbstractContextManager[Gather]:
-    """What the cluster notices of outages; nothing where it cannot tell."""
+    """Gather what the cluster notices of outages; nothing where it cannot tell."""
     if isinstance(cluster, HasFailoverEvidence):
         return cluster.failover_evidence()
     return nullcontext(tuple)
@@ -354,7 +354,7 @@ class _Course:
         self.watch.fault(self.faults[0])
 
     def enter(self, name: str) -> None:
-        """A phase begins."""
+        """Begin a phase, and say so."""
         self.phase = name
         self.watch.phase(name)
         self._say(name)

@@ -48,7 +48,7 @@ OP_COLUMNS: dict[str, str] = {
 
 
 def only_orders(ops: pd.DataFrame) -> pd.DataFrame:
-    """The rows that place orders; columns as `OP_COLUMNS`."""
+    """Select the rows that place orders; columns as `OP_COLUMNS`."""
     chosen = ops["kind"] == str(OpKind.ORDER)
     return ops if chosen.all() else ops[chosen]  # millions of rows are not copied for nothing
 
@@ -143,11 +143,11 @@ class History:
         return replace(self, ops=only_orders(self.ops).reset_index(drop=True))
 
     def with_faults(self, faults: Iterable[FaultWindow]) -> History:
-        """The same operations under other faults."""
+        """Copy the history with other faults."""
         return replace(self, faults=tuple(faults))
 
     def with_events(self, events: Iterable[Event]) -> History:
-        """The same operations with further events."""
+        """Copy the history with further events."""
         every = sorted((*self.events, *events), key=lambda event: event.at_s)
         return replace(self, events=tuple(every))
 
@@ -210,7 +210,7 @@ def write_columns(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of a Parquet file.
+    """Read some columns of a Parquet file.
 
     One by one: the whole file as Arrow's beside the whole as pandas' is twice the memory.
 

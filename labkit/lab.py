@@ -33,7 +33,7 @@ def bring_up(cluster: Cluster, on_stage: OnStage = quiet) -> None:
 def connect(
     backend: str | None = None, *, as_it_is: bool = False, on_stage: OnStage = print
 ) -> Cluster:
-    """The lab for a notebook: attaches to the one that is there, or makes one; in service.
+    """Attach to the lab that is there, or make one; it is in service on return.
 
     Args:
         backend: "embedded", "cockroachdb" or "cockroach-binary"; None takes the lab that is there

@@ -122,7 +122,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], float]] = {
 
 
 def _default(node: ast.expr) -> object:
-    """The value of a literal, or of a sum of numbers such as `60 * 2`; else `ANYTHING`."""
+    """Evaluate a literal, or arithmetic of numbers such as `60 * 2`; else give `ANYTHING`."""
     if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
         left, right = _default(node.left), _default(node.right)
         if _is_number(left) and _is_number(right):
@@ -206,7 +206,7 @@ def _is_finite(number: float) -> bool:
 
 
 def short_parameters(notebook: Path) -> dict[str, Any]:
-    """What makes a notebook short: numbers no larger than in `SHORT`, and the words that it has."""
+    """Choose parameters that make a notebook short: numbers no larger than in `SHORT`."""
     found: dict[str, Any] = {}
     for name, declared in declared_parameters(notebook).items():
         short, default = SHORT.get(name), declared.default
@@ -252,7 +252,7 @@ class Takes:
 
 
 def _number(low: float, high: float, *, whole: bool = False, above: bool = False) -> Takes:
-    """A number from `low` (or above it) to `high`."""
+    """Accept a number from `low` (or above it) to `high`."""
     kind = "a whole number" if whole else "a number"
     least = f"above {low:,g} and up" if above else f"from {low:,g}"
     return Takes(

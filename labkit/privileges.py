@@ -90,7 +90,7 @@ def become(user: str) -> None:
 
 
 def held_capabilities() -> int:
-    """The capabilities that this process has or may take, as a bit mask (Linux)."""
+    """Read the capabilities that this process has or may take, as a bit mask (Linux)."""
     with open("/proc/self/status", encoding="utf-8") as status:  # noqa: PTH123 - a short start
         fields = dict(line.split(":", 1) for line in status)
     return int(fields["CapPrm"], 16) | int(fields["CapEff"], 16) | int(fields["CapAmb"], 16)

@@ -104,5 +104,5 @@ class FaultWindow:
         return f"{self.fault} {self.target}"
 
     def healed(self, at_s: float) -> FaultWindow:
-        """The same window, closed."""
+        """Copy the window, closed at a moment."""
         return replace(self, healed_s=at_s)

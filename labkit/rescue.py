@@ -72,7 +72,7 @@ def steady_again(cluster: Cluster, steady: dict[str, float], for_s: float) -> st
 
 
 def main() -> None:
-    """The process."""
+    """Run the watchdog's process."""
     steady = json.loads(sys.argv[1])
     for_s = steady.pop("for_s")
 

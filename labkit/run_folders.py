@@ -109,7 +109,7 @@ def list_runs() -> list[Run]:
 
 
 def find_run(name: str) -> Run:
-    """A run by the path of its folder, by its name, or by a part of it that no other one has.
+    """Find a run by the path of its folder, by its name, or by a part of the name.
 
     `last` is the newest run, `last-1` the one before it.
 
@@ -179,9 +179,9 @@ def hold_to(run: Run, limits: Mapping[Gate, float]) -> list[Finding]:
 
 
 def side_by_side(runs: Sequence[Run]) -> dict[str, Summary]:
-    """The experiments of runs that a comparison is about, each under a name that tells it apart.
+    """Choose the experiments that a comparison is about, and name each so that it is told apart.
 
-    Of one run all its experiments. Of several runs the first experiment of each.
+    One run gives all its experiments; several runs give the first experiment of each.
 
     Raises:
         BadInput: a run measured nothing, or is damaged, or there are fewer than two experiments.
@@ -205,7 +205,7 @@ def side_by_side(runs: Sequence[Run]) -> dict[str, Summary]:
 
 
 def _name(summary: Summary, others: Sequence[Summary]) -> str:
-    """What tells a run from the others in as few words as possible, else when it was begun."""
+    """Name a run by what tells it from the others, else by when it was begun."""
     told = [of(summary) for of in _NAMED_BY if len({of(other) for other in others}) > 1]
     if not told:
         told = [
@@ -231,7 +231,7 @@ def reports(folder: Path) -> list[Path]:
 
 
 def experiments(folder: Path) -> Iterator[Path]:
-    """The folders of a notebook's experiments: the run folder itself, and those inside it.
+    """List the folders of a notebook's experiments: the run folder itself, and those inside it.
 
     Their names begin with a number; a folder of another name is not of labkit.
     """

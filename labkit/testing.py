@@ -63,7 +63,7 @@ class FakeCluster:
         election_s: float = 0.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """A stopped cluster.
+        """Make a stopped cluster.
 
         Args:
             wan: whether its links can be changed.
@@ -123,7 +123,7 @@ class FakeCluster:
     # questions
 
     def dsn(self, region: str, *, read_only: bool = False) -> str:
-        """A URL that looks right and leads nowhere: its port refuses connections at once.
+        """Give a URL that looks right and leads nowhere: its port refuses connections at once.
 
         Raises:
             UnknownTarget: no such region.
@@ -133,7 +133,7 @@ class FakeCluster:
         return f"postgresql://trader@{host}:1/trading?hostaddr=127.0.0.1"
 
     def failover_dsn(self, region: str) -> str:
-        """A URL of every balancer, the nearest first; all refuse connections at once.
+        """Give a URL of every balancer, the nearest first; all refuse connections at once.
 
         Raises:
             UnknownTarget: no such region.
@@ -144,7 +144,7 @@ class FakeCluster:
         return f"postgresql://trader@{hosts}/trading?hostaddr={addresses}"
 
     def leader(self, region: str | None = None) -> Node:
-        """The primary; `region` makes no difference.
+        """Give the primary; `region` makes no difference.
 
         Raises:
             UnknownTarget: no such region.
@@ -158,7 +158,7 @@ class FakeCluster:
         return self._primary
 
     def status(self) -> ClusterStatus:
-        """What it looks like now."""
+        """Describe every part as it is now."""
         self._settle()
         regions = self.topology.regions
         return ClusterStatus(
@@ -172,12 +172,12 @@ class FakeCluster:
         )
 
     def versions(self) -> dict[str, str]:
-        """It runs nothing."""
+        """Give no version: it runs no program."""
         return {}
 
     @contextmanager
     def failover_evidence(self) -> Iterator[Gather]:
-        """What its parts noticed, each at once: synthetic, but in the order of a real failover."""
+        """Gather what its parts noticed: synthetic, but in the order of a real failover."""
         begun = len(self._events)
         yield lambda: tuple(self._events[begun:])
 
@@ -264,7 +264,7 @@ class FakeCluster:
         return node
 
     def remove_node(self, node: Node, on_stage: OnStage = quiet) -> None:
-        """The node hands over and is gone.
+        """Let a node hand over, and remove it.
 
         Raises:
             UnknownTarget: it is not part of this cluster.
@@ -321,7 +321,7 @@ class FakeCluster:
     # survival
 
     def survival_goal(self) -> SurvivalGoal:
-        """The goal in force."""
+        """Give the survival goal in force."""
         return self._goal
 
     def set_survival_goal(self, goal: SurvivalGoal) -> None:
@@ -337,7 +337,7 @@ class FakeCluster:
     # the model
 
     def _parts(self, targets: Iterable[Target]) -> list[str]:
-        """The names of what targets stand for, as `status` has them."""
+        """Name the parts that targets stand for, as `status` does."""
         names: list[str] = []
         for target in targets:
             if isinstance(target, Region):

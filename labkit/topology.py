@@ -233,7 +233,7 @@ class Topology(_Frozen):
         return tuple(Balancer(region=name) for name in self.region_names)
 
     def nodes_of(self, region: str) -> tuple[Node, ...]:
-        """The nodes of one region.
+        """List the nodes of one region.
 
         Raises:
             UnknownTarget: no such region.
@@ -241,7 +241,7 @@ class Topology(_Frozen):
         return tuple(Node(region=region, index=i) for i in self.region(region).indexes)
 
     def region(self, name: str) -> Region:
-        """The region of that name.
+        """Find a region by its name.
 
         Raises:
             UnknownTarget: no such region.
@@ -252,7 +252,7 @@ class Topology(_Frozen):
         raise UnknownTarget(f"no region {name!r}: there are {', '.join(self.region_names)}")
 
     def node(self, name: str) -> Node:
-        """The node of that name, such as `us-west-2/1`.
+        """Find a node by its name, such as `us-west-2/1`.
 
         Raises:
             UnknownTarget: no such node.
@@ -263,7 +263,7 @@ class Topology(_Frozen):
         raise UnknownTarget(f"no node {name!r}: there are {', '.join(n.name for n in self.nodes)}")
 
     def with_node(self, region: str) -> tuple[Topology, Node]:
-        """This shape with one more node in a region, and that node; the lowest free index is its.
+        """Add a node to a region, under the lowest free index; gives the new shape and the node.
 
         Raises:
             UnknownTarget: no such region.
@@ -276,7 +276,7 @@ class Topology(_Frozen):
         return self._with_indexes(region, {*indexes, free[0]}), Node(region=region, index=free[0])
 
     def without_node(self, node: Node) -> Topology:
-        """This shape without one of its nodes; the others keep their names.
+        """Remove a node from the shape; the others keep their names.
 
         Raises:
             UnknownTarget: no such node.
@@ -296,7 +296,7 @@ class Topology(_Frozen):
         return self.model_copy(update={"regions": regions})
 
     def rtt_ms(self, a: str, b: str) -> float:
-        """The round-trip time between two regions in milliseconds, 0 within one.
+        """Give the round-trip time between two regions in milliseconds, 0 within one.
 
         Raises:
             UnknownTarget: no such region.
@@ -322,7 +322,7 @@ class Topology(_Frozen):
 
 
 def _where(problem: str, text: str) -> str:
-    """A problem that the TOML parser has, with the line that it speaks of."""
+    """Add the line that a message of the TOML parser is about."""
     lines = text.splitlines()
     found = re.search(r"line (\d+)", problem)
     number = int(found[1]) if found else len(lines) * problem.endswith("(at end of document)")
@@ -332,7 +332,7 @@ def _where(problem: str, text: str) -> str:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first problem of a shape in one line: the key, what stands there, what may."""
+    """Say the first problem of a shape in one line: the key, its value, what it may be."""
     problem = error.errors()[0]
     key = ""
     for part in problem["loc"]:
@@ -378,7 +378,7 @@ _KEYS = {
 
 
 def _shown(value: object) -> str:
-    """A value as a message can show it: short, and on one line."""
+    """Shorten a value to what a message can show on one line."""
     try:
         text = repr(value)
     except ValueError:  # an integer of thousands of digits

@@ -40,7 +40,7 @@ def trial_heading(number: int, of: int) -> str:
 
 
 def parse_trial_heading(line: str) -> tuple[int, int] | None:
-    """The number of the trial and how many there are; None when a line is not such a heading."""
+    """Read the number of the trial and how many there are; None from any other line."""
     found = _HEADING.match(line)
     return (int(found[1]), int(found[2])) if found else None
 
@@ -173,7 +173,7 @@ class _Course:
         ).save(self.folder)
 
     def _heal(self) -> None:
-        """An experiment heals its own fault; this is for what stands beside it and fell too."""
+        """Heal what failed beside the fault; an experiment heals its own."""
         if not self.cluster.status().healthy:
             self.say("healing what the trial left")
             self.cluster.heal()
@@ -206,7 +206,7 @@ class _Course:
             self.save()  # whatever ends the run later
 
     def _fault(self, number: int, victims: Victims | None) -> Fault | None:
-        """What this trial injects: first the experiment's own fault, then others like it."""
+        """Choose what this trial injects: first the experiment's own fault, then others like it."""
         fault, chosen = self.trials.experiment.fault, self.trials.victims
         if fault is None or victims is None:
             return None
@@ -228,7 +228,7 @@ class _OneRun:
         self.number = 1
 
     def begin(self, regions: Sequence[str], title: str) -> None:
-        """The run has begun already."""
+        """Ignore the beginning of a trial: the run has begun already."""
 
     def phase(self, name: str) -> None:
         """With the trial it belongs to."""
@@ -243,11 +243,11 @@ class _OneRun:
         self.watch.fault(window)
 
     def end(self) -> None:
-        """The run goes on."""
+        """Ignore the end of a trial: the run goes on."""
 
 
 def run_of(history: History) -> RunId | None:
-    """The run that a history's orders belong to; None when there is none."""
+    """Find the run that a history's orders belong to; None when it has no orders."""
     for order_id in history.ops["order_id"]:
         made = parts(UUID(order_id)) if order_id else None
         if made is not None:

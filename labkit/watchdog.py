@@ -80,21 +80,21 @@ class Watchdog:
         return self._process.pid if self._process else None
 
     def holding(self, fault: str, *, for_s: float) -> None:
-        """The fault is about to be injected; after so many seconds it must be healed."""
+        """Say that a fault is about to be injected, and must be healed after so many seconds."""
         self._held = True
         self._tell({"holding": fault, "until_s": monotonic() + for_s})
 
     def healing(self) -> None:
-        """The experiment is healing it, which has no deadline of its own."""
+        """Say that the experiment heals the fault; this has no deadline of its own."""
         self._tell({"healing": True})
 
     def healed(self) -> None:
-        """The experiment has healed it."""
+        """Say that the experiment has healed the fault."""
         self._tell({"healed": True})
         self._held = False
 
     def close(self) -> None:
-        """The experiment is over. Idempotent.
+        """Say that the experiment is over. Idempotent.
 
         With no fault left the watchdog is gone when this returns. One that still holds, because
         its healing failed or was interrupted, is the watchdog's from now on.
@@ -133,7 +133,7 @@ class Watchdog:
 
 
 def guard(read: Read, heal: Callable[[str], None]) -> None:
-    """What the process does: wait for the end of a fault, and heal when nobody else does.
+    """Wait for the end of a fault, and heal it when nobody else does.
 
     Args:
         heal: called once at most, with the reason.
@@ -197,7 +197,7 @@ class Lines:
         self._descriptor, self._rest = descriptor, b""
 
     def read(self, timeout_s: float | None) -> str | None:
-        """The next line; None when there was none in time, empty when the pipe is closed."""
+        """Read the next line; None when there was none in time, empty when the pipe is closed."""
         deadline_s = None if timeout_s is None else monotonic() + timeout_s
         while b"\n" not in self._rest:
             left_s = None if deadline_s is None else max(0.0, deadline_s - monotonic())

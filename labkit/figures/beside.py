@@ -27,7 +27,7 @@ _HEADROOM = 1.35
 
 
 def beside_table(results: Mapping[str, Result]) -> pd.DataFrame:
-    """What several runs cost, a row each.
+    """Tabulate what several runs cost, one row per run.
 
     Returns:
         Index: the names given. `rto_s`, which may be off by `rto_error_s`, and `write_gap_s` are
@@ -76,7 +76,7 @@ def beside(results: Mapping[str, Result]) -> go.Figure:
 
 
 def price_figure(results: Mapping[str, Result]) -> go.Figure:
-    """What each run pays every day against what its fault costs: latency across, RTO upwards.
+    """Draw the daily price of each run against the price of its fault: latency across, RTO upwards.
 
     A run that did not recover while it was watched stands where the watching ended, with an arrow.
 
@@ -176,7 +176,7 @@ def _percentiles_ms(orders: pd.DataFrame) -> tuple[float, float]:
 
 
 def _count(result: Result, checker: str) -> int | None:
-    """What a checker counted, None when nobody could look."""
+    """Give what a checker counted; None when it had no evidence."""
     finding = result.summary.finding(checker)
     return None if finding is None or finding.verdict is Verdict.UNKNOWN else finding.count
 

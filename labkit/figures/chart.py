@@ -11,7 +11,7 @@ from labkit.figures.static import static_svg
 
 
 def chart(figure: go.Figure, *, first: bool) -> str:
-    """A figure as HTML; the first on a page brings plotly.js (about 5 MB), nothing is fetched.
+    """Render a figure as HTML; the first on a page has plotly.js (5 MB) in it, nothing is fetched.
 
     The picture is an SVG of the same data. `page.css` shows it in print, and where no script runs:
     in a mail, or in a CI that shows artefacts without letting them run any.

@@ -25,7 +25,7 @@ _OUTAGE = (("RTO", "rto_s"), ("write gap", "write_gap_s"))
 
 
 def compare_figure(summaries: Mapping[str, Summary]) -> go.Figure:
-    """What the fault cost and what an order takes without one, a colour a run.
+    """Draw what the fault cost and what an order takes without one, one colour per run.
 
     Bars are medians where a run has trials, and each trial is a dot. Latency is the p99 of all
     acknowledged orders of a region before the fault (or of the whole run without one).
@@ -97,7 +97,7 @@ def compare_figure(summaries: Mapping[str, Summary]) -> go.Figure:
 
 
 def compare_html(summaries: Mapping[str, Summary]) -> str:
-    """The whole page, with plotly.js in it.
+    """Render the whole page, with plotly.js in it.
 
     Raises:
         BadInput: fewer than two.
@@ -118,7 +118,7 @@ def _median(summary: Summary, measure: str) -> float | None:
 
 
 def _label(summary: Summary, measure: str) -> str:
-    """What stands on a bar; the RTO of a run that was done once with its error."""
+    """Label a bar; the RTO of a single run has its error."""
     row = worst_recovery(summary)
     if measure == "rto_s" and not summary.trials and row is not None and row.rto_s is not None:
         return words.rto_words(row)

@@ -20,7 +20,7 @@ _STATEMENTS = {
 
 
 def node_table(status: ClusterStatus) -> pd.DataFrame:
-    """The nodes of a cluster, a row each: region, node, role, state, lag in bytes, pid."""
+    """Tabulate the nodes of a cluster: region, node, role, state, lag in bytes, pid."""
     rows = [
         {
             "region": node.region,
@@ -67,7 +67,7 @@ def felt_figure(felt: pd.DataFrame) -> go.Figure:
 
 
 def felt_beside(felts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The same statements under several circumstances, in milliseconds.
+    """Tabulate the same statements under several circumstances, in milliseconds.
 
     Args:
         felts: what `labkit.measurement.felt.felt_latency` returned, by what it was like then.

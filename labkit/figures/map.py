@@ -182,7 +182,7 @@ class _Part(NamedTuple):
 
 
 def _parts(status: ClusterStatus, region: str, box: Box, roomy: bool) -> Iterator[_Part]:
-    """The services of a region along the top of its box, its nodes in rows below."""
+    """Place the services of a region along the top of its box, its nodes in rows below."""
     right, top = box.x + box.width / 2, box.y + box.height / 2
     services = [s for s in (*status.coordinators, *status.balancers) if s.region == region]
     for i, service in enumerate(services):
@@ -219,7 +219,7 @@ def leases_text(count: int) -> str:
 
 
 def _markers(parts: Sequence[_Part], size_px: float) -> Iterator[go.Scatter]:
-    """A trace for every mark that occurs, so that the legend explains it."""
+    """Draw one trace for each mark that occurs, so that the legend explains it."""
     for mark in (*ROLE_MARKS.values(), LEASEHOLDER, *STATE_MARKS.values(), _SERVICE):
         these = [part for part in parts if part.mark == mark]
         if these:
@@ -260,7 +260,7 @@ def _markers(parts: Sequence[_Part], size_px: float) -> Iterator[go.Scatter]:
 def _links(
     status: ClusterStatus, topology: Topology, boxes: Mapping[str, Box], roomy: bool
 ) -> Iterator[go.Scatter]:
-    """A line and a label for every pair of regions; without a WAN there is no distance to tell."""
+    """Draw a line and a label for each pair of regions; without a WAN there is no distance."""
     ways = {(link.source, link.target): link for link in status.links}
     names = list(boxes)
     for a, b in combinations(names, 2):

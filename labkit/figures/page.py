@@ -22,7 +22,7 @@ REPORT_FILE = "report.html"
 
 
 def report_html(result: Result) -> str:
-    """The whole page; plotly.js (about 5 MB) is inside, nothing is fetched.
+    """Render the whole page; plotly.js (about 5 MB) is inside, nothing is fetched.
 
     Light or dark follows the reader's system.
     """
@@ -39,7 +39,7 @@ def report_html(result: Result) -> str:
 
 
 def figures(result: Result) -> list[tuple[str, go.Figure]]:
-    """The pictures of a result, each under its heading."""
+    """Draw the figures of a result, each under its heading."""
     outage = [("What the outage was made of", waterfall(result))] if result.waterfall else []
     if not result.trials:
         return [("Over time", timeline(result)), *outage]
@@ -61,7 +61,7 @@ def write_report(result: Result, folder: Path) -> Path:
 
 
 def environment(summary: Summary) -> list[tuple[str, str]]:
-    """What a reader needs to judge the numbers, or to measure again."""
+    """List what a reader needs to judge the numbers, or to measure again."""
     took_s = (summary.finished_at - summary.started_at).total_seconds()
     return [
         ("Started", f"{summary.started_at:%Y-%m-%d %H:%M:%S} UTC, {took_s:.0f} s"),

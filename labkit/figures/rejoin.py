@@ -13,7 +13,7 @@ from labkit.verdict.result import Result
 
 
 def restart_table(restarts: Sequence[NodeRestart]) -> pd.DataFrame:
-    """The nodes of a rolling restart, in the order in which they were restarted.
+    """Tabulate the nodes of a rolling restart, in the order of their restarts.
 
     Returns:
         A row a node: `stop_s` and `start_s` (labkit.cluster.rolling.NodeRestart).
@@ -26,7 +26,7 @@ _COLUMNS = ("node", "how", "started_s", "following_s", "took_s")
 
 
 def rejoin_table(cluster: Cluster, result: Result) -> pd.DataFrame:
-    """The nodes that came back after the faults of a run.
+    """Tabulate the nodes that came back after the faults of a run.
 
     Call it before anything else is done to the cluster.
 

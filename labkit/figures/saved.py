@@ -20,7 +20,7 @@ PICTURE = "image/svg+xml"
 
 
 def picture(figure: go.Figure) -> dict[str, str]:
-    """A figure's picture by its MIME type; empty where it cannot be drawn without a browser."""
+    """Draw a picture of a figure, by MIME type; empty where that takes a browser."""
     try:
         return {PICTURE: static_svg(figure)}
     except BadInput:

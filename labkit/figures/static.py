@@ -271,7 +271,7 @@ class _Drawing:
     # what stands on top
 
     def _place(self, ref: str | None, value: Any, way: str) -> float:
-        """The pixel of a shape's or an annotation's end."""
+        """Compute the pixel of a shape's or an annotation's end."""
         ref = ref or way
         left, top, right, bottom = self.plot
         if ref == "paper":

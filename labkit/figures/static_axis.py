@@ -30,7 +30,7 @@ class Axis:
     seen: list[float] = field(default_factory=list)
 
     def number(self, value: Any) -> float:
-        """A value as a number on the axis; NaN where there is none."""
+        """Convert a value to a number on the axis; NaN where there is none."""
         if value is None:
             return float("nan")
         if self.categories is not None:
@@ -42,11 +42,11 @@ class Axis:
         return float(value)
 
     def at(self, value: Any) -> float:
-        """The pixel of a value."""
+        """Compute the pixel of a value."""
         return self.of_share((self.number(value) - self.low) / ((self.high - self.low) or 1.0))
 
     def of_share(self, share: float) -> float:
-        """The pixel of a share of the axis."""
+        """Compute the pixel of a share of the axis."""
         begin, end = self.pixels
         return begin + share * (end - begin)
 

@@ -21,7 +21,7 @@ _STAR = (10, -pi / 2, 0.45)
 
 
 def plain(text: str) -> str:
-    """A text without plotly's markup; what was escaped is a character again."""
+    """Remove plotly's markup from a text, and replace escapes by their characters."""
     return unescape(re.sub(r"<[^>]+>", "", text))
 
 
@@ -57,7 +57,7 @@ class Canvas:
         width: float = 1,
         dash: str | None = None,
     ) -> None:
-        """A straight line; `dash` is one of plotly's names."""
+        """Draw a straight line; `dash` is one of plotly's names."""
         self._parts.append(
             f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{color}" '
             f'stroke-width="{width}" opacity="{opacity}"{_dash(dash)}/>'
@@ -73,7 +73,7 @@ class Canvas:
         dash: str | None = None,
         steps: bool = False,
     ) -> None:
-        """A line through points; broken where one is missing."""
+        """Draw a line through points, with a gap where one is missing."""
         self._parts.append(
             f'<path d="{_way(points, steps=steps)}" fill="none" stroke="{color}" '
             f'stroke-width="{width}" stroke-linejoin="round" opacity="{opacity}"{_dash(dash)}/>'
@@ -90,7 +90,7 @@ class Canvas:
         stroke: str | None = None,
         stroke_width: float = 1,
     ) -> None:
-        """A rectangle, from its upper left corner."""
+        """Draw a rectangle, from its upper left corner."""
         edge = f' stroke="{stroke}" stroke-width="{stroke_width}"' if stroke else ""
         self._parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
@@ -98,7 +98,7 @@ class Canvas:
         )
 
     def mark(self, x: float, y: float, symbol: str, size: float, color: str, edge: float) -> None:
-        """A point's mark: one of plotly's symbols, `-open` for its outline only."""
+        """Draw a point's mark: one of plotly's symbols, `-open` for its outline only."""
         half = size / 2
         if symbol.startswith("x"):
             for way in (1, -1):
@@ -133,7 +133,7 @@ class Canvas:
         color: str | None = None,
         turned: bool = False,
     ) -> None:
-        """A text on its base line, in lines where plotly's markup breaks it."""
+        """Draw a text on its base line, in lines where plotly's markup breaks it."""
         lines = [text_of(plain(line)) for line in re.split(r"<br\s*/?>", text)]
         spans = "".join(
             f'<tspan x="{x:.1f}" dy="{0 if i == 0 else 1.2 * size:.1f}">{line}</tspan>'

@@ -29,7 +29,7 @@ def service_table(result: Result) -> pd.DataFrame:
 
 
 def failure_table(result: Result) -> pd.DataFrame:
-    """What was not acknowledged: a row a region, phase, kind, outcome, error and SQLSTATE."""
+    """Count what was not acknowledged, per region, phase, kind, outcome, error and SQLSTATE."""
     keys = ["region", "phase", "kind", "outcome", "error", "sqlstate"]
     return _frame(Failures, result.summary.failures, keys)
 

@@ -142,7 +142,7 @@ pio.templates["labkit"] = TEMPLATE
 
 
 def region_color(regions: Sequence[str], name: str) -> str:
-    """The colour of a region: by its place in `regions`, so it is the same in every figure.
+    """Choose the colour of a region by its place in `regions`: the same in every figure.
 
     Raises:
         UnknownTarget: `name` is not among `regions`.
@@ -151,7 +151,7 @@ def region_color(regions: Sequence[str], name: str) -> str:
 
 
 def region_dash(regions: Sequence[str], name: str) -> str:
-    """The line style of a region, a plotly `dash`.
+    """Choose the line style of a region, a plotly `dash`.
 
     Raises:
         UnknownTarget: `name` is not among `regions`.
@@ -166,7 +166,7 @@ def node_mark(node: NodeStatus) -> Mark:
 
 
 def css() -> str:
-    """The tokens as CSS custom properties (`--lk-...`), for the widgets and the report.
+    """Write the tokens as CSS custom properties (`--lk-...`), for the widgets and the report.
 
     Light or dark follows JupyterLab's and voila's theme where there is one, else the reader's
     system. Text of plotly figures inside an element of class `lk-figures` follows too.

@@ -87,7 +87,7 @@ def _title(result: Result) -> str:
 
 
 def _decades(points: pd.DataFrame) -> list[float] | None:
-    """The range of the latency axis, with room for labels above; None when there is nothing."""
+    """Compute the range of the latency axis, with room for labels above; None without points."""
     found = points[["p50_ms", "slowest_ms"]].to_numpy(dtype=float)
     found = found[found > 0]
     if not found.size:
@@ -162,7 +162,7 @@ def _draw_region(figure: go.Figure, history: History, region: str, points: pd.Da
 
 
 def shade(figure: go.Figure, fault: FaultWindow, origin_s: float, end_s: float, *rows: int) -> None:
-    """A band over a fault in some rows of a figure; one never healed ends with the run, `end_s`."""
+    """Shade a fault in some rows of a figure; one never healed ends with the run, `end_s`."""
     healed_s = max(end_s, fault.injected_s) if fault.healed_s is None else fault.healed_s
     for row in rows:
         figure.add_vrect(

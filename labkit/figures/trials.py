@@ -17,7 +17,7 @@ _BARS = (("rto_s", "RTO", theme.REGION_COLORS[0]), ("write_gap_s", "write gap", 
 
 
 def _label(measure: str, trial: Trial) -> str:
-    """What stands in a bar; the RTO with its error."""
+    """Label a bar; the RTO has its error."""
     row = worst_recovery(trial)
     if measure == "rto_s" and row is not None and row.rto_s is not None:
         return rto_words(row)

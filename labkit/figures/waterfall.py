@@ -57,7 +57,7 @@ def waterfall(result: Result) -> go.Figure:
 
 
 def waterfall_table(result: Result) -> pd.DataFrame:
-    """The same as a table: a row a stage, a column a region, "not seen" where nobody noticed.
+    """Tabulate the waterfall: a row per stage, a column per region, "not seen" without evidence.
 
     Raises:
         BadInput: the run had no fault.

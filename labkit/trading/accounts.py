@@ -64,7 +64,7 @@ class NewAccount:
         opening_balance: Decimal = Decimal(0),
         may_short: bool = False,
     ) -> NewAccount:
-        """An account of a new user, under fresh ids and a number drawn at random.
+        """Make an account of a new user, under fresh ids and a number drawn at random.
 
         Raises:
             BadInput: the opening balance is negative or not in whole cents.
@@ -136,7 +136,7 @@ class Deposit:
 
     @classmethod
     def new(cls, account_nbr: str, amount: Decimal, *, region_index: int = 0) -> Deposit:
-        """A deposit of a person at a keyboard, under a fresh id.
+        """Make a deposit of a person at a keyboard, under a fresh id.
 
         Args:
             region_index: the person's region, by its place in the topology; as in `Order.new`.

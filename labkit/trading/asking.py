@@ -53,7 +53,7 @@ class OrderTalk:
             conn.add_notice_handler(self._sync_wait.on_notice)
 
     def values(self, order: Order) -> tuple[bytes, ...]:
-        """The parameters of the statement, as text."""
+        """Write the parameters of the statement as text."""
         return (
             order.order_id.hex.encode(),
             order.account_nbr.encode(),
@@ -63,7 +63,7 @@ class OrderTalk:
         )
 
     def placed(self, result: PGresult) -> Placed:
-        """What the result says.
+        """Read the result of the statement.
 
         Raises:
             TradingError: the application refused; nothing was written.
@@ -88,7 +88,7 @@ class OrderTalk:
 
 @lru_cache
 def numbered(statement: str) -> bytes:
-    """A statement with psycopg's named placeholders as libpq wants it."""
+    """Replace psycopg's named placeholders by the numbered ones of libpq."""
     places = {name: f"${number}" for number, name in enumerate(PARAMETERS, 1)}
     text = re.sub(r"%\((\w+)\)s", lambda found: places[found[1]], statement)
     return text.replace("%%", "%").encode()

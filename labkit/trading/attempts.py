@@ -57,7 +57,7 @@ class Reply(Enum):
 
 
 def reply_of(error: psycopg.Error | LabError) -> Reply:
-    """What an attempt's error says about what it was to write.
+    """Say what an attempt's error proves about what it was to write.
 
     An ERROR of the server aborts its transaction, so it proves that nothing was applied; the
     exceptions are listed below. A FATAL error or a lost connection proves nothing: the commit may
@@ -72,7 +72,7 @@ def reply_of(error: psycopg.Error | LabError) -> Reply:
 
 
 def sqlstate_of(error: psycopg.Error | LabError) -> str:
-    """The SQLSTATE behind an attempt's error, empty when the link died."""
+    """Find the SQLSTATE behind an attempt's error; empty when the link died."""
     for sqlstate, refusal in REFUSALS.items():
         if type(error) is refusal:
             return sqlstate
@@ -114,7 +114,7 @@ class SyncWait:
         self._warning = ""
 
     def on_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        """A notice handler for the connection."""
+        """Take a notice of the connection; to be added as its notice handler."""
         if diagnostic.severity_nonlocalized == "WARNING" and diagnostic.sqlstate in (
             "01000",
             "57P01",

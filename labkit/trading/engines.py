@@ -69,12 +69,12 @@ class Dialect:
 
 
 def dialect_of(conn: AnyConnection) -> Dialect:
-    """The dialect of the server at the other end; costs no round trip."""
+    """Choose the dialect of the server at the other end; costs no round trip."""
     return COCKROACHDB if conn.info.parameter_status("crdb_version") else POSTGRESQL
 
 
 def statements(script: str) -> tuple[str, ...]:
-    """The statements of a script, without comments.
+    """Split a script into its statements, without comments.
 
     In it, a semicolon at the end of a line ends a statement, and `--` begins a comment on a line
     of its own.

@@ -50,20 +50,20 @@ class RunId:
 
     @classmethod
     def new(cls) -> Self:
-        """A fresh one: 32 bits of seconds since the epoch, so that runs sort by age, 16 random."""
+        """Make a fresh id: 32 bits of the time in seconds, so that runs sort by age, 16 random."""
         seconds = int(time.time()) % 2**32
         return cls(seconds << 16 | secrets.randbits(16))
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The run of the 12 hexadecimal digits that `str` gives."""
+        """Read the 12 hexadecimal digits that `str` gives."""
         return cls(int(text, 16))
 
     def __str__(self) -> str:
         return f"{self.number:012x}"
 
     def order_id(self, worker: int, sequence: int) -> UUID:
-        """The id of a worker's order.
+        """Make the id of a worker's order.
 
         Raises:
             ValueError: `worker` has more than 12 bits or `sequence` more than 62.
@@ -109,7 +109,7 @@ def parts(order_id: UUID) -> OrderIdParts | None:
 
 
 def new_id(region_index: int) -> UUID:
-    """An id for what a person at a keyboard does, of a run of its own.
+    """Make an id for what a person at a keyboard does, of a run of its own.
 
     Args:
         region_index: the person's region, by its place in the topology.

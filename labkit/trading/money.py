@@ -8,7 +8,7 @@ from labkit.errors import BadInput
 
 
 def cents(amount: Decimal) -> int:
-    """An amount as whole cents."""
+    """Convert an amount to whole cents."""
     return int(amount * 100)
 
 

@@ -68,7 +68,7 @@ class Order:
     def new(
         cls, account_nbr: str, symbol: str, side: Side, quantity: int, *, region_index: int = 0
     ) -> Order:
-        """An order of a person at a keyboard, under a fresh id.
+        """Make an order of a person at a keyboard, under a fresh id.
 
         Args:
             region_index: the person's region, by its place in the topology. CockroachDB keeps the

@@ -50,7 +50,7 @@ def page_prices(
 
 
 def read_page(conn: psycopg.Connection[Any], symbol: str) -> Decimal:
-    """What a page shows."""
+    """Read the price that a page shows."""
     row = conn.execute(READ_PAGE, (symbol,)).fetchone()
     assert row is not None
     price: Decimal = row[0]

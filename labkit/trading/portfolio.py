@@ -114,7 +114,7 @@ class PastOrder:
 
 
 def account(conn: psycopg.Connection[Any], account_nbr: str) -> Account:
-    """An account by its number.
+    """Read an account by its number.
 
     Raises:
         UnknownAccount: no such account.
@@ -127,7 +127,7 @@ def account(conn: psycopg.Connection[Any], account_nbr: str) -> Account:
 
 
 def positions(conn: psycopg.Connection[Any], account_nbr: str) -> tuple[Position, ...]:
-    """What an account holds and has held, by symbol; empty for an unknown account."""
+    """Read what an account holds and has held, by symbol; empty for an unknown account."""
     with conn.cursor(row_factory=class_row(Position)) as cursor:
         return tuple(cursor.execute(POSITIONS, (account_nbr,)))
 
@@ -139,7 +139,7 @@ def order_history(
     before: int = NO_ORDER_NBR_IS_GREATER,
     limit: int = 50,
 ) -> tuple[PastOrder, ...]:
-    """An account's orders, the latest first; empty for an unknown account.
+    """Read an account's orders, the latest first; empty for an unknown account.
 
     Costs what it returns, however many orders there are.
 

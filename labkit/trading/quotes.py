@@ -85,7 +85,7 @@ class Quote:
 
 
 def quote(conn: psycopg.Connection[Any], symbol: str) -> Quote:
-    """The price, fresh or a little old.
+    """Read the price, fresh or a little old.
 
     Args:
         conn: decides which. Through a balancer's read-write port it is read where prices are
@@ -108,7 +108,7 @@ async def quote_async(conn: psycopg.AsyncConnection[Any], symbol: str) -> Quote:
 
 
 def fresh_quote(conn: psycopg.Connection[Any], symbol: str) -> Quote:
-    """The price now: it shows all that was acknowledged, and nothing that can be undone.
+    """Read the price now: it shows all that was acknowledged, and nothing that can be undone.
 
     On PostgreSQL it waits for the standbys that a commit waits for, and so costs what an order
     costs, less its writing. CockroachDB shows nothing else anyway.
@@ -202,7 +202,7 @@ class PricePoint:
 def price_history(
     conn: psycopg.Connection[Any], symbol: str, *, after: int = 0, limit: int = 1000
 ) -> tuple[PricePoint, ...]:
-    """The moves of a price, out of the orders that made them, in their order.
+    """Read the moves of a price from the orders that made them, in their order.
 
     Costs what it returns, however many moves there were: the last hundred are those after
     `quote(conn, symbol).moves - 100`. An unknown symbol has none.
@@ -219,7 +219,7 @@ def price_history(
 def instruments(
     conn: psycopg.Connection[Any], *, with_generated: bool = False
 ) -> tuple[Instrument, ...]:
-    """The instruments, by symbol.
+    """Read the instruments, by symbol.
 
     Args:
         with_generated: also those that are there for load only.

@@ -68,11 +68,11 @@ class Fate:
             self.sent_s = monotonic()
 
     def succeeded(self) -> None:
-        """The attempt was acknowledged."""
+        """Record that the attempt was acknowledged."""
         self.outcome, self.sqlstate, self.refusal = Outcome.OK, "", None
 
     def failed(self, error: psycopg.Error | LabError) -> Reply:
-        """The attempt ended with an error; say what it proves.
+        """Record that the attempt ended with an error, and say what the error proves.
 
         A refusal does not make an outcome known that was unknown: an attempt before it may be
         stuck on its way and be applied after the refusal.

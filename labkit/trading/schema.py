@@ -106,7 +106,7 @@ LAST_OF_ALL: Final = "SELECT 1 FROM accounts WHERE account_nbr = %s"
 
 
 def cockroachdb_statements(regions: Sequence[str]) -> tuple[str, ...]:
-    """What `load` sends to CockroachDB, one by one; the regions are filled in.
+    """List what `load` sends to CockroachDB, one by one; the regions are filled in.
 
     Args:
         regions: the topology's, in its order.
@@ -133,7 +133,7 @@ def _names(regions: Sequence[str]) -> dict[str, str]:
 
 
 def _home(quoted: Sequence[str], column: str) -> str:
-    """The region that an id names: its hexadecimal digits 16 to 18 (labkit/trading/ids.py)."""
+    """Write SQL for the region that an id names in its hexadecimal digits 16 to 18 (ids.py)."""
     others = [f"WHEN '{number:03x}' THEN {name}" for number, name in enumerate(quoted) if number]
     if not others:
         return quoted[0]

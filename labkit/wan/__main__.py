@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def _token(variable: str | None) -> str | None:
-    """The token that an environment variable holds, one at random when it holds none."""
+    """Read the token from an environment variable, or draw one at random."""
     if variable is None:
         return None
     return os.environ.get(variable) or secrets.token_urlsafe(24)

@@ -46,7 +46,7 @@ class WanClient:
         return True
 
     def links(self) -> tuple[LinkState, ...]:
-        """What each link does and has carried."""
+        """Ask what each link does and has carried."""
         return self.state().links
 
     def change(self, changes: Sequence[LinkUpdate]) -> WanState:

@@ -178,7 +178,7 @@ class Arrival(asyncio.Protocol):
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It hung up before it was named, or was refused."""
+        """Forget a connection that hung up before it was named, or was refused."""
         self._leave()
 
     def abort(self) -> None:

@@ -86,7 +86,7 @@ class DelayLine:
             self._release()
 
     def end(self, ending: Ending) -> None:
-        """The source sends no more.
+        """Take note that the source sends no more.
 
         What a cut holds at that moment is dropped, and the sink is reset when it heals: a
         dialler that gave up during a partition must not act after it.
@@ -101,18 +101,18 @@ class DelayLine:
             self._release()
 
     def settings_changed(self) -> None:
-        """The link's settings are others: look again at what may leave, and when."""
+        """Compute again what may leave, and when, because the link's settings have changed."""
         self._turn_s = None
         self._release()
 
     def sink_changed(self) -> None:
-        """The sink takes bytes again, or never will."""
+        """Go on, because the sink takes bytes again, or end, because it never will."""
         if self._sink.lost:
             self._drop()
         self._release()
 
     def leave(self) -> None:
-        """The connection is over."""
+        """Leave the link, because the connection is over."""
         self._drop()
         self._stop_timer()
         self._link.lines.discard(self)
@@ -220,11 +220,11 @@ class Endpoint(asyncio.Protocol):
         self._connection.lost(self)
 
     def pause_writing(self) -> None:
-        """The reader at the other side is slow."""
+        """Stop reading: the reader at the other side is slow."""
         self._keeps_up = False
 
     def resume_writing(self) -> None:
-        """The reader at the other side has caught up."""
+        """Read again: the reader at the other side has caught up."""
         self._keeps_up = True
         self.incoming.sink_changed()
 

@@ -115,7 +115,7 @@ class Network:
         self.apply(self._planned)
 
     def state(self) -> tuple[LinkState, ...]:
-        """What each link does and has carried."""
+        """Describe what each link does and has carried."""
         return tuple(
             LinkState(
                 source=source,

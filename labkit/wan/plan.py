@@ -271,7 +271,7 @@ def serving(plan: Plan, body: object) -> Plan:
 
 
 def updated(current: Mapping[Pair, LinkSettings], body: object) -> dict[Pair, LinkSettings]:
-    """The settings that `{"links": [LinkUpdate, ...]}` asks for, only those of links it names.
+    """Compute the settings that `{"links": [LinkUpdate, ...]}` asks for, of the links it names.
 
     Raises:
         BadInput: a key is unknown or a value is refused; names it.

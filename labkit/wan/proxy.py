@@ -67,7 +67,7 @@ class Proxy:
             front.close()
 
     def state(self) -> WanState:
-        """What each link does and has carried, who dialled, and who was refused."""
+        """Describe what each link does and has carried, who dialled, and who was refused."""
         diallers: Counter[tuple[str, str, str]] = Counter()
         for front in self._fronts:
             for source, count in front.diallers.items():
