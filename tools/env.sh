@@ -78,7 +78,9 @@ if [ -z "$uv" ]; then
     uv=$venv/bin/uv
     if ! [ -x "$uv" ]; then
         echo "fetching uv, which installs the rest"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv ||
+            fail "pip cannot fetch uv, in its words above: it needs a network, or an index of yours" \
+                "(PIP_INDEX_URL, and UV_DEFAULT_INDEX for the rest)"
     fi
 fi
 

@@ -16,6 +16,7 @@ case "$1" in
   --version) echo "Python 3.{minor}.1" ;;
   -c) [ {minor} -ge 11 ] ;;
   -m)
+    [ "$2 $3" != "pip install" ] || {{ echo "no network" >&2; exit 1; }}
     [ "$2" = venv ] || exit 0
     mkdir -p "$3/bin" && touch "$3/pyvenv.cfg" && cp "$0" "$3/bin/python"
     [ {works} = True ] || {{ echo "ensurepip is not available"; exit 1; }} ;;
@@ -142,6 +143,13 @@ def test_without_ensurepip_the_package_is_named_and_the_next_try_begins_afresh(
     machine.python()
     machine.uv()
     assert machine.make_env().returncode == 0
+
+
+def test_without_a_network_pips_words_are_followed_by_what_it_needs(machine: Machine) -> None:
+    machine.python()
+    words, line = machine.make_env().stderr.splitlines()
+    assert words == "no network"
+    assert "PIP_INDEX_URL" in line
 
 
 def test_what_an_interrupted_try_left_is_made_anew(machine: Machine) -> None:
