@@ -61,13 +61,15 @@ def of_servers(extra: Mapping[str, str]) -> dict[str, str]:
     """Give the environment of a lab's servers.
 
     Their time zone is UTC, whatever the user's is: what one of them logs is read by any command.
+    Their letters are UTF-8: Python 3.11 reads by the locale where its packages are, and ends when
+    a folder's name has a letter that the locale lacks.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in FOR_SERVERS or name.startswith(tuple(n for n in FOR_SERVERS if n[-1] == "_"))
     }
-    return {**kept, "LC_ALL": "C", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1", **extra}
+    return {**kept, "LC_CTYPE": "C.UTF-8", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1", **extra}
 
 
 def drop_foreign() -> None:

@@ -124,7 +124,8 @@ def test_servers_see_nothing_that_the_user_set_for_other_programs(
     table = ProcessTable(tmp_path / "processes", tmp_path, "some-lab", Identity(0, 0))
     seen = table.environment({"GOMAXPROCS": "1"})
     assert "hostile" not in seen.values()
-    assert (seen["TZ"], seen["LC_ALL"], seen["GOMAXPROCS"]) == ("UTC", "C", "1")
+    assert "LC_ALL" not in seen
+    assert (seen["TZ"], seen["LC_CTYPE"], seen["GOMAXPROCS"]) == ("UTC", "C.UTF-8", "1")
     assert (seen["LABKIT_LAB"], seen["LABKIT_CHOICE"]) == ("some-lab", "kept")
     assert seen["PATH"] == os.environ["PATH"]
 
@@ -138,6 +139,15 @@ def test_short_programs_of_the_servers_user_see_no_more_than_servers(
     seen = dict(line.split("=", 1) for line in Identity.current().run("env").stdout.splitlines())
     assert seen["TZ"] == "UTC"
     assert "/hostile" not in seen.values()
+
+
+def test_a_server_starts_where_its_packages_are_in_a_folder_with_any_letters(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "labkit.pth").write_text("/home/büro/labkit\n", encoding="utf-8")
+    code = "import site, sys; site.addsitedir(sys.argv[1])"
+    command = [sys.executable, "-S", "-c", code, tmp_path]
+    subprocess.run(command, env=environment.of_servers({}), check=True)
 
 
 def test_programs_keep_the_users_environment_but_what_would_change_them() -> None:
