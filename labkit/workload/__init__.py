@@ -1,1 +1,1 @@
-"""The load: orders sent by schedule, and everything that became of them written down."""
+"""The load: clients that send orders by schedule and record the outcome of each."""

@@ -1,7 +1,7 @@
-"""Running a class with dbworkload's interface under labkit's schedules and rules of retrying.
+"""The client that runs a class with dbworkload's interface under labkit's schedules and retries.
 
-The interface (dbworkload 0.16, `dbworkload/templates/stub.j2`): `__init__(args)` once a thread,
-`setup(conn, id, total_thread_count)` on its first connection, then again and again the functions
+The interface (dbworkload 0.16, `dbworkload/templates/stub.j2`) is `__init__(args)` once per thread,
+`setup(conn, id, total_thread_count)` on its first connection, and then, repeatedly, the functions
 that `loop()` returns, in their order, each called with the connection.
 """
 
@@ -29,29 +29,29 @@ from labkit.trading.retries import LONGEST_BACKOFF_S, Fate, Patience, insist
 from labkit.workload.pool import CONNECT_TIMEOUT_S
 
 NEVER_BEGUN = "loop"
-"""The kind of an operation that no thread was free for, or none had a connection, in time."""
+"""The kind of an operation for which no thread was free, or had a connection, in time."""
 
 MOST_EMPTY_LOOPS = 50
-"""In a row, of one thread, until the class is taken for one that does nothing."""
+"""After so many empty loops of one thread in a row, the class counts as one that does nothing."""
 EMPTY_LOOP_S = 0.1
-"""A thread that has nothing to do asks again after this."""
+"""A thread with an empty loop calls `loop` again after so many seconds."""
 
 Connection = psycopg.Connection[Any]
 Function = Callable[[Connection], object]
 
 
 class WorkloadClass(Protocol):
-    """One thread's instance. A class may also have `setup(conn, id, total_thread_count)`."""
+    """An instance of one thread. A class may also have `setup(conn, id, total_thread_count)`."""
 
     def loop(self) -> Sequence[Function]:
-        """What is done next; called again when all of it is done, or one of it failed."""
+        """Return the functions to call next; called again after the last, or after a failure."""
 
 
 def load_class(file: Path) -> Callable[[Mapping[str, Any]], WorkloadClass]:
-    """The class of a file: `trade_orders.py` has `TradeOrders`, as dbworkload wants it.
+    """Load the class of a file: `trade_orders.py` has `TradeOrders`, as dbworkload requires.
 
     Raises:
-        BadInput: no such file, it cannot be imported, or it has no such class.
+        BadInput: there is no such file, it cannot be imported, or it has no such class.
     """
     class_name = "".join(part.capitalize() for part in file.stem.split("_"))
     # a name of its own: a file called random.py must not stand in for the library's
@@ -75,21 +75,21 @@ def load_class(file: Path) -> Callable[[Mapping[str, Any]], WorkloadClass]:
 
 
 class ClassError(Exception):
-    """What a user's class raised, or did against its interface; in one line, with file and line.
+    """An error of a user's class, or a breach of its interface, in one line with file and line.
 
-    No error of labkit's or the database's: those are outcomes of an operation.
+    Errors of labkit and of the database are not among them: they are outcomes of an operation.
     """
 
 
 @contextmanager
 def user_code(file: Path, *, outcomes: bool = False) -> Iterator[None]:
-    """Run code of a user's class; what it raises becomes `ClassError`, in the user's words.
+    """Run code of a user's class, and raise its error as a `ClassError` with the same message.
 
     Args:
-        outcomes: errors of the database and of labkit are outcomes and stay what they are.
+        outcomes: whether errors of the database and of labkit are outcomes, and pass unchanged.
 
     Raises:
-        ClassError: it raised anything else, `SystemExit` included.
+        ClassError: the code raised any other error, `SystemExit` included.
     """
     try:
         yield
@@ -102,7 +102,7 @@ def user_code(file: Path, *, outcomes: bool = False) -> Iterator[None]:
 
 
 def _what_failed(error: BaseException, file: Path) -> str:
-    """An error of a user's file in one line: where in the file, and the whole message."""
+    """Describe an error of a user's file in one line: its place in the file, and the message."""
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{Path(error.filename).name}, line {error.lineno}"
         return f"{place}: {type(error).__name__}: {error.msg}"
@@ -114,7 +114,7 @@ def _what_failed(error: BaseException, file: Path) -> str:
 
 
 class ClassClient:
-    """The threads of one region, a connection each; a context manager. For one event loop."""
+    """The threads of one region, each with a connection; a context manager of one event loop."""
 
     def __init__(
         self,
@@ -126,10 +126,10 @@ class ClassClient:
         application_name: str,
         file: Path = Path(),
     ) -> None:
-        """The threads of a region.
+        """Make the threads of a region.
 
         Args:
-            file: where the class is from; errors name it.
+            file: the file of the class, which errors name.
         """
         self._region = region
         self._patience = patience
@@ -155,7 +155,7 @@ class ClassClient:
         ]
 
     async def set_up(self) -> None:
-        """Connect all and call their `setup`. Who cannot connect tries again when needed."""
+        """Connect all threads and call `setup`; one that fails to connect tries again on use."""
         loop = asyncio.get_running_loop()
         setting_up = []
         for customer in self._customers:
@@ -168,10 +168,10 @@ class ClassClient:
         self._idle.put_nowait(customer)
 
     async def run(self, scheduled_s: float, *, record: Callable[[Op], None]) -> None:
-        """Do once what `loop` says, on whoever is idle, and record each function as an operation.
+        """Run the functions of one loop on an idle thread, and record each as an operation.
 
-        The first counts from the scheduled moment, each following one from the end of the one
-        before. After one that did not succeed, the rest is left out, as dbworkload does.
+        The latency of the first counts from the scheduled moment, that of each other from the end
+        of the one before. As in dbworkload, a function that fails ends the loop.
         """
         try:
             async with asyncio.timeout(scheduled_s + self._patience.deadline_s - monotonic()):
@@ -196,7 +196,7 @@ class ClassClient:
 
 
 class _Customer:
-    """One instance and its connection; used by one thread at a time."""
+    """An instance of the class and its connection, used by one thread at a time."""
 
     def __init__(
         self,

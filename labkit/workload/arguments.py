@@ -1,4 +1,4 @@
-"""What a class of `workloads/` is told, by labkit or by dbworkload's `--args`."""
+"""The arguments of a class of `workloads/`, from labkit or from dbworkload's `--args`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Arguments:
         region: its name.
         regions: how many regions are driven at the same time, each by a generator of its own.
         process: whether a loop of `TradeOrders` also processes orders.
-        seed: makes what is drawn the same in every run; None draws afresh.
+        seed: the seed of all random choices; None makes them differ in each run.
     """
 
     region_index: int
@@ -34,13 +34,13 @@ class Arguments:
 
     @classmethod
     def of(cls, args: object) -> Arguments:
-        """Check what was given; what is left out, or None, has its default.
+        """Check the arguments that were given. One that is left out, or None, has its default.
 
         A region's name or place follows from the other one in the default topology, whose first
         region is the default of both.
 
         Raises:
-            BadInput: it is no mapping, a name is unknown or a value is refused; names it.
+            BadInput: `args` is no mapping, a name is unknown or a value is refused.
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(args, Mapping):

@@ -1,4 +1,4 @@
-"""What every workload has: how much load, from which regions, and how patient its clients are."""
+"""The base of workloads: how much load, from which regions, with which deadlines."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from labkit.workload.worker import WorkerConfig
 USUAL_RATE_PER_S = 60.0
 
 MOST_A_SECOND = 10_000.0
-"""Of an open loop, all regions together. A lab on one machine takes some hundred orders a second,
-and one process for each region cannot send as many."""
+"""The highest rate of an open loop, all regions together. A lab on one machine takes some hundred
+orders per second, and one process per region cannot send as many."""
 MOST_CUSTOMERS = 500
-"""Of a closed loop, in each region: each has a connection and a thread in one process."""
+"""The most customers of a closed loop per region: each has a connection in one process."""
 MOST_ITERATIONS = 10**12
-"""More would take three years at the highest rate."""
+"""The most loops: more would take three years at the highest rate."""
 
 GRACE_S = 5.0
-"""Beyond the deadline of the last order, until a worker that does not end is killed."""
+"""A worker that has not ended so long after the deadline of its last order is killed."""
 
 
 class Balancers(Protocol):
-    """What a workload needs of a cluster."""
+    """A cluster, as far as a workload uses it."""
 
     @property
     def topology(self) -> Topology:
-        """Its regions."""
+        """Return the topology, which has the regions."""
 
     def dsn(self, region: str, *, read_only: bool = False) -> str:
-        """A libpq connection URL of a region's balancer; it holds no password."""
+        """Return the libpq connection URL of a region's balancer; it holds no password."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +48,21 @@ class Workload(ABC):
     """Clients of every region, each through its own balancer, and how much they send.
 
     Attributes:
-        rate_per_s: open loop: orders a second, all regions together, sent by schedule whatever the
-            replies. A number, `Steps` or a `Ramp`. 60 when neither this nor `concurrency` is given.
-        concurrency: closed loop: customers a region, each sending when its last order is through.
-            A number, `Steps` or a `Ramp`. It finds out how much a cluster can do, and hides how
-            long it could do nothing.
-        iterations: end after so many orders, all regions together; None for no end.
-        regions: those to send from; None for all.
-        seed: of everything that is drawn.
-        deadline_s: from an order's scheduled moment until no further attempt is begun.
-        attempt_timeout_s: for the answer to one attempt.
-        connections: per region, of an open loop. They bound what a region can have in flight: it
-            needs more than its orders a second times the latency in seconds. A closed loop has
-            one for each customer.
-        fail_over: clients know every region's balancer, and go to the next nearest when their own
-            does not let them in. Otherwise each knows the balancer of its region and no other.
+        rate_per_s: for an open loop: orders per second, all regions together, sent by schedule and
+            not by reply. A number, `Steps` or a `Ramp`; 60 if `concurrency` is not given either.
+        concurrency: for a closed loop: customers per region, each of whom sends when the last order
+            has its outcome. A number, `Steps` or a `Ramp`. A closed loop shows how much a cluster
+            can serve, and hides for how long it served nothing.
+        iterations: the load ends after so many orders, all regions together; None for no end.
+        regions: the regions that send; None for all.
+        seed: the seed of all random choices.
+        deadline_s: seconds after an order's scheduled moment in which attempts may begin.
+        attempt_timeout_s: seconds for the answer to one attempt.
+        connections: connections per region of an open loop. They bound the orders in flight, so a
+            region needs more than its orders per second times the latency in seconds. A closed
+            loop has one per customer.
+        fail_over: whether clients know every region's balancer, and go to the next nearest if their
+            own refuses them. Otherwise each client knows the balancer of its region only.
 
     Raises:
         BadInput: a number that is not above 0 and finite, more load than `MOST_A_SECOND`,
@@ -109,7 +109,7 @@ class Workload(ABC):
 
     @property
     def load(self) -> str:
-        """How much it sends, in words."""
+        """Describe how much the workload sends."""
         if self.rate_per_s is not None:
             return f"{_words(self.rate_per_s)} orders a second"
         assert self.concurrency is not None
@@ -117,14 +117,14 @@ class Workload(ABC):
 
     @property
     def patience_s(self) -> float:
-        """From an order's scheduled moment to its outcome, at most."""
+        """Return the longest time from an order's scheduled moment to its outcome, in seconds."""
         return self.deadline_s + self.attempt_timeout_s
 
     def start(self, cluster: Balancers, folder: Path) -> RunningWorkload:
-        """Start a worker a region and return when all have begun to send.
+        """Start a worker per region, and return when all have begun to send.
 
         Args:
-            folder: the run folder; gets `ledger/` and `ops/`.
+            folder: the run folder, in which `ledger/` and `ops/` are made.
 
         Raises:
             BadInput: the folder has those of another run, or clients are to fail over and the
@@ -195,11 +195,11 @@ class Workload(ABC):
 
     @abstractmethod
     def _config(self, config: WorkerConfig, cluster: Balancers) -> WorkerConfig:
-        """Say what the worker does."""
+        """Complete the configuration of a worker."""
 
 
 def in_short(number: float) -> str:
-    """Say `60`, `1e+06`, and of a whole number that no float can hold how long it is."""
+    """Write `60`, `1e+06`, or the number of digits of an integer that no float can hold."""
     try:
         return f"{number:g}"
     except OverflowError:

@@ -12,16 +12,17 @@ from labkit.workload.worker import WorkerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ClassWorkload(Workload):
-    """A class of a file, such as those of `workloads/`, from every region.
+    """A workload that runs the class of a file, such as those of `workloads/`, in every region.
 
-    Each function of its loop is an operation, its kind is the function's name. labkit does not
-    know what it does, so nothing of it is audited: it measures. `TradingWorkload` does both.
+    Each function of its loop is an operation, whose kind is the function's name. labkit does not
+    know what the functions do, so it measures them and audits nothing. `TradingWorkload` is also
+    audited.
 
     Attributes:
         file: a Python file with a class of the same name, as dbworkload takes it.
 
     Raises:
-        BadInput: a number outside its range, or the file has no such class.
+        BadInput: a number is out of range, or the file has no such class.
     """
 
     file: Path | str

@@ -2,10 +2,10 @@
 
 - Latency counts from the scheduled moment, so waiting for a connection is part of it.
 - An order whose answer was lost is sent again under the same id until its deadline.
-- OK: acknowledged, and in the ledger before it is counted.
-- FAIL: certainly not applied. It was never sent, or each attempt was answered with an error that
-  rolled it back. Also a refusal by the application, unless an attempt before it went unanswered:
-  that one may be stuck on its way and be applied after the refusal.
+- OK: it was acknowledged, and is in the ledger before it is counted.
+- FAIL: it was certainly not applied. It was never sent, or each attempt was answered with an error
+  that rolled it back. A refusal by the application is FAIL, too, unless an attempt before it was
+  not answered: that attempt may be delayed, and be applied after the refusal.
 - INFO: everything else.
 """
 
@@ -32,10 +32,10 @@ from labkit.workload.tasks import Tasks
 
 
 class TradingClient:
-    """Places the orders of one region. For one event loop.
+    """A client that places the orders of one region, in one event loop.
 
-    Nearly every order is acknowledged at its first attempt, and finds an idle connection. It is
-    sent and recorded by callbacks; the order that needs more than that gets a task.
+    Nearly every order finds an idle connection and is acknowledged at its first attempt. Callbacks
+    send and record such an order; an order that needs more gets a task.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class TradingClient:
     def place(
         self, scheduled_s: float, done: Callable[[], None], *, order: Order, session: int
     ) -> None:
-        """Place one order, whatever it takes until its deadline, and record how it ended.
+        """Place one order, with retries until its deadline, and record its outcome.
 
         Args:
-            done: is called when it is recorded.
+            done: called when the outcome is recorded.
             session: the customer's number.
         """
         placing = _Placing(scheduled_s, done, order, session)
@@ -146,7 +146,7 @@ class TradingClient:
 
 @dataclass(slots=True)
 class _Placing:
-    """An order under way."""
+    """An order that has no outcome yet."""
 
     scheduled_s: float
     done: Callable[[], None]

@@ -1,8 +1,8 @@
-"""A connection that is listened to all the time, and can be asked one statement cheaply.
+"""A connection that stays registered with the event loop, and sends one statement cheaply.
 
 psycopg's own `execute` registers the connection with the event loop for every wait and takes it out
 again, which costs several times as much as sending an order and reading the reply. Here it stays
-registered, which also tells at once when an idle connection ends.
+registered, so the end of an idle connection is detected at once.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from labkit.trading.asking import OrderTalk
 T = TypeVar("T")
 
 Answer = Result | psycopg.OperationalError
-"""The result of a statement, which may be an error of the server; or why there was none."""
+"""The result of a statement, which may be an error of the server, or why there was none."""
 
 
 class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
-    """For one event loop. What psycopg offers works as well; it then listens for itself."""
+    """A connection of one event loop; the methods of psycopg work as well."""
 
     _on_end: Callable[[Connection], None] | None = None
     _descriptor = -1
@@ -36,14 +36,14 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
     """How orders are placed on it, once one was."""
 
     def listen(self, on_end: Callable[[Connection], None]) -> None:
-        """Listen, if it does not yet, and call `on_end` when the connection ends while idle."""
+        """Register the connection if it is not, and call `on_end` if it ends while idle."""
         self._on_end = on_end
         if self._descriptor < 0:
             self._descriptor = self.fileno()
             asyncio.get_running_loop().add_reader(self._descriptor, self._on_input)
 
     def drop(self) -> None:
-        """Close at once, without a word to the server."""
+        """Close the connection at once, without telling the server."""
         self._deafen()
         self.pgconn.finish()
 
@@ -54,14 +54,15 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
         types: Sequence[int],
         on_answer: Callable[[Answer], None],
     ) -> None:
-        """Send one statement; `on_answer` is called once, with what came of it.
+        """Send one statement, and call `on_answer` once with its answer.
 
         Args:
-            values: of the parameters $1, $2 ..., as text.
-            types: their OIDs, 0 where the server shall find out.
+            values: the values of the parameters $1, $2 ..., as text.
+            types: their OIDs, or 0 if the server is to infer one.
 
         Raises:
-            psycopg.OperationalError: the link is dead; nothing was sent, nothing will be called.
+            psycopg.OperationalError: the link is dead. Nothing was sent, and `on_answer` will not
+                be called.
         """
         assert self._descriptor >= 0, "ask a connection that listens"
         self._result = None
@@ -73,7 +74,7 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
     async def answer(
         self, statement: bytes, values: Sequence[bytes | None], types: Sequence[int]
     ) -> Answer:
-        """`ask`, and wait for what comes of it."""
+        """Send one statement, and wait for its answer."""
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def on_answer(answer: Answer) -> None:
@@ -84,7 +85,7 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
         return await waiting
 
     async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        """How psycopg waits: it registers the connection itself, and takes it out again."""
+        """Wait as psycopg does, which registers the connection itself and takes it out again."""
         self._deafen()
         return await super().wait(gen, *args, **kwargs)
 

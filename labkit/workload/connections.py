@@ -1,6 +1,6 @@
-"""When the clients of a region got a new connection: the first sign that service is back.
+"""A log of the moments at which clients of a region got a connection, the first sign of service.
 
-A line a connection, so tens a run and some more after an outage.
+It has a line per connection: tens per run, and some more after an outage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SOURCE = "client"
 
 
 class ConnectionLog:
-    """Writes down the connections of one region as they are made; a context manager."""
+    """A log of the new connections of one region; a context manager."""
 
     def __init__(self, folder: Path, region: str) -> None:
         path = _path(folder, region)
@@ -26,7 +26,7 @@ class ConnectionLog:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def opened(self) -> None:
-        """A connection is there now: the server has let the client in."""
+        """Record that the server has accepted a connection just now."""
         os.write(self._fd, f"{monotonic():.6f}\n".encode())
 
     def __enter__(self) -> Self:
@@ -37,7 +37,7 @@ class ConnectionLog:
 
 
 def connections(folder: Path, regions: Iterable[str]) -> Iterator[Event]:
-    """What every region's log in a run folder has; a line that is not whole is passed over."""
+    """Read the log of every region in a run folder, and skip lines that are not whole."""
     for region in regions:
         path = _path(folder, region)
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []

@@ -23,7 +23,7 @@ LEDGER_FOLDER = "ledger"
 
 
 class Ledger:
-    """Appends to the ledger of one region; a context manager."""
+    """The ledger of one region, open for appending; a context manager."""
 
     def __init__(self, folder: Path, region: str) -> None:
         path = folder / LEDGER_FOLDER / f"{region}.log"
@@ -31,10 +31,10 @@ class Ledger:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def acknowledged(self, order_id: UUID | str) -> None:
-        """Write one entry; when this returns, the kernel has it.
+        """Hand one entry to the kernel.
 
         Raises:
-            OSError: it could not be written whole; the order must not be counted.
+            OSError: the entry was not written whole, so the order must not be counted.
         """
         entry = f"{order_id}\n".encode()
         written = os.write(self._fd, entry)
@@ -49,15 +49,15 @@ class Ledger:
 
 
 def read_ledger(folder: Path) -> tuple[str, ...]:
-    """The ids of all regions' ledgers in a run folder, in the order of each file.
+    """Read the ids of all regions' ledgers in a run folder, in the order of each file.
 
-    A torn last line, which a dying worker may leave, is left out: its order was not counted.
+    A worker that dies may leave a torn last line. It is left out, since its order was not counted.
     """
     return tuple(ledger_entries(folder))
 
 
 def ledger_entries(folder: Path) -> Iterator[str]:
-    """`read_ledger`, one by one."""
+    """Yield the ids of `read_ledger` one by one."""
     for path in sorted((folder / LEDGER_FOLDER).glob("*.log")):
         with path.open(
             errors="backslashreplace", encoding="utf-8"

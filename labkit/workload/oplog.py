@@ -25,20 +25,20 @@ OPS_FOLDER = "ops"
 
 
 def ops_path(folder: Path, region: str) -> Path:
-    """Where a region's operations are in a run folder."""
+    """Return the file of a region's operations in a run folder."""
     return folder / OPS_FOLDER / f"{region}.jsonl"
 
 
 class Progress(Protocol):
-    """Knows how far the orders of one region are."""
+    """A source of the watermark of one region."""
 
     @property
     def watermark_s(self) -> float:
-        """Every order due before this monotonic time has ended and was appended."""
+        """The monotonic time before which every due order has ended and was appended."""
 
 
 class OpLog:
-    """Appends the operations of one region; a context manager that flushes at its end."""
+    """The file of one region's operations, open for appending; a context manager."""
 
     def __init__(self, folder: Path, region: str, progress: Progress) -> None:
         path = ops_path(folder, region)
@@ -48,18 +48,18 @@ class OpLog:
         self._progress = progress
 
     def append(self, op: Op) -> None:
-        """Remember an operation until the next flush."""
+        """Keep an operation in memory until the next flush."""
         self._ops.append(op)
 
     def flush(self) -> None:
-        """Hand what is remembered to the kernel, and how far the orders are."""
+        """Hand the operations in memory to the kernel, with the watermark."""
         data = line_of(self._progress.watermark_s, self._ops)
         self._ops.clear()
         while data:
             data = data[os.write(self._fd, data) :]
 
     async def keep_flushing(self) -> None:
-        """Flush again and again, until cancelled."""
+        """Flush at intervals until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
             self.flush()
@@ -73,12 +73,12 @@ class OpLog:
 
 
 def line_of(watermark_s: float, ops: Sequence[Op]) -> bytes:
-    """One line of the file."""
+    """Make one line of the file."""
     return orjson.dumps((watermark_s, ops), default=tuple, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class OpTail:
-    """Reads the operations of several regions while they are written."""
+    """A reader of the operations of several regions while they are written."""
 
     def __init__(self, folder: Path, regions: Iterable[str]) -> None:
         self._offsets = {ops_path(folder, region): 0 for region in regions}
@@ -86,11 +86,11 @@ class OpTail:
 
     @property
     def watermark_s(self) -> float:
-        """Every order due before this monotonic time has ended and was read; at first -inf."""
+        """The monotonic time before which every due order has ended and was read; at first -inf."""
         return min(self._watermarks_s.values())
 
     def read(self) -> list[dict[str, Any]]:
-        """The operations written since the last call; a line that is not whole waits."""
+        """Read the operations that were written since the last call, in whole lines."""
         ops: list[dict[str, Any]] = []
         for path, offset in self._offsets.items():
             if not path.exists():  # the worker has not begun

@@ -1,4 +1,4 @@
-"""Hanging up on connections that do not answer in time."""
+"""The closing of connections that do not answer in time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from labkit.workload.connection import Connection
 
 
 class Overdue:
-    """One timer for all connections: the one that was asked first is overdue first.
+    """A timer for all connections, of which the one that was asked first is overdue first.
 
-    A timer a statement would cost a client as much as sending it.
+    A timer per statement would cost a client as much as sending the statement.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -21,13 +21,13 @@ class Overdue:
         self._timer: asyncio.TimerHandle | None = None
 
     def asked(self, conn: Connection) -> None:
-        """It has `timeout_s` to answer from now on."""
+        """Give a connection `timeout_s` to answer, from now on."""
         self._asked[conn] = monotonic()
         if self._timer is None:
             self._wait(self._timeout_s)
 
     def answered(self, conn: Connection) -> None:
-        """It did, or it is gone."""
+        """Expect no answer of a connection any more: it has answered, or is closed."""
         del self._asked[conn]
 
     def _wait(self, for_s: float) -> None:

@@ -1,4 +1,4 @@
-"""A write seen through on the connections of a pool."""
+"""A write that is retried on the connections of a pool."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ async def persist(
     """Attempt a write until it is acknowledged, refused, or its deadline has passed.
 
     Args:
-        write: one attempt, under the same id each time.
-        deadline_s: by `time.monotonic`; no attempt is begun after it.
+        write: makes one attempt, under the same id each time.
+        deadline_s: the time of `time.monotonic` after which no attempt is begun.
         attempt_timeout_s: seconds for the answer to one attempt, the last one too.
-        fate: of a write that was attempted before, to go on with it.
+        fate: the state of a write that was attempted before and goes on.
 
     Returns:
-        How it ended, and the write's result if it was acknowledged.
+        The state of the write at its end, and its result if it was acknowledged.
     """
     fate = fate or Fate()
     while True:
@@ -61,7 +61,7 @@ async def persist(
 def attempt_failed(
     fate: Fate, error: psycopg.Error | LabError, pool: Pool, conn: Connection
 ) -> Reply:
-    """Note an attempt's error, and end its lease; what the error proves."""
+    """Record the error of an attempt, end its lease, and return what the error proves."""
     reply = fate.failed(error)
     if conn.closed or fate.leaves_the_connection(reply):
         pool.discard(conn)

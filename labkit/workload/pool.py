@@ -1,4 +1,4 @@
-"""Connections to one balancer, opened ahead of need.
+"""A pool of connections to one balancer, opened before they are needed.
 
 A new connection costs several round trips across the WAN, so lost ones are replaced at once, not
 when an order needs them. Idle ones are watched: one that the balancer or the server ended is
@@ -19,11 +19,11 @@ from labkit.workload.connection import Connection
 CONNECT_TIMEOUT_S = 2
 OPEN_EVERY_S = 0.025
 OPEN_EVERY_S_WHILE_FAILING = 0.1
-"""Attempts to connect are begun no faster than this, so an outage makes no storm of them."""
+"""The least time between attempts to connect, so that an outage causes no storm of them."""
 
 
 class Pool:
-    """Keeps `size` connections open while `keep_open` runs. For one event loop.
+    """A pool of one event loop, with `size` open connections while `keep_open` runs.
 
     Every lease ends with `give_back` or `discard`.
     """
@@ -36,7 +36,7 @@ class Pool:
         application_name: str,
         on_open: Callable[[], None] = lambda: None,
     ) -> None:
-        """A pool without connections yet; `on_open` is called when one more has been opened."""
+        """Make a pool without connections; `on_open` is called after each that is opened."""
         self._conninfo = alone(
             dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name=application_name
         )
@@ -49,7 +49,7 @@ class Pool:
         self._filled = asyncio.Event()
 
     async def keep_open(self) -> None:
-        """Open what is missing, until cancelled; then close what is idle."""
+        """Open missing connections until cancelled, and then close the idle ones."""
         try:
             async with asyncio.TaskGroup() as opening:
                 while True:
@@ -66,7 +66,7 @@ class Pool:
         await self._filled.wait()
 
     def idle(self) -> Connection | None:
-        """Take the connection that was idle longest; None if there is none, or others wait."""
+        """Take the connection that was idle longest; None if none is idle, or others wait."""
         if not self._waiting:  # nobody is overtaken
             while not self._ready.empty():
                 conn = self._ready.get_nowait()
@@ -75,7 +75,7 @@ class Pool:
         return None
 
     async def lease(self, timeout_s: float) -> Connection | None:
-        """Take an idle connection, the one that was idle longest; None if none came in time."""
+        """Wait for an idle connection, and take the one idle longest; None if the time is up."""
         if timeout_s <= 0:
             return None
         if conn := self.idle():

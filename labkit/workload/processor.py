@@ -12,20 +12,19 @@ from labkit.workload.persist import persist
 from labkit.workload.pool import Pool
 
 IDLE_S = 0.25
-"""Between looking for orders when there were none."""
+"""A processor that found no order looks again after so many seconds."""
 
 ATTEMPT_TIMEOUT_S = 2.0
 
 PATIENCE_S = 2.0
-"""From the first attempt at a statement until no further one is begun. Then a claim is left to its
-lease."""
+"""A statement is attempted for so many seconds. After that a claim ends with its lease."""
 
 LAST_CALL_S = 1.0
-"""After it was told to end, until it begins no further attempt."""
+"""A processor that was told to end begins attempts for so many seconds more."""
 
 
 class Processor:
-    """Processes a region's orders batch after batch, on one connection of its own."""
+    """A processor of a region's orders, batch by batch, on a connection of its own."""
 
     def __init__(self, pool: Pool, queue: Queue) -> None:
         self._pool = pool
@@ -34,10 +33,10 @@ class Processor:
         self._last_call_s = float("inf")
 
     async def work(self) -> None:
-        """Until it was told to end, and nothing is due any more or `LAST_CALL_S` have passed.
+        """Process until told to end, and then until no order is due or `LAST_CALL_S` have passed.
 
         Raises:
-            LabError, psycopg.Error: the database refuses in a way that waiting does not cure.
+            LabError, psycopg.Error: the database refuses for a reason that does not pass.
         """
         while True:
             taken = await self._process_batch()
@@ -48,12 +47,12 @@ class Processor:
                     await asyncio.wait_for(self._told_to_end.wait(), IDLE_S)
 
     def end(self) -> None:
-        """Tell it that no further orders come."""
+        """Tell the processor that no further orders come."""
         self._last_call_s = monotonic() + LAST_CALL_S
         self._told_to_end.set()
 
     async def _process_batch(self) -> int:
-        """Take a batch and execute it; how many orders were taken."""
+        """Claim a batch and execute it; return how many orders it had."""
         fate, claim = await persist(
             self._pool,
             partial(claim_orders_async, queue=self._queue),

@@ -1,4 +1,4 @@
-"""The client that reads prices: what customers look at between their orders.
+"""The client that reads prices, as customers do between their orders.
 
 A fresh read asks where prices are written, and shows only what cannot be undone any more
 (`quotes.fresh_quote`); a replica read asks a copy in the client's own region. Both are recorded
@@ -22,11 +22,11 @@ from labkit.workload.persist import persist
 from labkit.workload.pool import Pool
 
 REMEMBERED_ORDERS = 50
-"""A customer looks at what was ordered lately: the last orders of a region, this many."""
+"""A customer looks at the symbols of so many last orders of the region."""
 
 
 class PriceReader:
-    """Reads the prices of one region, through connections of its own: orders never wait for it."""
+    """A reader of the prices of one region, on connections of its own, so that no order waits."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class PriceReader:
         self._ordered: deque[tuple[int, str]] = deque(maxlen=REMEMBERED_ORDERS)
 
     def ordered(self, session: int, symbol: str) -> None:
-        """A customer orders: from now on this symbol is looked at by that customer."""
+        """Record that a customer has ordered a symbol, whose price may be read from now on."""
         self._ordered.append((session, symbol))
 
     async def look(self, scheduled_s: float) -> None:
-        """One customer looks at a symbol ordered lately, fresh or in a replica; none before."""
+        """Read the price of a symbol that was ordered lately, fresh or in a replica, if any was."""
         if self._ordered:
             session, symbol = self._random.choice(self._ordered)
             replica = self._random.random() < self._replica_share
@@ -59,7 +59,7 @@ class PriceReader:
             await self.read(scheduled_s, kind, symbol, session=session)
 
     async def read(self, scheduled_s: float, kind: OpKind, symbol: str, *, session: int) -> None:
-        """Read one price, whatever it takes until its deadline, and record what it showed."""
+        """Read one price, with retries until its deadline, and record it."""
         ask = fresh_quote_async if kind is OpKind.FRESH_READ else quote_async
         fate, shown = await persist(
             self._pools[kind],

@@ -1,4 +1,4 @@
-"""Worker processes that send, and what they recorded as one history."""
+"""The worker processes of a load, and their records as one history."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Worker = subprocess.Popen[bytes]
 
 
 class RunningWorkload:
-    """Workers that send orders until `stop`; a context manager that stops them. For one thread.
+    """The workers that send orders until `stop`. It is a context manager, for use by one thread.
 
     Attributes:
         run_id: the first 48 bits of the ids of this run's orders.
@@ -50,7 +50,7 @@ class RunningWorkload:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """The worker process of each region."""
+        """Return the pid of each region's worker."""
         return {region: worker.pid for region, worker in self._workers.items()}
 
     def wait_until_sending(self) -> None:
@@ -68,16 +68,16 @@ class RunningWorkload:
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """Those that are driven."""
+        """Return the regions that have a worker."""
         return tuple(self._workers)
 
     @property
     def ended(self) -> bool:
-        """Whether all workers are gone: they were stopped, or sent all they had to."""
+        """Say whether all workers have ended, because they were stopped or had sent everything."""
         return all(worker.poll() is not None for worker in self._workers.values())
 
     def poll(self) -> pd.DataFrame:
-        """The operations that ended since the last call, columns as `OP_COLUMNS`.
+        """Read the operations that ended since the last call, with the columns `OP_COLUMNS`.
 
         Workers write about ten times a second.
         """
@@ -85,14 +85,14 @@ class RunningWorkload:
 
     @property
     def watermark_s(self) -> float:
-        """Every order due before this monotonic time has ended and was polled; at first -inf."""
+        """The monotonic time before which all due orders ended and were polled; at first -inf."""
         return self._tail.watermark_s
 
     def check(self) -> None:
         """Make sure that no worker died.
 
         Raises:
-            RunError: one did, so orders in flight were not recorded; ends with its last words.
+            RunError: a worker died, so its orders in flight were not recorded.
         """
         for region, worker in self._workers.items():
             code = worker.poll()
@@ -106,21 +106,21 @@ class RunningWorkload:
             )
 
     def stop(self) -> History:
-        """End the schedule, wait for the orders in flight, and return everything. Idempotent.
+        """End the schedule, wait for the orders in flight, and return the history. Idempotent.
 
         Raises:
-            RunError: a worker died, or had to be killed; `history` has what was recorded.
+            RunError: a worker died, or had to be killed; `history` has its records.
         """
         self.close()
         self.check()
         return self.history()
 
     def history(self) -> History:
-        """What has been recorded so far."""
+        """Return the records so far."""
         return recorded(self.folder, self._workers)
 
     def close(self) -> None:
-        """End the workers; what does not end in time is killed. Idempotent."""
+        """End the workers, and kill those that do not end in time. Idempotent."""
         self._may_end = True
         try:
             for worker in self._workers.values():
@@ -175,7 +175,7 @@ def _log_path(folder: Path, region: str) -> Path:
 
 
 def _class_failed(folder: Path, region: str) -> str:
-    """What a user's class did wrong, as the worker said it; empty if it did nothing wrong."""
+    """Return the worker's message about an error of the user's class, or an empty text."""
     lines = _log_path(folder, region).read_text(errors="replace", encoding="utf-8").split("\n")
     return next((line for line in lines if line.startswith(CLASS_FAILED)), "")
 
@@ -186,7 +186,7 @@ def _last_words(folder: Path, region: str) -> str:
 
 
 def recorded(folder: Path, regions: Iterable[str]) -> History:
-    """What the workers of a run have written so far, whoever started them."""
+    """Read the records of a run's workers so far, whoever started them."""
     regions = tuple(regions)
     return History.from_frame(
         frame_of(OpTail(folder, regions).read()),
@@ -196,5 +196,5 @@ def recorded(folder: Path, regions: Iterable[str]) -> History:
 
 
 def frame_of(ops: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Lines of the workers as a frame, columns as `OP_COLUMNS`."""
+    """Make a frame with the columns `OP_COLUMNS` from lines of the workers."""
     return pd.DataFrame(ops, columns=list(OP_COLUMNS)).astype(OP_COLUMNS)

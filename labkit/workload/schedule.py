@@ -1,12 +1,12 @@
-"""What is sent when, decided before anything is sent.
+"""The plan of orders, which is made before anything is sent.
 
 By default the load is open loop: replies do not delay it, so an outage cannot hide the orders that
 would have met it (coordinated omission). Arrivals are a Poisson process: gaps are exponential, as
 from many customers who do not know of each other, and do not fall into step with timers of the
 servers or with the windows of a chart. The sum of the regions is a Poisson process again.
 
-In a closed loop a customer orders when the last order is through: that finds out how much a cluster
-can do, and hides how long it could do nothing.
+In a closed loop a customer orders when the last order has its outcome. That shows how much a
+cluster can serve, and hides for how long it served nothing.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from labkit.trading.orders import Order, Side
 from labkit.workload.shape import Shape
 
 LARGEST_ORDER = 10
-"""Shares of an order are drawn from 1 to this."""
+"""An order has 1 to so many shares."""
 CUSTOMER_BITS = 20
-"""A session's number is the worker's, shifted by this, and the customer's place in the worker."""
+"""A session's number is its worker's, shifted by so many bits, plus the customer's place."""
 
 
 class Planned(NamedTuple):
-    """An order and its moment.
+    """An order and the moment at which it is due.
 
     Attributes:
         at_s: seconds after the schedule's start; 0 in a closed loop.
-        session: the customer. One account ordered from in two regions is two customers.
+        session: the customer. An account that orders in two regions is two customers.
     """
 
     at_s: float
@@ -40,7 +40,7 @@ class Planned(NamedTuple):
 
 
 def due_times(rate_per_s: Shape | None, seed: int, worker: int) -> Iterator[float]:
-    """When each thing is due, in seconds after the start; all at once in a closed loop (None)."""
+    """Yield when each order is due, in seconds after the start; 0 in a closed loop (None)."""
     return repeat(0.0) if rate_per_s is None else rate_per_s.arrivals(f"arrivals {seed} {worker}")
 
 
@@ -54,14 +54,14 @@ def plan(
     symbols: Sequence[str],
     skew: float = 0.0,
 ) -> Iterator[Planned]:
-    """Endless orders of one worker; all but their ids is the same for the same seed and worker.
+    """Yield endless orders of one worker. For the same seed and worker only their ids differ.
 
-    Accounts and symbols are gone through in a shuffled order, each as often as the others, so
-    that a row is not ordered from again while its last order still holds its lock. Sides and
-    quantities are drawn.
+    Accounts and symbols come in a shuffled order, each as often as the others, so that no order
+    waits for the lock that the last order of the same row still holds. Sides and quantities are
+    random.
 
     Args:
-        rate_per_s: None in a closed loop; each order is due at once then.
+        rate_per_s: None in a closed loop, where each order is due at once.
         skew: the exponent of Zipf's law. Above 0, symbols are drawn, and the n-th is `n ** skew`
             times as rare as the first.
     """

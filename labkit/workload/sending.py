@@ -1,4 +1,4 @@
-"""When the next thing is sent: by schedule (open loop), or when the last is through (closed)."""
+"""The open loop, which sends by schedule, and the closed loop, which sends after an outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from labkit.workload.shape import Shape
 from labkit.workload.tasks import Tasks
 
 LOOK_EVERY_S = 0.05
-"""How often a closed loop whose level changes is looked at."""
+"""A closed loop compares its customers with its level so often, in seconds."""
 
 Done = Callable[[], None]
 
@@ -22,17 +22,17 @@ Run = Callable[[float, Done], None]
 call when its outcome is known. That is never called before `Run` has returned."""
 
 Job = tuple[float, Run]
-"""When it is due, in seconds after the start (not looked at in a closed loop), and what to run."""
+"""When a job is due, in seconds after the start (unused in a closed loop), and what to run."""
 
 
 async def send(
     jobs: Iterator[Job], concurrency: Shape | None, stop: asyncio.Event, under_way: UnderWay
 ) -> None:
-    """Send until told to stop, or until there are no more; then see what is under way to its end.
+    """Run jobs until told to stop, or until none is left; then wait for those under way.
 
     Args:
-        concurrency: how many at the same time, in a closed loop; None: by schedule.
-        under_way: is kept; it belongs to this call alone.
+        concurrency: how many jobs run at the same time in a closed loop; None for a schedule.
+        under_way: kept up to date; it belongs to this call alone.
     """
     if concurrency is None:
         sending = asyncio.create_task(_by_schedule(jobs, under_way))
@@ -50,7 +50,7 @@ async def send(
 
 
 def in_task(do: Callable[[float], Coroutine[Any, Any, None]]) -> Run:
-    """A coroutine function as something to run."""
+    """Turn a coroutine function into a `Run`."""
     tasks = Tasks()
 
     async def to_its_end(due_s: float, done: Done) -> None:
@@ -61,7 +61,7 @@ def in_task(do: Callable[[float], Coroutine[Any, Any, None]]) -> Run:
 
 
 class UnderWay:
-    """What has begun and not ended, and what is due next."""
+    """The jobs that have begun and not ended, and the moment at which the next is due."""
 
     def __init__(self) -> None:
         self._due_s: dict[int, float] = {}
@@ -72,16 +72,16 @@ class UnderWay:
 
     @property
     def watermark_s(self) -> float:
-        """Whatever was due before this monotonic time has ended. It never goes back."""
+        """The monotonic time before which every due job has ended. It never decreases."""
         oldest_s = next(iter(self._due_s.values()), inf)
         return min(monotonic(), self._next_s, oldest_s)
 
     def expect(self, due_s: float) -> None:
-        """The next thing is due then, and not earlier than what is under way."""
+        """Set when the next job is due, which is not earlier than any job under way."""
         self._next_s = due_s
 
     def begin(self, due_s: float) -> Done:
-        """Something begins; returns what to call when it has ended."""
+        """Record that a job begins, and return the function to call at its end."""
         self._begun = number = self._begun + 1
         self._due_s[number] = due_s
         self._none.clear()
@@ -94,7 +94,7 @@ class UnderWay:
         return done
 
     async def none(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no job is under way."""
         await self._none.wait()
 
 

@@ -1,6 +1,6 @@
-"""How much load there is over a run: the same all the time, in steps, or by a ramp.
+"""The level of the load over a run: constant, in steps, or a ramp.
 
-Both kinds of load take one: orders a second of an open loop, customers of a closed one.
+The level is orders per second in an open loop, and customers in a closed one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from labkit.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """One level after another; the last one stays.
+    """A load of one level after another, the last for good.
 
         TradingWorkload(rate_per_s=Steps((50, 100, 200), every_s=10))
 
     Attributes:
-        levels: orders a second, or customers; each more than 0.
-        every_s: seconds on each level.
+        levels: orders per second, or customers, each above 0.
+        every_s: the seconds of each level.
 
     Raises:
-        BadInput: a number that is not above 0 and finite, or no level.
+        BadInput: a number is not above 0 and finite, or there is no level.
     """
 
     levels: tuple[float, ...]
@@ -44,12 +44,12 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """From one level to another in a straight line; the second one stays.
+    """A load that goes from one level to another in a straight line, and stays there.
 
     Attributes:
-        start: orders a second, or customers; 0 or more.
-        end: likewise, more than 0.
-        over_s: seconds from one to the other.
+        start: orders per second, or customers, 0 or more.
+        end: likewise, above 0.
+        over_s: the seconds from one level to the other.
 
     Raises:
         BadInput: a number outside its range.
@@ -79,18 +79,18 @@ class Piece:
 
     @property
     def area(self) -> float:
-        """Levels a second times seconds: how many orders are expected in all of it."""
+        """Return the area under the line: the expected number of orders."""
         return self.for_s * (self.start + self.end) / 2
 
     def level(self, at_s: float) -> float:
-        """The level after so many seconds of it."""
+        """Return the level after so many seconds of the piece."""
         return self.start + (self.end - self.start) * at_s / self.for_s
 
     def reached_s(self, area: float) -> float:
-        """After how many seconds so many orders are expected.
+        """Return the seconds after which so many orders are expected.
 
-        The positive root of `start t + slope t^2 / 2 = area`, in the form that also holds for a
-        slope of 0 and loses no digits near it.
+        It is the positive root of `start t + slope t^2 / 2 = area`, in the form that also holds for
+        a slope of 0 and loses no digits near it.
         """
         slope = (self.end - self.start) / self.for_s
         return 2 * area / (self.start + sqrt(max(0.0, self.start**2 + 2 * slope * area)))
@@ -98,7 +98,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Any of the above: pieces one after the other, then one level for good."""
+    """A shape of the load: pieces one after the other, and then one level for good."""
 
     pieces: tuple[Piece, ...]
     then: float
@@ -110,10 +110,10 @@ class Shape:
 
     @classmethod
     def of(cls, given: float | Steps | Ramp) -> Shape:
-        """What a notebook's author wrote.
+        """Make the shape of a number, `Steps` or a `Ramp`.
 
         Raises:
-            BadInput: a number that is not above 0 and finite.
+            BadInput: a number is not above 0 and finite.
         """
         match given:
             case Steps(levels, every_s):
@@ -124,17 +124,17 @@ class Shape:
         return cls((), given)
 
     def divided_by(self, parts: float) -> Shape:
-        """One of so many equal parts; more than the whole if `parts` is below 1."""
+        """Return one of so many equal parts, which is more than the whole if `parts` is below 1."""
         pieces = tuple(Piece(p.for_s, p.start / parts, p.end / parts) for p in self.pieces)
         return Shape(pieces, self.then / parts)
 
     @property
     def peak(self) -> float:
-        """The highest level."""
+        """Return the highest level."""
         return max([self.then, *(level for p in self.pieces for level in (p.start, p.end))])
 
     def level(self, at_s: float) -> float:
-        """The level, that many seconds after the start."""
+        """Return the level at so many seconds after the start."""
         for piece in self.pieces:
             if at_s < piece.for_s:
                 return piece.level(at_s)
@@ -142,10 +142,10 @@ class Shape:
         return self.then
 
     def arrivals(self, seed: str) -> Iterator[float]:
-        """Endless arrival times in seconds after the start, ascending; the same for the same seed.
+        """Yield endless arrival times in seconds after the start, the same for the same seed.
 
-        A Poisson process whose rate is the level, in arrivals a second: exponential gaps of mean
-        1, stretched so that as much of the area under the level passes between two arrivals.
+        They are a Poisson process whose rate is the level, in arrivals per second. Each gap is the
+        time in which the area under the level grows by an exponential number of mean 1.
         """
         random = Random(seed)
         wanted = random.expovariate(1.0)

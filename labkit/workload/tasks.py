@@ -1,4 +1,4 @@
-"""Tasks that nobody waits for."""
+"""Background tasks, which no coroutine awaits."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 class Tasks:
-    """Keeps them until they end: the event loop itself has only weak references.
+    """A set of tasks that keeps each until it ends, as the event loop has weak references only.
 
-    The error of one is raised in the event loop, whose exception handler has the last word.
+    The error of a task goes to the exception handler of the event loop.
     """
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run it to its end."""
+        """Start a coroutine as a task, and keep the task until it ends."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._running.add(task)
         task.add_done_callback(self._ended)

@@ -1,4 +1,4 @@
-"""The trading workload: orders from every region, each of them audited."""
+"""The trading workload: orders from every region, each of which is audited."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from labkit.workload.worker import WorkerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TradingWorkload(Workload):
-    """Orders from every region, each through its own balancer; `Workload` says how many.
+    """A workload of orders from every region, each through the balancer of its region.
 
-    Their customers look at prices that they ordered lately: some of the reads go to where prices
-    are written, some to a replica in the region. Reads have connections of their own. On
-    PostgreSQL a fresh read waits for the standbys, as a commit does: what it shows is never undone.
-    A replica read may show what is.
+    Customers also read the prices of symbols that they ordered lately. Fresh reads go to where
+    prices are written, replica reads to a replica in the region. Reads have connections of their
+    own. On PostgreSQL a fresh read waits for the standbys, as a commit does, so a price that it
+    shows is never undone. A price that a replica read shows may be.
 
-    By default each region trades its own share of the generated accounts and instruments. A row
-    lock is held while the commit waits for other regions, so what is measured then is the
-    database, not a queue at a row. `symbols=("AAPL",)` shows that queue, `skew=1.0` some of it.
+    By default each region trades its own share of the generated accounts and instruments. An order
+    holds a row lock while its commit waits for other regions, so a run measures the database and
+    not a queue at a row. `symbols=("AAPL",)` shows that queue, `skew=1.0` some of it.
 
     Attributes:
-        symbols: traded by all regions; None for each region's share of the generated ones.
+        symbols: the symbols that all regions trade; None for a share of the generated ones each.
         accounts: likewise.
-        skew: 0: each symbol is ordered as often as the others. Above 0, the exponent of Zipf's law:
-            the n-th is `n ** skew` times as rare as the first.
-        reads_per_order: prices read for each order of an open loop, sent by a schedule of their
-            own; 0 for none. A closed loop has none.
-        replica_share: of these, those from a replica in the region; the others are fresh.
+        skew: 0 if each symbol is ordered as often as the others; above 0 the exponent of Zipf's
+            law, by which the n-th symbol is `n ** skew` times as rare as the first.
+        reads_per_order: price reads per order of an open loop, sent by a schedule of their own.
+            A closed loop has none.
+        replica_share: the share of the reads that ask a replica in the region; the others are
+            fresh.
 
     Raises:
-        BadInput: a number outside its range, or nothing to trade.
+        BadInput: a number is out of range, or there is nothing to trade.
     """
 
     symbols: tuple[str, ...] | None = None

@@ -1,9 +1,9 @@
-"""One region's client, a process of its own: `python -m labkit.workload.worker`.
+"""The process with the client of one region: `python -m labkit.workload.worker`.
 
 The first line of stdin is the configuration (`WorkerConfig` as JSON); after it stdin is the
-lifeline. A line "stop", its end (the parent is gone), or SIGTERM end the schedule; the orders in
-flight are then seen to their end. SIGINT is ignored: Ctrl-C in a terminal reaches the whole
-group of processes, and it is the parent that decides what it means.
+lifeline. A line "stop", the end of stdin (the parent has ended), or SIGTERM ends the schedule; the
+worker then waits for the orders in flight. It ignores SIGINT, because Ctrl-C in a terminal reaches
+the whole group of processes, and the parent decides what it means.
 
 The file of operations appears when the schedule begins: when all connections are open, or after
 `WARM_UP_S` if the cluster does not let it.
@@ -43,33 +43,32 @@ from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
 READ_CONNECTIONS = 6
-"""For fresh reads, and as many for replica reads: enough for 20 a second at 0.3 s each."""
+"""Connections of fresh reads, and of replica reads: enough for 20 per second at 0.3 s each."""
 STOP = b"stop\n"
 CLASS_FAILED = "the workload class failed: "
-"""Begins the last line of a worker whose user's class raised something."""
+"""The beginning of a worker's last line after an error of the user's class."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is told.
+    """The configuration of a worker.
 
     Attributes:
-        worker: its number, the region's place in the topology; part of its order ids, and on
-            CockroachDB what tells where its orders live.
+        worker: the number of the worker, which is the region's place in the topology. It is a part
+            of the order ids; on CockroachDB it says where the orders live.
         run: the run id as text.
-        dsn: of the region's balancer, without a password.
+        dsn: the URL of the region's balancer, without a password.
         folder: the run folder.
-        rate_per_s: of this worker alone; None in a closed loop.
-        concurrency: customers of this worker in a closed loop; None in an open one.
-        iterations: after so many orders, or loops of the class, the worker ends by itself; None:
-            it does not.
-        regions: how many the topology has.
-        accounts: what the orders are about, with `symbols` and `skew`.
-        process: whether it processes orders beside sending some.
-        reads_per_order: prices read for each order of an open loop, fresh and from replicas.
-        replica_share: of the reads, those from replicas.
-        replica_dsn: of the region's balancer for reads in the region, when there are any.
-        class_file: run the class of this file instead of placing orders.
+        rate_per_s: the orders per second of this worker; None in a closed loop.
+        concurrency: the customers of this worker in a closed loop; None in an open one.
+        iterations: the worker ends after so many orders, or loops of the class; None for no end.
+        regions: the number of regions of the topology.
+        accounts: the accounts that order, with `symbols` and `skew`.
+        process: whether the worker also processes orders.
+        reads_per_order: price reads per order of an open loop, fresh and from replicas.
+        replica_share: the share of the reads that ask a replica.
+        replica_dsn: the URL of the region's balancer for replica reads, if there are any.
+        class_file: a file whose class the worker runs instead of placing orders.
     """
 
     region: str
@@ -96,16 +95,16 @@ class WorkerConfig:
 
     @property
     def patience(self) -> Patience:
-        """How long its client waits."""
+        """Return how long the client waits."""
         return Patience(self.deadline_s, self.attempt_timeout_s)
 
     @property
     def application_name(self) -> str:
-        """What the servers see of it."""
+        """Return the application name that the servers see."""
         return f"labkit-workload-{self.region}"
 
     def to_line(self) -> bytes:
-        """The first line of the worker's stdin."""
+        """Make the first line of the worker's stdin."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
@@ -120,7 +119,7 @@ class WorkerConfig:
 
 
 async def work(config: WorkerConfig) -> None:
-    """Send until told to stop or done, then see what is under way to its end."""
+    """Send until told to stop, or until all is sent; then wait for the orders in flight."""
     stop = asyncio.Event()
     _watch_lifeline(stop.set)
     loop = asyncio.get_running_loop()
@@ -175,7 +174,7 @@ async def _trade(config: WorkerConfig, stop: asyncio.Event, on_open: Callable[[]
 
 @asynccontextmanager
 async def _processing(config: WorkerConfig) -> AsyncIterator[None]:
-    """An order processor during the block; in the end it processes what is left of the orders."""
+    """Run an order processor during the block; at the end it processes the orders that are left."""
     pool = Pool(config.dsn, 1, application_name=f"labkit-processor-{config.region}")
     processor = Processor(pool, Queue(config.region))
     async with asyncio.TaskGroup() as tasks:
@@ -189,7 +188,7 @@ async def _processing(config: WorkerConfig) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[int, str], None]]:
-    """Customers look at prices meanwhile; yields whom to tell which session orders what."""
+    """Read prices during the block; yield the function to tell which session orders what."""
     if config.rate_per_s is None or not config.reads_per_order:
         yield lambda _session, _symbol: None
         return
@@ -263,7 +262,7 @@ async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float) -> No
 
 
 def _end_with(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An error in a callback, such as a ledger that cannot be written, must not go unnoticed."""
+    """End the worker with the error of a callback, such as a ledger that cannot be written."""
     if isinstance(error := context.get("exception"), ClassError):
         _say_failed(error)
     else:
