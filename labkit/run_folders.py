@@ -134,7 +134,7 @@ def find_run(name: str) -> Run:
     names = [run.name for run in found or known]
     some = names if len(names) <= SHOWN else get_close_matches(name, names, SHOWN, cutoff=0.0)
     left = f" and {len(names) - len(some)} more (`labkit runs`)" if len(names) > len(some) else ""
-    several = "several runs are meant by" if found else "no run"
+    several = "several runs match" if found else "no run"
     raise BadInput(f"{several} {name!r}: {'' if found else 'there are '}{', '.join(some)}{left}")
 
 

@@ -1,4 +1,4 @@
-"""Several runs beside each other: a table, a figure with a row a run, and what each costs."""
+"""Several runs beside each other: a table, a figure with one row per run, and what each costs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def beside_table(results: Mapping[str, Result]) -> pd.DataFrame:
 
 
 def beside(results: Mapping[str, Result]) -> go.Figure:
-    """Orders acknowledged a second in each region, a row a run, in seconds since its first fault.
+    """Draw orders acknowledged per second in each region, one row per run, since its first fault.
 
     Raises:
         BadInput: there are no results.

@@ -14,7 +14,7 @@ from labkit.verdict.result import Result
 
 
 def latency_table(result: Result) -> pd.DataFrame:
-    """Latency from the scheduled moment: a row a kind, region and phase.
+    """Tabulate latency from the scheduled moment, per kind, region and phase.
 
     Percentiles p50 to p99.9 in milliseconds, of acknowledged operations; NaN where there are too
     few for one (`labkit.measurement.percentiles`). And how many ended ok, fail and info.

@@ -135,7 +135,7 @@ function makePane(model, el, { name, title, id }) {
       const again = kernel.connectionStatus === "connecting" ? "; it is tried again" : "";
       write(words, `The connection to the kernel is lost${again}. ${since}`);
     } else {
-      write(words, `The kernel has not been heard of for ${ago(heard).replace(" ago", "")}. ${since}`);
+      write(words, `No message from the kernel for ${ago(heard).replace(" ago", "")}. ${since}`);
     }
   };
   // whatever it sends shows that it lives: a pane has nothing to tell while no answer comes

@@ -96,7 +96,7 @@ class Teller:
         return True
 
     def _send(self, deposit: Deposit, region: str, fate: Fate) -> None:
-        reason = "labkit broke down"
+        reason = "an error in labkit"
         try:
             with closing(Line(self._cluster.dsn(region))) as line:
                 reason = self._insist(line, deposit, fate)

@@ -198,7 +198,7 @@ def test_a_run_is_found_by_folder_name_part_and_age(runs: Path):
     ("name", "says"),
     [
         ("volcano", "no run 'volcano': there are 20250103"),
-        ("loss", "several runs are meant by 'loss': 20250102"),
+        ("loss", "several runs match 'loss': 20250102"),
         ("last-9", "there are 3 runs"),
     ],
 )

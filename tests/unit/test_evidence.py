@@ -367,7 +367,7 @@ def test_a_node_that_does_not_answer_is_not_asked_again_before_the_others():
         asked.append(node)
         held = next(answers, {NODES[1]: 4})
         if held is None:
-            raise ClusterError(f"{node} refuses its operator")
+            raise ClusterError(f"{node} refuses the login of labkit's operator")
         return held
 
     watch = LeaseWatch(leases, NODES, pace_s=0.01)

@@ -57,7 +57,7 @@ class Operator:
                 yield connection
         except psycopg.Error as error:
             text = " ".join(str(error).split())
-            raise ClusterError(f"{node} refuses its operator: {text}") from error
+            raise ClusterError(f"{node} refuses the login of labkit's operator: {text}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ On 127.0.0.1, unless a port base is given, the ports of the demo this lab is bui
      8080..  DB Consoles of the nodes    port base +100..
      8404..  statistics of the balancers port base +220..
      8403    the WAN's control           port base +299
-    26300..  balancers, as clients of    port base +300.., one a pair of regions
+    26300..  balancers, as clients of    port base +300.., one per pair of regions
              another region dial them
 """
 

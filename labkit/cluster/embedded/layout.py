@@ -11,7 +11,7 @@ regions:
     +400..  Patroni's REST API as other members dial it (through the WAN)
     +500..  etcd: clients, +510 peers, +520 peers through the WAN
     +530..  etcd clients of another region (through the WAN), 10 a dialling region
-    +620..  a region's clients to balancers elsewhere (through the WAN), one a pair of regions
+    +620..  a region's clients to balancers elsewhere (through the WAN), one per pair of regions
     +700..  a region's balancer to PostgreSQL elsewhere (through the WAN)
     +850..  a region's balancer to health checks elsewhere (through the WAN)
 
