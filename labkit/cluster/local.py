@@ -121,9 +121,15 @@ class LocalLab(ABC, Generic[S, L]):
             {**others, "topology": shape, "survive": goal}
         )
         require_distinct(cls._layout_of(home, settings).parts())
-        if not (home / folder.MARK).exists():
-            settings = settings.model_copy(update={"before": folder.make(home)})
-        cls._settled(home, settings).save(home)
+        if (home / folder.MARK).exists():
+            cls._settled(home, settings).save(home)
+            return cls(home)
+        before = folder.make(home)
+        try:
+            cls._settled(home, settings.model_copy(update={"before": before})).save(home)
+        except BaseException:
+            folder.remove(home, (), before)
+            raise
         return cls(home)
 
     @classmethod

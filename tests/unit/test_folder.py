@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -159,19 +160,26 @@ def test_an_empty_folder_that_was_there_before_its_lab_is_afterwards_as_it_was(
     assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
 
 
-def test_a_folder_that_a_killed_command_made_is_removed_with_the_next_lab(tmp_path, monkeypatch):
+def test_a_folder_that_a_killed_command_made_is_removed_with_the_next_lab(tmp_path):
     home = tmp_path / "home"
-    monkeypatch.setattr(EmbeddedCluster, "_settled", killed)
-    with pytest.raises(KeyboardInterrupt):
-        EmbeddedCluster.create(home)
-    monkeypatch.undo()
-    lab = EmbeddedCluster.create(home)
-    assert lab.purge() == ()
+    fill(home, (".lab.json.4711",))
+    assert EmbeddedCluster.create(home).purge() == ()
     assert not home.exists()
 
 
-def killed(*_):
-    raise KeyboardInterrupt
+@pytest.mark.parametrize("there", [False, True])
+def test_a_lab_whose_settings_cannot_be_written_leaves_nothing(tmp_path, monkeypatch, there):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    home = tmp_path / "home"
+    if there:
+        home.mkdir(mode=0o755)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ClusterError, match="is the disk full"):
+        EmbeddedCluster.create(home)
+    assert home.exists() == there
+    assert not there or (everything(home), home.stat().st_mode & 0o777) == ({}, 0o755)
 
 
 # whose folder root may use
