@@ -150,7 +150,6 @@ class Experiment:
                 finished_at=datetime.now(UTC),
                 steady_before=course.found.get("before"),
                 steady_after=course.found.get("after"),
-                watched_until_s=course.watched_until_s,
             ).save(folder)
         except Exception as error:
             draft.complete(folder, f"{type(error).__name__} while it was judged", history)
@@ -315,8 +314,10 @@ class _Course:
     def history(self) -> History:
         """Everything that was recorded."""
         history = self.running.history().with_faults(self.faults).with_events(self.gather())
-        terms = Terms(self.watched_until_s, asdict(self.experiment.steady), self.looks)
-        return replace(history, terms=terms)
+        return replace(history, terms=self._terms(self.watched_until_s))
+
+    def _terms(self, watched_until_s: float) -> Terms:
+        return Terms(watched_until_s, asdict(self.experiment.steady), self.looks)
 
     def _inject(self, fault: Fault) -> None:
         cluster = self.experiment.cluster
@@ -397,7 +398,8 @@ class _Course:
         if not self.open_loop:
             return True
         history = self.running.history().with_faults(self.faults)
-        return all(row.rto_s is not None for row in recovery(history, watched_until_s=until_s))
+        watched = replace(history, terms=self._terms(until_s))
+        return all(row.rto_s is not None for row in recovery(watched))
 
     @property
     def _last_seconds(self) -> tuple[float, float]:

@@ -58,7 +58,9 @@ class Terms:
     """What a run is judged by beside its operations; kept with them, to be judged again.
 
     Attributes:
-        watched_until_s: as `measurement.recovery.recovery` takes it.
+        watched_until_s: when the watch ended: all orders due before it have had their time. No
+            number is measured of what was due later (`labkit.measurement.windows.watched`).
+            Infinity where the watch went on to the end of the records.
         steady: the fields of the `SteadyState` that was asked for.
         looks: from when until when the steady state was judged "before" and "after" the fault.
     """
@@ -136,6 +138,11 @@ class History:
             ops = ops.sort_values("scheduled_s", ignore_index=True)
         order = tuple(regions) or tuple(dict.fromkeys(ops["region"].astype(str)))
         return cls(ops, tuple(faults), anchor_s, order)
+
+    @property
+    def watched_until_s(self) -> float:
+        """When the watch ended; infinity where it went on to the end of the records."""
+        return inf if self.terms is None else self.terms.watched_until_s
 
     @cached_property
     def orders(self) -> History:

@@ -13,7 +13,7 @@ from labkit.errors import BadInput
 from labkit.figures import theme
 from labkit.figures.timeline import shade
 from labkit.measurement.percentiles import percentile
-from labkit.measurement.windows import is_ok, latency_s, per_window, run_end_s
+from labkit.measurement.windows import is_ok, latency_s, per_window, run_end_s, watched_orders
 from labkit.plain import escape
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import worst_recovery, worst_write_gap
@@ -31,12 +31,14 @@ def beside_table(results: Mapping[str, Result]) -> pd.DataFrame:
 
     Returns:
         Index: the names given. `rto_s`, which may be off by `rto_error_s`, and `write_gap_s` are
-        those of the worst region (NaN: not recovered while it was watched), `not_acked` and
-        `lost_acks` count orders, `rpo_s` is how
-        much acknowledged work is missing, `p50_ms` and `p99_ms` are the latency of all regions'
-        orders before the first fault, `p50_fault_ms` and `p99_fault_ms` of those that ended while
-        a fault held. `p50_near_ms` is that before the fault in the fastest region, which is the
-        primary's: there it shows what a commit waits for.
+        those of the worst region (NaN: not known, see the report), `not_acked` and `lost_acks`
+        count orders, `rpo_s` is how much acknowledged work is missing, `p50_ms` and `p99_ms` are
+        the latency of all regions' acknowledged orders that ended before the first fault,
+        `p50_fault_ms` and `p99_fault_ms` of those that ended between a fault's injection and its
+        healing. These are all of them, in an outage or not: the report's phase "during" leaves an
+        outage out. A p99 of fewer than 100 orders is NaN. `p50_near_ms` is that before the fault in
+        the fastest region, which is the primary's: there it shows what a commit waits for.
+        Of orders that were due after the watch ended nothing but lost acks is counted.
 
     Raises:
         BadInput: there are no results.
@@ -133,9 +135,9 @@ def _some(results: Mapping[str, Result]) -> Mapping[str, Result]:
 
 
 def _row(result: Result) -> dict[str, float | int | str | None]:
-    summary, ops = result.summary, result.history.ops
+    summary = result.summary
     slowest, gap = worst_recovery(summary), worst_write_gap(summary)
-    orders = ops[ops["kind"] == "order"]
+    orders = watched_orders(result.history)
     ok = is_ok(orders)
     faults = result.history.faults
     finished_s = orders["finished_s"].to_numpy()

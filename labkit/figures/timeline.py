@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from labkit.figures import theme
 from labkit.history import History
 from labkit.measurement.recovery import write_gap
-from labkit.measurement.windows import per_window, run_end_s
+from labkit.measurement.windows import per_window, run_end_s, watched_orders
 from labkit.plain import escape
 from labkit.record import FaultWindow
 from labkit.verdict.requirements import worst_recovery
@@ -193,11 +193,12 @@ def _shade(figure: go.Figure, fault: FaultWindow, i: int, origin_s: float, end_s
 
 
 def _mark_write_gap(figure: go.Figure, history: History, origin_s: float) -> None:
+    orders = watched_orders(history)
     gaps = [
         (gap[1] - gap[0], gap, region)
         for region in history.regions
         for fault in history.faults
-        if (gap := write_gap(history.ops[history.ops["region"] == region], fault))
+        if (gap := write_gap(orders[orders["region"] == region], fault))
     ]
     if not gaps:
         return

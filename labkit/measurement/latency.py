@@ -43,11 +43,11 @@ def latency_table(history: History, healthy: Healthy | None = None) -> tuple[Lat
     Returns:
         Orders first, then what other kinds there are. Of each, rows region by region in the
         history's order, then `ALL_REGIONS`; phases in order. A phase in which a region did
-        nothing has a row of zeros.
+        nothing has a row of zeros. What nobody watched is in none.
     """
-    present = set(history.ops["kind"].astype(str)) - {str(OpKind.ORDER)}
-    kinds = [str(OpKind.ORDER), *sorted(present)]
     phase = phases(history, healthy)
+    present = set(history.ops["kind"][phase.notna()].astype(str)) - {str(OpKind.ORDER)}
+    kinds = [str(OpKind.ORDER), *sorted(present)]
     return tuple(row for kind in kinds for row in _of_kind(history, kind, phase))
 
 

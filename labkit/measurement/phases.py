@@ -11,7 +11,7 @@ import pandas as pd
 from labkit.history import History
 from labkit.measurement.outages import Healthy
 from labkit.measurement.recovery import streams
-from labkit.measurement.windows import region_codes, run_end_s
+from labkit.measurement.windows import region_codes, run_end_s, watched
 from labkit.record import FaultWindow
 
 
@@ -33,6 +33,9 @@ class Phase(StrEnum):
     """It was due when every fault injected so far was healed, and outside every outage."""
 
 
+NOWHERE = -1
+"""The code of no phase."""
+
 Spans = list[tuple[float, float]]
 """Stretches of time, seconds: from when until when, in order, without overlap."""
 
@@ -45,10 +48,12 @@ def phases_of(faults: tuple[FaultWindow, ...]) -> list[Phase]:
 def phases(history: History, healthy: Healthy | None = None) -> pd.Series:
     """Tell the phase of each operation, as a categorical aligned with `history.ops`.
 
-    A fault that was never healed holds to the end, so such a run has no "after".
+    What nobody watched has none (`labkit.measurement.windows.watched`), so no table counts it. A
+    fault that was never healed holds to the end, so such a run has no "after".
     """
     ops, faults = history.ops, history.faults
     names = pd.Index([str(phase) for phase in phases_of(faults)])
+    healthy = healthy or Healthy()
     codes = np.zeros(len(ops), dtype=np.int8)
     if faults:
         scheduled = ops["scheduled_s"].to_numpy()
@@ -60,6 +65,7 @@ def phases(history: History, healthy: Healthy | None = None) -> pd.Series:
         for code, spans in enumerate(outage_spans(history, healthy).values()):
             here = np.flatnonzero(region == code)
             codes[here[_touching(scheduled[here], finished[here], spans)]] = 1
+    codes[~watched(history, healthy.slow_ms / 1000)] = NOWHERE
     return pd.Series(pd.Categorical.from_codes(codes, names), index=ops.index, name="phase")
 
 

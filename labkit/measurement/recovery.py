@@ -15,7 +15,14 @@ import pandas as pd
 
 from labkit.history import History, only_orders
 from labkit.measurement.outages import Healthy, Stream, Usual
-from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s, run_end_s
+from labkit.measurement.windows import (
+    ALL_REGIONS,
+    is_ok,
+    latency_s,
+    run_end_s,
+    watched,
+    watched_orders,
+)
 from labkit.record import FaultWindow
 
 
@@ -65,25 +72,23 @@ def recovery(
     history: History,
     healthy: Healthy | None = None,
     *,
-    watched_until_s: float = inf,
     open_loop: bool = True,
 ) -> tuple[Recovery, ...]:
     """Measure what each fault did to orders: a row a fault and region, then `ALL_REGIONS`.
 
-    Reads do not count: a replica goes on answering them while nobody can order.
+    What was due after the watch ended does not count: nobody watched whether service would come
+    back from what it met. Nor do reads: a replica goes on answering them while nobody can order.
 
     Args:
-        watched_until_s: all orders due before it have had their time. Those due later do not
-            count: nobody watched whether service would come back from what they met.
         open_loop: whether orders were sent by schedule. Otherwise there is no RTO, and no
             availability that was lost; the write gap remains.
     """
-    history = history.orders
-    found = streams(history, healthy, watched_until_s=watched_until_s)
+    found = streams(history, healthy)
     ends_s = [float(stream.due_s[-1]) for stream in found.values() if len(stream.due_s)]
     ends_s += [fault.healed_s for fault in history.faults if fault.healed_s is not None]
-    ends_s += [watched_until_s] if watched_until_s < inf else []
+    ends_s += [history.watched_until_s] if history.watched_until_s < inf else []
     end_s = max(ends_s, default=-inf)
+    orders = watched_orders(history)
     rows: list[Recovery] = []
     for fault in history.faults:
         later = [f.injected_s for f in history.faults if f.injected_s > fault.injected_s]
@@ -94,34 +99,20 @@ def recovery(
             else _unmeasured(name, stream, fault)
             for name, stream in found.items()
         ]
-        gaps_s = [write_gap_s(history.ops[history.ops["region"] == name], fault) for name in found]
+        gaps_s = [write_gap_s(orders[orders["region"] == name], fault) for name in found]
         rows += [replace(row, write_gap_s=gap) for row, gap in zip(regions, gaps_s, strict=True)]
         if regions:
-            rows.append(_worst(regions, write_gap_s(history.ops, fault)))
+            rows.append(_worst(regions, write_gap_s(orders, fault)))
     return tuple(rows)
 
 
-def streams(
-    history: History, healthy: Healthy | None = None, *, watched_until_s: float = inf
-) -> dict[str, Stream]:
-    """Turn the orders of a history into a stream for each region, in the history's order.
-
-    An order that was not acknowledged and was due less than
-    `slow_ms` before the end of the run is left out: it did not have its time.
-
-    Args:
-        watched_until_s: as `recovery` takes it.
-    """
+def streams(history: History, healthy: Healthy | None = None) -> dict[str, Stream]:
+    """Turn the watched orders of a history into a stream for each region, in its order."""
     healthy = healthy or Healthy()
-    ops = only_orders(history.ops)
     slow_s = healthy.slow_ms / 1000
     injected_s = tuple(fault.injected_s for fault in history.faults)
     first_s = min(injected_s, default=inf)
-    if watched_until_s < inf:
-        kept = ops["scheduled_s"].to_numpy() < watched_until_s
-    else:
-        kept = is_ok(ops) | (ops["scheduled_s"].to_numpy() <= run_end_s(ops) - slow_s)
-    ops = ops[kept]
+    ops = only_orders(history.ops[watched(history, slow_s)])
     found = {}
     for region in history.regions:
         here = ops[ops["region"] == region]

@@ -62,9 +62,9 @@ class Failures:
 def service(history: History, healthy: Healthy | None = None) -> tuple[Service, ...]:
     """Measure the lost availability: rows region by region in the history's order, phases in order.
 
-    Phases are cut by time: each second from the first order due to the last one is in one of them.
+    Only what was watched counts. Phases are cut by time: each second from the first order due to
+    the last one is in one of them.
     """
-    history = history.orders
     faults = history.faults
     gone = outage_spans(history, healthy)
     rows = []
@@ -80,11 +80,12 @@ def service(history: History, healthy: Healthy | None = None) -> tuple[Service, 
 
 
 def failures(history: History, healthy: Healthy | None = None) -> tuple[Failures, ...]:
-    """What was not acknowledged, most frequent first within a region and phase.
+    """What was not acknowledged while it was watched, most frequent first in a region and phase.
 
     What was acknowledged at last is not in it, however often it was tried.
     """
-    bad = ~is_ok(history.ops)
+    phase = phases(history, healthy)
+    bad = ~is_ok(history.ops) & phase.notna().to_numpy()
     lost = history.ops[bad]
     if lost.empty:
         return ()
@@ -92,7 +93,7 @@ def failures(history: History, healthy: Healthy | None = None) -> tuple[Failures
     counts = Counter(
         zip(
             lost["region"].astype(str),
-            phases(history, healthy)[bad].astype(str),
+            phase[bad].astype(str),
             lost["kind"].astype(str),
             lost["outcome"].astype(str),
             lost["sqlstate"].astype(str).where(sent, ""),

@@ -33,8 +33,10 @@ class Staleness:
 
 
 def staleness(history: History) -> tuple[Staleness, ...]:
-    """A row for each region that read from a replica, in the history's order."""
+    """Measure each region that read from a replica while it was watched, in the history's order."""
     reads = _answered(history, OpKind.REPLICA_READ)
+    due_s = history.ops["scheduled_s"].to_numpy()
+    reads = reads[due_s[reads] < history.watched_until_s]
     behind_s = staleness_s(history, reads)
     region = history.ops["region"].iloc[reads]
     rows = []

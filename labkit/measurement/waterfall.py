@@ -22,7 +22,7 @@ import pandas as pd
 from labkit.events import Event, Sign
 from labkit.history import History
 from labkit.measurement.recovery import write_gap
-from labkit.measurement.windows import is_ok
+from labkit.measurement.windows import is_ok, watched_orders
 from labkit.record import FaultWindow
 
 UNUSUAL = 3
@@ -133,16 +133,17 @@ def waterfall(history: History, events: Iterable[Event], fault: FaultWindow) -> 
     """Put what was noticed of one fault into its stages.
 
     Args:
-        history: its orders and faults; what was noticed after the next fault is that one's.
+        history: its orders and faults; what was noticed after the next fault is that one's, and
+            what was due or noticed after the watch ended is passed over.
         events: in any order; what was noticed before the injection is passed over.
     """
     later = [f.injected_s for f in history.faults if f.injected_s > fault.injected_s]
-    until_s = min(later, default=np.inf)
+    until_s = min([*later, history.watched_until_s])
     mine = sorted(
         (event for event in events if fault.injected_s <= event.at_s < until_s),
         key=lambda event: event.at_s,
     )
-    orders = history.orders.ops
+    orders = watched_orders(history)
     return Waterfall(
         fault.label,
         tuple(

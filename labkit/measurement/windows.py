@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -38,6 +40,37 @@ def run_end_s(ops: pd.DataFrame) -> float:
     if ops.empty:
         return float("-inf")
     return float(max(ops["finished_s"].max(), ops["scheduled_s"].max()))
+
+
+def watched(history: History, slow_s: float) -> np.ndarray:
+    """Tell which operations are measured: those that had their time while somebody watched.
+
+    They were due before the watch ended (`History.watched_until_s`). Where it went on to the end of
+    the records, that end cuts short what was due in the last `slow_s`: such an operation is
+    measured only if it was acknowledged.
+
+    Args:
+        slow_s: how long an operation may take and be in time.
+    """
+    due_s = history.ops["scheduled_s"].to_numpy()
+    if history.watched_until_s < np.inf:
+        return np.asarray(due_s < history.watched_until_s)
+    return is_ok(history.ops) | (due_s <= run_end_s(history.orders.ops) - slow_s)
+
+
+def watched_orders(history: History) -> pd.DataFrame:
+    """Return the orders that were due before the watch ended."""
+    orders = history.orders.ops
+    return orders[orders["scheduled_s"].to_numpy() < history.watched_until_s]
+
+
+def due_within(history: History, spans: Iterable[tuple[float, float]]) -> np.ndarray:
+    """Find the rows of `history.ops` that were due in one of some stretches of time."""
+    due_s = history.ops["scheduled_s"].to_numpy()
+    inside = np.zeros(len(due_s), dtype=bool)
+    for since_s, until_s in spans:
+        inside |= (due_s >= since_s) & (due_s < until_s)
+    return np.flatnonzero(inside)
 
 
 def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 
 from labkit.history import History, Terms
@@ -91,7 +90,6 @@ def _one(folder: Path, stored: Summary) -> Result:
         finished_at=stored.finished_at,
         steady_before=found.get("before"),
         steady_after=found.get("after"),
-        watched_until_s=inf if terms is None else terms.watched_until_s,
         parameters=stored.parameters,
         workload=stored.workload,
         versions=stored.versions,

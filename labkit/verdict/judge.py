@@ -6,8 +6,8 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
-from math import inf
 
+import numpy as np
 from pydantic import JsonValue
 
 from labkit.history import History
@@ -18,6 +18,7 @@ from labkit.measurement.recovery import recovery, rpo_s
 from labkit.measurement.service import failures, service
 from labkit.measurement.staleness import staleness
 from labkit.measurement.waterfall import waterfalls
+from labkit.measurement.windows import due_within
 from labkit.record import FaultWindow
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead
@@ -41,7 +42,7 @@ def judge(
     finished_at: datetime,
     steady_before: Finding | None = None,
     steady_after: Finding | None = None,
-    watched_until_s: float = inf,
+    pauses: Sequence[tuple[float, float]] = (),
     parameters: Mapping[str, JsonValue] | None = None,
     workload: Mapping[str, JsonValue] | None = None,
     versions: Mapping[str, str] | None = None,
@@ -55,8 +56,9 @@ def judge(
         ledger: ids of acknowledged orders, recorded outside the database.
         final: the read of the database after healing; None makes every checker UNKNOWN.
         opening: the read of the database before the load.
-        watched_until_s: as `measurement.recovery.recovery` takes it.
         started_at: with a time zone; so is `finished_at`.
+        pauses: from when until when nobody watched, between trials: nothing is measured of what
+            was due then.
         parameters: of the notebook.
         workload: what the clients did, for people and for comparing runs.
         versions: of the servers; those of labkit and Python are added.
@@ -66,16 +68,17 @@ def judge(
     Returns:
         The result; its verdict is the worst of the findings. A fault that never bit makes it
         UNKNOWN at best, because such a run shows a healthy system and nothing else. Rows of the
-        history that cannot be are left out of what is measured, and make it UNKNOWN at best.
+        history that cannot be are left out of what is measured, and make it UNKNOWN at best. What
+        was due after the watch ended is checked, and not measured.
     """
     healthy = healthy or Healthy()
     evidence = Evidence.of(ledger, history, final, opening)
     wrong = impossible(evidence)
     rows = every_row(wrong)
-    found = recording(evidence, wrong, watched_until_s=watched_until_s)
+    found = recording(evidence, wrong)
     if rows.size:
         evidence = evidence.sound(rows)
-    measured = without(history, rows)
+    measured = without(history, np.union1d(rows, due_within(history, pauses)))
     open_loop = (workload or {}).get("concurrency") is None
     findings = [
         steady_before,
@@ -94,12 +97,7 @@ def judge(
         finished_at=finished_at,
         findings=tuple(finding for finding in findings if finding is not None),
         healthy=healthy,
-        recovery=recovery(
-            measured,
-            healthy,
-            watched_until_s=watched_until_s,
-            open_loop=open_loop,
-        ),
+        recovery=recovery(measured, healthy, open_loop=open_loop),
         rpo_s=None if final is None else rpo_s(measured, evidence.lost),
         latency=latency_table(measured, healthy),
         staleness=staleness(measured),

@@ -28,9 +28,7 @@ LAST_ORDERS = 50
 SHORTEST_GAP_S = 2.0
 
 
-def recording(
-    evidence: Evidence, wrong: dict[str, np.ndarray], *, watched_until_s: float = inf
-) -> Finding:
+def recording(evidence: Evidence, wrong: dict[str, np.ndarray]) -> Finding:
     """Judge the recording.
 
     Proves: each row of the history is one that a client can have written, and none was written
@@ -43,7 +41,6 @@ def recording(
     Args:
         evidence: as it was recorded.
         wrong: its rows that cannot be, as `impossible` found them.
-        watched_until_s: as `measurement.recovery.recovery` takes it.
     """
     history = evidence.history
     of_faults, rows = impossible_faults(history), every_row(wrong)
@@ -53,7 +50,7 @@ def recording(
     ]
     count = len(of_faults) + len(rows)
     unheard = np.flatnonzero(evidence.ledgered & ~evidence.acked_in_history)
-    silent = _silent(without(history, rows), watched_until_s)
+    silent = _silent(without(history, rows))
     said = [f"{count:,} of its entries cannot be ({offenders[0]})"] if count else []
     if unheard.size:
         said.append(f"the history lacks {counted(int(unheard.size), 'ack')} of the ledger")
@@ -93,7 +90,7 @@ def _reasons(wrong: dict[str, np.ndarray]) -> dict[int, str]:
     return found
 
 
-def _silent(history: History, watched_until_s: float) -> dict[str, str]:
+def _silent(history: History) -> dict[str, str]:
     """Find the regions that stopped to record before the end of the watch, and say when.
 
     Clients record what fails as well, so silence is no outage: nobody looked.
@@ -102,7 +99,7 @@ def _silent(history: History, watched_until_s: float) -> dict[str, str]:
     due_s = orders["scheduled_s"].to_numpy()
     code = region_codes(replace(history, ops=orders))
     ends_s = [fault.healed_s for fault in history.faults if fault.healed_s is not None]
-    ends_s += [watched_until_s] if watched_until_s < inf else []
+    ends_s += [history.watched_until_s] if history.watched_until_s < inf else []
     end_s = max([*ends_s, *due_s[-1:]], default=-inf)
     found = {}
     for place, name in enumerate(history.regions):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 
 import pandas as pd
@@ -86,6 +87,7 @@ def together(
         finished_at=last.finished_at,
         steady_before=_of_trials("steady_before", trials),
         steady_after=_of_trials("steady_after", trials),
+        pauses=_pauses(runs),
         parameters=first.parameters,
         workload=first.workload,
         versions=first.versions,
@@ -203,12 +205,23 @@ def _worst_finding(name: str, trials: Sequence[Trial], whole: Finding | None) ->
 
 def _history(runs: Sequence[TrialRun]) -> History:
     histories = [run.result.history for run in runs]
-    return History.from_frame(
+    history = History.from_frame(
         pd.concat([history.ops for history in histories], ignore_index=True),
         [fault for history in histories for fault in history.faults],
         anchor_s=histories[0].anchor_s,
         regions=histories[0].regions,
     ).with_events(event for history in histories for event in history.events)
+    return replace(history, terms=histories[-1].terms)
+
+
+def _pauses(runs: Sequence[TrialRun]) -> list[tuple[float, float]]:
+    """From the end of the watch of each trial to the next trial's first order."""
+    histories = [run.result.history for run in runs]
+    return [
+        (one.watched_until_s, float(after.ops["scheduled_s"].iloc[0]))
+        for one, after in pairwise(histories)
+        if len(after.ops)
+    ]
 
 
 def read_of_all(reads: Sequence[FinalRead | None]) -> FinalRead | None:

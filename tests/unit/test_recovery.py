@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.errors import BadInput
-from labkit.history import History
+from labkit.history import History, Terms
 from labkit.measurement.outages import Healthy
 from labkit.measurement.recovery import Recovery, recovery, rpo_s, write_gap_s
 from labkit.measurement.windows import ALL_REGIONS
@@ -186,10 +186,14 @@ def test_an_order_that_failed_because_the_run_ended_is_not_held_against_service(
     assert of(ops).rto_s == 0
 
 
+def watched_until(history: History, until_s: float) -> History:
+    return replace(history, terms=Terms(until_s, {}, {}))
+
+
 def test_what_happens_after_service_was_watched_is_no_outage():
     history = History.of(around(20, (110, 116), (140, 150)), [KILL])
     assert recovery(history)[0].rto_s is None
-    watched = recovery(history, watched_until_s=140)[0]
+    watched = recovery(watched_until(history, 140))[0]
     assert within(watched, 6)
     assert watched.observed_s == pytest.approx(30, abs=0.1)
 
@@ -231,7 +235,7 @@ def test_a_run_whose_records_all_end_before_the_healing_has_no_rto():
 
 def test_a_run_whose_records_all_end_before_service_was_seen_to_be_back_has_no_rto():
     history = History.of(orders("west", 100, 111), [UNHEALED])
-    (row, _) = recovery(history, watched_until_s=140)
+    (row, _) = recovery(watched_until(history, 140))
     assert row.rto_s is None
     assert row.no_rto.startswith("its records end 29.")
 
