@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from histories import (
     FAULT,
@@ -32,8 +33,8 @@ UNTIL_S = 160
 def watched_run(after: list[Op], *, until_s: float = UNTIL_S) -> Result:
     """`failover_run` with a watch that ended, and with what came after that."""
     whole = failover_run().history
-    more = History.of([*_ops(whole), *after])
-    history = History.from_frame(more.ops, [FAULT], anchor_s=whole.anchor_s, regions=REGIONS)
+    more = pd.concat([whole.ops.astype(object), History.of(after).ops.astype(object)])
+    history = History.from_frame(more, [FAULT], anchor_s=whole.anchor_s, regions=REGIONS)
     ids = history.ops["order_id"][history.ops["order_id"] != ""]
     acked = history.ops["outcome"].eq("ok") & history.ops["order_id"].ne("")
     return failover_run(
@@ -41,20 +42,6 @@ def watched_run(after: list[Op], *, until_s: float = UNTIL_S) -> Result:
         ledger=history.ops["order_id"][acked],
         final=final_of([Trade(order_id) for order_id in ids], opening_cents=RICH_CENTS),
     )
-
-
-def _ops(history: History) -> list[Op]:
-    return [
-        Op(
-            **{
-                **{name: row[name] for name in row.index},
-                "outcome": Outcome(row["outcome"]),
-                "move_nbr": None,
-                "price_cents": None,
-            }
-        )
-        for _, row in history.ops.iterrows()
-    ]
 
 
 LATER = {
