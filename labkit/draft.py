@@ -32,6 +32,7 @@ from labkit.trading.audit import READ_FILES
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.seal import MORE_FOLDER as MORE_FOLDER
 from labkit.verdict.seal import SEAL_FILE
 from labkit.verdict.words import COMPLETED as COMPLETED
 from labkit.workload.ledger import LEDGER_FOLDER, read_ledger
@@ -40,8 +41,6 @@ from labkit.workload.running import recorded
 
 RUN_FOLDER = "LABKIT_RUN_FOLDER"
 """The environment variable that names the folder of the run going on."""
-MORE_FOLDER = "more"
-"""Inside a run folder: those of a notebook's second and further experiments."""
 TRIALS_FOLDER = "trials"
 """Inside a run folder: one folder for each trial."""
 WATCHDOG_LOG = "watchdog.log"

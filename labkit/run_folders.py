@@ -18,6 +18,7 @@ from labkit.history import SAMPLES_FILE
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.gates import Gate, hold
 from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.seal import lost_experiments
 from labkit.workload.ledger import LEDGER_FOLDER
 
 SHOWN = 8
@@ -53,9 +54,28 @@ class Run:
         """What is there of a result and is none: a line each, which names the file.
 
         A damaged or edited result, or one of another version of labkit; an experiment without a
-        result, and a number that no experiment has.
+        result, one that was removed, and a number that no experiment has.
         """
-        return tuple(found for found in self._results if isinstance(found, str))
+        return (*(found for found in self._results if isinstance(found, str)), *self.misplaced)
+
+    @cached_property
+    def misplaced(self) -> tuple[str, ...]:
+        """Which experiments are there and should not be, or should be and are not: a line each."""
+        more = draft.more_folders(self.folder)
+        found = [
+            f"{path}: an experiment under a name that labkit does not give"
+            for path in sorted((self.folder / MORE_FOLDER).glob("*"))
+            if path not in more and ((path / RESULT_FILE).exists() or _measured(path))
+        ]
+        found += [
+            f"{self.folder / name}: an experiment of the run was there, and is not"
+            for name in lost_experiments(self.folder)
+        ]
+        there = [int(folder.name.partition("-")[0]) for folder in more]
+        due = range(2, len(there) + 2)
+        if sorted(there) != [*due]:
+            found.append(f"{self.folder / MORE_FOLDER}: has experiments {there}, not {[*due]}")
+        return tuple(found)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -76,15 +96,6 @@ class Run:
                     found.append(str(error))
             elif folder in more or more or _measured(folder):
                 found.append(f"{folder / RESULT_FILE}: no result there, and a run left its files")
-        found += [
-            f"{path}: an experiment under a name that labkit does not give"
-            for path in sorted((self.folder / MORE_FOLDER).glob("*"))
-            if path not in more and ((path / RESULT_FILE).exists() or _measured(path))
-        ]
-        there = [int(folder.name.partition("-")[0]) for folder in more]
-        due = range(2, len(there) + 2)
-        if sorted(there) != [*due]:
-            found.append(f"{self.folder / MORE_FOLDER}: has experiments {there}, not {[*due]}")
         return tuple(found)
 
 

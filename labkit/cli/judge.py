@@ -41,10 +41,11 @@ def judge(
     except (LabError, OSError) as error:
         complain(f"{found.name} cannot be judged: {error}")
         raise typer.Exit(Exit.COULD_NOT) from error
-    misnamed = [line for line in found.damaged if "result.json" not in line]
-    for line in misnamed:
+    for line in found.misplaced:
         complain(line)
-    verdict = worst([*(one.verdict for one in results), *(Verdict.UNKNOWN for _ in misnamed)])
+    verdict = worst(
+        [*(one.verdict for one in results), *(Verdict.UNKNOWN for _ in found.misplaced)]
+    )
     if as_json:
         print_json(
             {

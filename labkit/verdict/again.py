@@ -49,10 +49,10 @@ def judged_again(folder: Path) -> Result:
     """
     stored, wrong = Summary.look_at(folder)
     found = _again(folder, stored)
+    trials = [folder / trial.folder for trial in stored.trials]
     offenders = [
         *wrong,
-        *broken_seals(folder),
-        *(line for trial in stored.trials for line in broken_seals(folder / trial.folder)),
+        *(line for part in (folder, *trials) for line in broken_seals(part) if line not in wrong),
         *_differences(stored, found.summary),
     ]
     said = Finding(JUDGED_AGAIN, Verdict.PASS, "the same as result.json has it")

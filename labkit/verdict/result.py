@@ -31,7 +31,6 @@ from pydantic import (
     computed_field,
 )
 
-from labkit import files
 from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.latency import Latency
@@ -42,7 +41,8 @@ from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
 from labkit.topology import Topology
 from labkit.verdict.checkers import Finding, Verdict, worst
-from labkit.verdict.seal import seal
+from labkit.verdict.seal import RESULT_FILE as RESULT_FILE
+from labkit.verdict.seal import broken_seal, seal, write_result
 from labkit.verdict.sound import contradictions, impossible_numbers
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 """Raised when a reader of the last version would misread the new one."""
-RESULT_FILE = "result.json"
 LARGEST_BYTES = 64 << 20
 """Of a `result.json`; one with a hundred trials has about 5 MiB."""
 
@@ -212,7 +211,8 @@ class Summary(Measurements):
 
         Raises:
             BadInput: there is none, this version of labkit cannot read it, or it is damaged: a
-                number that cannot be, a finding taken away, a contradiction.
+                number that cannot be, a finding or requirement taken away, a contradiction, or it
+                is not the file that the run left.
         """
         summary, wrong = cls.look_at(folder)
         if wrong:
@@ -228,7 +228,8 @@ class Summary(Measurements):
         """Read the `result.json` of a run folder, even one that cannot be true.
 
         Returns:
-            What it says, and what in it cannot be or contradicts itself, a line each.
+            What it says, and what tells that it cannot be believed, a line each: it cannot be,
+            contradicts itself, or is not the file that the run left.
 
         Raises:
             BadInput: there is none, or this version of labkit cannot read it.
@@ -247,7 +248,11 @@ class Summary(Measurements):
                 )
             json.dumps(data, ensure_ascii=False).encode()  # halves of characters are no text
             summary = cls.model_validate(data)
-            wrong = [*impossible_numbers(data), *contradictions(summary, data.get("verdict"))]
+            wrong = [
+                *impossible_numbers(data),
+                *contradictions(summary, data.get("verdict")),
+                *broken_seal(folder, RESULT_FILE),
+            ]
         except OSError as error:
             raise BadInput(f"{path}: no result there ({error.strerror})") from error
         except RecursionError as error:
@@ -335,7 +340,7 @@ class Result:
     def save_summary(self) -> None:
         """Write `result.json` again where this result was saved; does nothing before that."""
         if self.folder is not None:
-            files.write_text(self.folder / RESULT_FILE, self.summary.to_json())
+            write_result(self.folder, self.summary.to_json())
 
     @classmethod
     def load(cls, folder: Path) -> Result:

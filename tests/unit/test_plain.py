@@ -21,6 +21,7 @@ from labkit.figures.page import report_html
 from labkit.plain import LONGEST, one_line, plain
 from labkit.verdict.report import Report
 from labkit.verdict.result import RESULT_FILE, Summary
+from labkit.verdict.seal import write_result
 
 HOSTILE = "[red]x[/foo] \x1b[31mred\x1b]0;title\x07\x9b1m\r\n20990101 pass :smile: \u202e<b>&\x00"
 
@@ -85,7 +86,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     told = hostile_summary().to_json()
     for name in ("20250101T000000Z-a", f"20250102[red]x[foo]\x1b[31m\n{'n' * 180}"):
         (tmp_path / name / "more" / "x-bad").mkdir(parents=True)
-        (tmp_path / name / RESULT_FILE).write_text(told)
+        write_result(tmp_path / name, told)
     return tmp_path
 
 

@@ -16,6 +16,7 @@ from labkit.run_folders import Run, hold_to, make_whole, side_by_side
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.gates import GATES
 from labkit.verdict.result import RESULT_FILE, Summary
+from labkit.verdict.seal import write_result
 from labkit.verdict.sound import mandatory, missing
 
 pytestmark = pytest.mark.spoils_results
@@ -35,7 +36,7 @@ def edited(folder: Path, edit: Edit) -> Path:
     path = folder / RESULT_FILE
     data = json.loads(path.read_text())
     edit(data)
-    path.write_text(json.dumps(data))
+    write_result(folder, json.dumps(data))  # its seal says nothing, so the rest must
     return folder
 
 
