@@ -42,18 +42,22 @@ def impossible_rows(history: History, named: np.ndarray) -> dict[str, np.ndarray
 def recorded_twice(history: History, number: np.ndarray) -> np.ndarray:
     """Find the rows that record what another row has recorded already.
 
+    A client makes an id for each order and records the order once, its retries included. So a
+    second row of an id is no retry, whatever the outcomes of both are.
+
     Args:
         number: the order's number of each row, below 0 for a row without an order.
 
     Returns:
-        Numbers of rows: acknowledgements of one order after its first; copies of any other row.
+        Numbers of rows: of each order all but the first that is acknowledged, or the first if none
+        is; of what is no order, copies.
     """
     ops = history.ops
-    acknowledged = is_ok(ops) & (number >= 0)
-    acked, others = np.flatnonzero(acknowledged), np.flatnonzero(~acknowledged)
-    first = np.zeros(len(ops), dtype=bool)
-    first[acked[np.unique(number[acked], return_index=True)[1]]] = True
-    again = acked[~first[acked]]
+    of_orders, others = np.flatnonzero(number >= 0), np.flatnonzero(number < 0)
+    ok = is_ok(ops)[of_orders]
+    of_orders = np.concatenate([of_orders[ok], of_orders[~ok]])
+    kept = np.unique(number[of_orders], return_index=True)[1]
+    again = np.sort(np.delete(of_orders, kept))
     ended = np.sort(ops["finished_s"].to_numpy()[others])
     if (ended[1:] == ended[:-1]).any():
         copies = others[ops.iloc[others].duplicated().to_numpy()]

@@ -125,6 +125,23 @@ def test_an_order_that_was_not_acknowledged_is_not_recorded_twice():
     assert "recorded twice" in found.offenders[0]
 
 
+@pytest.mark.parametrize("first", ["ok", "info", "fail"])
+@pytest.mark.parametrize("second", ["ok", "info", "fail"])
+def test_two_rows_of_one_order_are_one_too_many_whatever_their_outcomes(first: str, second: str):
+    """A client's retries are in the one row of the order, so a second one is no retry."""
+    ops = failover_run().history.ops.astype({"outcome": "str"})
+    ops.loc[300, "outcome"] = first
+    again = ops.iloc[[300]].assign(outcome=second, finished_s=ops.loc[300, "finished_s"] + 0.5)
+    acked = ops["order_id"] if "ok" in (first, second) else ops["order_id"].drop(300)
+    every = pd.concat([ops, again]).astype({"outcome": "category"})
+    result = judged(every, ledger=acked)
+    found = result.summary.finding("recording")
+    assert (found.verdict, found.count) == (Verdict.UNKNOWN, 1)
+    assert found.offenders[0].endswith("recorded twice")
+    ok = sum(row.ok for row in result.summary.latency if row.region == "all regions")
+    assert ok == len(acked), "the acknowledged row is kept"
+
+
 @few
 @given(runs(), st.sampled_from(["move_nbr", "price_cents"]))
 def test_an_answered_read_that_shows_nothing_is_named(steps: list[Step], column: str):
