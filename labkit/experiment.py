@@ -321,7 +321,7 @@ class _Course:
 
     def _inject(self, fault: Fault) -> None:
         cluster = self.experiment.cluster
-        window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
+        window = fault.begun(monotonic())
         self._record(window)
         self._say(f"injecting: {fault.label}")
         for_s = fault.injection_s + self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S

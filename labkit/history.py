@@ -273,7 +273,7 @@ def load_faults(folder: Path) -> tuple[FaultWindow, ...]:
     """
     path = folder / FAULTS_FILE
     with reading(path):
+        told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return tuple(
-            FaultWindow(**json.loads(line))
-            for line in path.read_text(encoding="utf-8").splitlines()
+            FaultWindow(**{**one, "regions": tuple(one.get("regions", ()))}) for one in told
         )

@@ -89,6 +89,7 @@ class FaultWindow:
         bit_s: when a probe first saw its effect, or None when it never did.
         healed_s: when healing was done (target back in service), or None while it holds.
         detail: what the probe saw, one line.
+        regions: those that it was aimed at, also as the end of a link; empty where nobody said.
     """
 
     fault: str
@@ -97,6 +98,7 @@ class FaultWindow:
     bit_s: float | None = None
     healed_s: float | None = None
     detail: str = ""
+    regions: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
 from labkit.cluster.status import ClusterStatus, Part, State
 from labkit.errors import FaultUnavailable
+from labkit.record import FaultWindow
 from labkit.topology import Region, Target
 
 HEAL_TIMEOUT_S = 90.0
@@ -50,6 +51,16 @@ class Fault(ABC):
     def target_name(self) -> str:
         """Name the target as people and commands do: `us-west-2/1`."""
         return str(self.target)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that it is aimed at, also as the end of a link."""
+        target = self.target
+        return (target.name if isinstance(target, Region) else target.region,)
+
+    def begun(self, at_s: float) -> FaultWindow:
+        """Record that its injection was begun."""
+        return FaultWindow(self.name, self.target_name, injected_s=at_s, regions=self.regions)
 
     @property
     def label(self) -> str:

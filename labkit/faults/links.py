@@ -60,6 +60,11 @@ class LinkFault(Fault):
         source, target = ends if self.direction is Direction.OUT else reversed(ends)
         return f"{source}>{target}"
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Its target, and the peer if there is one."""
+        return tuple(end.name for end in (self.target, self.peer) if end is not None)
+
     def links(self, topology: Topology) -> tuple[tuple[str, str], ...]:
         """List the (source, target) of every link that the fault is about.
 

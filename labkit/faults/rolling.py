@@ -42,6 +42,11 @@ class RollingRestart(Fault):
         return ", ".join(region.name for region in (self.target, *self.also))
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """Those whose nodes are restarted."""
+        return tuple(region.name for region in (self.target, *self.also))
+
+    @property
     def injection_s(self) -> float:
         """Allow `NODE_S` for each node."""
         return NODE_S * sum(region.nodes for region in (self.target, *self.also))

@@ -39,6 +39,7 @@ class Recovery:
         rto_error_s: how far off `rto_s` may be: with 99 % it is within so much. With `rto_s` 0 an
             outage shorter than this may have been between two orders.
         no_rto: why `rto_s` is None, such as "not recovered in 29 s"; empty when it is not.
+            `ALL_REGIONS`: with the name of the region, unless it holds for each of them.
         at_least_s: where `rto_s` is None, how long the longest outage lasted at least: it was over,
             or nobody watched any more. 0 without one, and where `rto_s` is known.
         write_gap_s: the longest time between two acknowledgements that overlaps the fault, None
@@ -50,6 +51,7 @@ class Recovery:
         unavailable_error_s: how far off `unavailable_s` may be.
         observed_s: how long after the injection service was watched, 0 when not at all.
             `ALL_REGIONS`: the region watched for the shortest time.
+        aimed_at: whether the fault was aimed at this region.
     """
 
     fault: str
@@ -62,6 +64,7 @@ class Recovery:
     unavailable_s: float | None
     unavailable_error_s: float
     observed_s: float
+    aimed_at: bool = False
 
 
 CLOSED_LOOP = "not measured in a closed loop"
@@ -100,7 +103,10 @@ def recovery(
             for name, stream in found.items()
         ]
         gaps_s = [write_gap_s(orders[orders["region"] == name], fault) for name in found]
-        rows += [replace(row, write_gap_s=gap) for row, gap in zip(regions, gaps_s, strict=True)]
+        rows += [
+            replace(row, write_gap_s=gap, aimed_at=row.region in fault.regions)
+            for row, gap in zip(regions, gaps_s, strict=True)
+        ]
         if regions:
             rows.append(_worst(regions, write_gap_s(orders, fault)))
     return tuple(rows)
@@ -249,13 +255,22 @@ def _worst(regions: list[Recovery], gap_s: float | None) -> Recovery:
         region=ALL_REGIONS,
         rto_s=None if unknown else rto_s,
         rto_error_s=0.0 if unknown else error_s,
-        no_rto=unknown[0].no_rto if unknown else "",
+        no_rto=_no_rto(regions, unknown),
         at_least_s=max(row.at_least_s for row in regions),
         write_gap_s=gap_s,
         unavailable_s=lost_s if whole else None,
         unavailable_error_s=lost_error_s if whole else 0.0,
         observed_s=min(row.observed_s for row in regions),
     )
+
+
+def _no_rto(regions: list[Recovery], unknown: list[Recovery]) -> str:
+    """Say of which region there is no RTO and why: of the one whose outage lasted longest."""
+    if not unknown:
+        return ""
+    worst = max(unknown, key=lambda row: row.at_least_s)
+    alike = {row.no_rto for row in regions} == {worst.no_rto}
+    return worst.no_rto if alike else f"{worst.region}: {worst.no_rto}"
 
 
 def _largest(numbers: list[tuple[float, float]]) -> tuple[float, float]:

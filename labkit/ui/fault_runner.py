@@ -137,7 +137,7 @@ class FaultRunner:
         self._require_no_run()
         fault = parse(kind, target, self._cluster, delay_ms=delay_ms if kind == "slow" else None)
         require_absent(fault, self._cluster)
-        window = FaultWindow(fault.name, fault.target_name, injected_s=monotonic())
+        window = fault.begun(monotonic())
         self._on_fault(window)
         try:
             fault.inject(self._cluster)

@@ -6,7 +6,6 @@ must be what was said; where it is not, nothing is proven.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -122,34 +121,24 @@ def _trials(folder: Path, stored: Summary) -> Result:
             folder=trial.folder,
         )
         runs.append(TrialRun(line, result, read_ledger(there)))
-    planned, ended = _planned(stored)
     first: FinalRead | None = read_in(folder / stored.trials[0].folder, OPENING)
-    return together(runs, planned=planned, ended=ended, final=read_in(folder), opening=first)
-
-
-def _planned(stored: Summary) -> tuple[int, str]:
-    """How many trials there should have been; the finding `trials` alone says so."""
-    said = stored.finding("trials")
-    numbers = [int(number) for number in re.findall(r"\d+", said.summary)] if said else []
-    if said is None or not numbers:
-        return len(stored.trials) + 1, "nobody knows how many there should have been"
-    if said.verdict is Verdict.PASS:
-        return numbers[0], ""
-    return max(numbers[:2]), said.summary.partition(": ")[2]
+    return together(
+        runs,
+        planned=stored.trials_planned,
+        ended=stored.trials_ended,
+        final=read_in(folder),
+        opening=first,
+    )
 
 
 def _limits(stored: Summary, summary: Summary) -> Iterator[Finding]:
-    """What was required, held to again; `elsewhere` if only that gives the verdict it had."""
+    """What was required, held to again."""
     for said in stored.findings:
         if said.checker.startswith((REQUIRE, GATE)) and said.limit is None:
             yield replace(said, verdict=Verdict.UNKNOWN, summary="its limit is not there")
         elif said.checker.startswith(REQUIRE):
             name = said.checker.removeprefix(REQUIRE)
-            every = [
-                requirements(summary, {name: said.limit or 0.0}, elsewhere=elsewhere)[0]
-                for elsewhere in (False, True)
-            ]
-            yield next((found for found in every if found.summary == said.summary), every[0])
+            yield from requirements(summary, {name: said.limit or 0.0}, elsewhere=said.elsewhere)
         elif said.checker.startswith(GATE):
             name = said.checker.removeprefix(GATE)
             limits = {gate: said.limit or 0.0 for gate in GATES if gate.measure == name}

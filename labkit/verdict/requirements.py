@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -70,7 +69,10 @@ def requirements(
         summary = _elsewhere(summary).model_copy(
             update={"trials": tuple(map(_elsewhere, summary.trials))}
         )
-    return tuple(_finding(name, limit, measured(name, summary)) for name, limit in limits.items())
+    return tuple(
+        replace(_finding(name, limit, measured(name, summary)), elsewhere=elsewhere)
+        for name, limit in limits.items()
+    )
 
 
 AnyMeasurements = TypeVar("AnyMeasurements", bound=Measurements)
@@ -78,12 +80,7 @@ AnyMeasurements = TypeVar("AnyMeasurements", bound=Measurements)
 
 def _elsewhere(measurements: AnyMeasurements) -> AnyMeasurements:
     """The same without the outages of regions that their fault was aimed at."""
-    rows = [
-        row
-        for row in measurements.recovery
-        # a fault is labelled by its name and target: `kill us-west-2/1`, `slow us-west-2:eu-west-1`
-        if row.region not in re.split(r"[ /:>]", row.fault)
-    ]
+    rows = [row for row in measurements.recovery if not row.aimed_at]
     return measurements.model_copy(update={"recovery": tuple(rows)})
 
 

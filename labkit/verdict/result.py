@@ -186,6 +186,8 @@ class Summary(Measurements):
         healthy: how `recovery` tells service from outage.
         versions: of labkit, Python and the servers.
         trials: each by itself; empty when the experiment was done once.
+        trials_planned: how many there should have been; 0 when the experiment was done once.
+        trials_ended: why there were no more, where there are fewer.
         spread: median and worst of the trials.
     """
 
@@ -199,6 +201,8 @@ class Summary(Measurements):
     versions: dict[str, str]
     machine: Machine
     trials: tuple[Trial, ...] = ()
+    trials_planned: int = 0
+    trials_ended: str = ""
     spread: tuple[Spread, ...] = ()
 
     def to_json(self) -> str:

@@ -92,6 +92,9 @@ def contradictions(summary: Summary, stated: object) -> Iterator[str]:
         stated: the verdict that the file gives beside the findings.
     """
     yield from _of_one(summary, stated)
+    said, done = summary.finding("trials"), len(summary.trials)
+    if said is not None and said.verdict is Verdict.PASS and done != summary.trials_planned:
+        yield f"all trials were done, and {done} of {summary.trials_planned} are there"
     for number, trial in enumerate(summary.trials, start=1):
         yield from (f"trial {number}: {wrong}" for wrong in _of_one(trial, str(trial.verdict)))
         yield from _of_trial(number, trial, summary)

@@ -100,6 +100,8 @@ def together(
             "waterfalls": tuple(one for trial in trials for one in trial.waterfalls),
             "rpo_s": _highest([*(trial.rpo_s for trial in trials), whole.summary.rpo_s]),
             "trials": trials,
+            "trials_planned": planned,
+            "trials_ended": ended,
             "spread": spread(trials, whole.summary),
         }
     )

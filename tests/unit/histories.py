@@ -254,7 +254,13 @@ def ledger_of(steps: Sequence[Step]) -> list[str]:
 
 REGIONS = ("us-west-2", "us-east-1", "eu-west-1")
 FAULT = FaultWindow(
-    "kill", "us-west-2/1", injected_s=110, bit_s=110.2, healed_s=130, detail="no answer"
+    "kill",
+    "us-west-2/1",
+    injected_s=110,
+    bit_s=110.2,
+    healed_s=130,
+    detail="no answer",
+    regions=("us-west-2",),
 )
 
 

@@ -23,8 +23,8 @@ from labkit.testing import FakeCluster
 from labkit.trials import Trials
 from labkit.verdict.again import JUDGED_AGAIN, judged_again
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.result import RESULT_FILE, Result
-from labkit.verdict.seal import broken_seals, seal
+from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.seal import broken_seals, seal, write_result
 from labkit.verdict.steady import SteadyState
 
 pytestmark = pytest.mark.spoils_results
@@ -100,6 +100,31 @@ def test_limits_that_were_required_are_held_to_again(run: Path):
     data["verdict"] = "pass"
     (run / RESULT_FILE).write_text(json.dumps(data))
     assert judged_again(run).verdict is Verdict.FAIL
+
+
+def test_what_was_required_elsewhere_only_is_held_to_again_elsewhere_only(
+    kept: dict[str, Path], tmp_path: Path
+):
+    """Also where both give the same words: the finding says which of them was required."""
+    run = Path(shutil.copytree(kept["one"], tmp_path / "run"))
+    Result.load(run).report.require(elsewhere=True, write_gap_s=1000)
+    again = judged_again(run).summary
+    assert again.finding("require_write_gap_s").elsewhere
+    assert again.finding(JUDGED_AGAIN).verdict is Verdict.PASS
+
+
+def test_trials_that_were_taken_away_are_told_by_how_many_were_planned(
+    kept: dict[str, Path], tmp_path: Path
+):
+    run = Path(shutil.copytree(kept["trials"], tmp_path / "run"))
+    data = json.loads((run / RESULT_FILE).read_text())
+    assert (data["trials_planned"], data["trials_ended"]) == (2, "")
+    data["trials"] = data["trials"][:1]
+    write_result(run, json.dumps(data))
+    assert "1 of 2 are there" in Summary.look_at(run)[1][0]
+    again = judged_again(run).summary
+    assert again.finding("trials").verdict is Verdict.UNKNOWN
+    assert again.finding("trials").summary == "1 of 2 trials were begun"
 
 
 def test_a_second_requirement_does_not_undo_the_first(kept: dict[str, Path], tmp_path: Path):

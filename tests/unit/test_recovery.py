@@ -264,6 +264,16 @@ def test_an_outage_that_may_have_begun_with_either_of_two_faults_counts_for_both
         assert within(row, 116 - max(fault.injected_s, 110))
 
 
+def test_all_regions_together_name_the_region_that_has_no_rto():
+    lost = [replace(op, region="east") for op in around(20, (110, 149.5))]
+    ops = [*orders("west", 90, 150), *lost]
+    row = of(ops, region=ALL_REGIONS)
+    assert row.rto_s is None
+    assert row.no_rto.startswith("east: not recovered in ")
+    every = of(around(20, (110, 149.5)), region=ALL_REGIONS)
+    assert every.no_rto.startswith("not recovered in "), "one region is all there are"
+
+
 def test_a_closed_loop_has_no_rto():
     """Customers that are stuck send nothing, so nobody asks whether service is back."""
     rows = recovery(History.of(around(20, (110, 116)), [KILL]), open_loop=False)

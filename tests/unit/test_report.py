@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
+from labkit.faults.base import Fault
+from labkit.faults.kill import Kill
+from labkit.faults.partition import Partition
+from labkit.faults.rolling import RollingRestart
 from labkit.figures.page import report_html
 from labkit.history import History
 from labkit.measurement.staleness import Staleness
 from labkit.record import FaultWindow, Outcome
+from labkit.topology import DEFAULT, Balancer
 from labkit.verdict.checkers import Finding, Verdict
-from labkit.verdict.requirements import rounded
+from labkit.verdict.requirements import requirements, rounded
 from labkit.verdict.result import Result, Summary
 
 
@@ -77,7 +82,7 @@ def test_staleness_is_a_limit_only_when_it_is_required():
 
 def test_outages_can_be_required_of_the_regions_that_were_not_hit_only():
     result = failover_run()
-    home = FAULT.target.partition("/")[0]
+    (home,) = FAULT.regions
     (hit,) = [row for row in result.summary.recovery if row.region == home]
     others = [row for row in result.summary.recovery if row.region in REGIONS and row is not hit]
     report = result.report.require(elsewhere=True, write_gap_s=60)
@@ -85,6 +90,24 @@ def test_outages_can_be_required_of_the_regions_that_were_not_hit_only():
     assert longest.region in requirement(report.result, "write_gap_s").summary
     with pytest.raises(VerdictFailed, match="lost_acks"):
         failover_run(lose=3).report.require(elsewhere=True, lost_acks=0)
+
+
+def test_a_fault_of_several_regions_is_aimed_at_each_of_them():
+    """Whatever its label looks like: `rolling restart us-west-2, us-east-1`."""
+    west, east, eu = DEFAULT.regions
+    aimed: list[tuple[Fault, list[str]]] = [
+        (RollingRestart(west, also=(east,)), [west.name, east.name]),
+        (Partition(west, peer=eu), [west.name, eu.name]),
+        (Kill(Balancer(region=east.name)), [east.name]),
+        (Kill(DEFAULT.nodes_of(eu.name)[0]), [eu.name]),
+    ]
+    for fault, regions in aimed:
+        window = replace(fault.begun(110), bit_s=110.2, healed_s=130)
+        summary = failover_run(faults=[window]).summary
+        assert [row.region for row in summary.recovery if row.aimed_at] == regions
+        (found,) = requirements(summary, {"write_gap_s": 60}, elsewhere=True)
+        assert found.elsewhere
+        assert not any(f"({region}," in found.summary for region in regions)
 
 
 def test_every_broken_requirement_has_its_line():
@@ -170,6 +193,10 @@ def test_a_closed_loop_fulfils_no_limit_on_rto():
     assert "Orders are sent by schedule" not in report_html(closed)
     assert "Orders are sent in a closed loop" in report_html(closed)
     assert "Orders are sent by schedule" in report_html(failover_run())
+    for words in ("RTO is the longest outage", "Availability lost is in order-seconds"):
+        assert words not in report_html(closed)
+        assert words in report_html(failover_run())
+    assert "The write gap is the longest time" in report_html(closed)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from histories import (
 )
 
 from labkit.figures.beside import beside_table
-from labkit.history import History, Op, OpKind, Outcome, Terms
+from labkit.history import History, Terms
+from labkit.record import Op, OpKind, Outcome
 from labkit.measurement.phases import phases
 from labkit.measurement.recovery import streams
 from labkit.verdict.result import Measurements, Result

@@ -43,6 +43,7 @@ class Finding:
             is named by its row in `samples.parquet`, counted from 0.
         count: all of them.
         limit: what was required at most, or held to from outside; None for a checker.
+        elsewhere: whether it was required only of regions that the fault was not aimed at.
     """
 
     checker: str
@@ -51,6 +52,7 @@ class Finding:
     offenders: tuple[str, ...] = ()
     count: int = 0
     limit: float | None = None
+    elsewhere: bool = False
 
 
 class Checker(Protocol):
