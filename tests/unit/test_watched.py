@@ -20,9 +20,9 @@ from histories import (
 
 from labkit.figures.beside import beside_table
 from labkit.history import History, Terms
-from labkit.record import Op, OpKind, Outcome
 from labkit.measurement.phases import phases
 from labkit.measurement.recovery import streams
+from labkit.record import Op, OpKind, Outcome
 from labkit.verdict.result import Measurements, Result
 from labkit.verdict.trials import TrialRun, together, trial_of
 
