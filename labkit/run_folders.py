@@ -192,7 +192,8 @@ def hold_to(run: Run, limits: Mapping[Gate, float]) -> list[Finding]:
 def side_by_side(runs: Sequence[Run]) -> dict[str, Summary]:
     """Choose the experiments that a comparison is about, and name each so that it is told apart.
 
-    One run gives all its experiments; several runs give the first experiment of each.
+    One run gives all its experiments; several runs give the first experiment of each, and
+    `of_whole_runs` says what the verdict of all of them is.
 
     Raises:
         BadInput: a run measured nothing, or is damaged, or there are fewer than two experiments.
@@ -213,6 +214,13 @@ def side_by_side(runs: Sequence[Run]) -> dict[str, Summary]:
     if len(set(names)) < len(names):
         names = [f"{number}: {name}" for number, name in enumerate(names, start=1)]
     return dict(zip(names, found, strict=True))
+
+
+def of_whole_runs(runs: Sequence[Run]) -> tuple[Verdict, ...]:
+    """Give the verdict of each run, where `side_by_side` leaves experiments of one out."""
+    if len(runs) == 1 or all(len(run.summaries) == 1 for run in runs):
+        return ()
+    return tuple(run.verdict or Verdict.UNKNOWN for run in runs)
 
 
 def _name(summary: Summary, others: Sequence[Summary]) -> str:

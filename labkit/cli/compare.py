@@ -44,7 +44,7 @@ def compare(
     """Put runs side by side: two backends, two survival goals, two commits."""
     if html is not None:
         _require_ours(html)
-    from labkit.run_folders import find_run, side_by_side
+    from labkit.run_folders import find_run, of_whole_runs, side_by_side
     from labkit.verdict.compare import compare as compared
 
     named = [find_run(name) for name in runs]
@@ -52,7 +52,8 @@ def compare(
         if run.folder in [other.folder for other in named[:number]]:
             raise BadInput(f"{run.name} is named twice: a run differs in nothing from itself")
     summaries = side_by_side(named)
-    found = compared(summaries)
+    of_runs = of_whole_runs(named)
+    found = compared(summaries, of_runs)
     if as_json:
         print_json(asdict(found))
     else:
@@ -61,7 +62,7 @@ def compare(
     if html is not None:
         from labkit.figures.compare import compare_html
 
-        files.write_text(html, compare_html(summaries))
+        files.write_text(html, compare_html(summaries, of_runs))
         say(html, err=as_json)
 
 
@@ -85,6 +86,9 @@ def comparison_tables(found: Comparison) -> Iterable[Table]:
     numbers = new_table("", *found.names, *change)
     verdicts = [Text(verdict, VERDICT_STYLE[verdict]) for verdict in found.verdicts]
     numbers.add_row("verdict", *verdicts, *("" for _ in change))
+    if found.of_runs:
+        whole = [Text(verdict, VERDICT_STYLE[verdict]) for verdict in found.of_runs]
+        numbers.add_row("verdict of the whole run", *whole, *("" for _ in change))
     for number in found.numbers:
         changed = [number.change(), number.chance()] if change else []
         numbers.add_row(number.label, *number.cells(), *changed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -15,9 +15,10 @@ from labkit.measurement.windows import ALL_REGIONS
 from labkit.plain import escape
 from labkit.record import OpKind
 from labkit.verdict import words
+from labkit.verdict.checkers import Verdict
 from labkit.verdict.compare import compare
 from labkit.verdict.report import TEMPLATES
-from labkit.verdict.requirements import number_of, worst_recovery
+from labkit.verdict.requirements import number_of, with_error
 from labkit.verdict.result import Summary
 
 HEIGHT_PX = 460
@@ -96,13 +97,13 @@ def compare_figure(summaries: Mapping[str, Summary]) -> go.Figure:
     return figure
 
 
-def compare_html(summaries: Mapping[str, Summary]) -> str:
-    """Render the whole page, with plotly.js in it.
+def compare_html(summaries: Mapping[str, Summary], of_runs: Sequence[Verdict] = ()) -> str:
+    """Render the whole page, with plotly.js in it; arguments as `compare` takes them.
 
     Raises:
         BadInput: fewer than two.
     """
-    found = compare(summaries)
+    found = compare(summaries, of_runs)
     return TEMPLATES.get_template("compare.html.j2").render(
         found=found,
         HEADWORD=words.HEADWORD,
@@ -118,12 +119,13 @@ def _median(summary: Summary, measure: str) -> float | None:
 
 
 def _label(summary: Summary, measure: str) -> str:
-    """Label a bar; the RTO of a single run has its error."""
-    row = worst_recovery(summary)
-    if measure == "rto_s" and not summary.trials and row is not None and row.rto_s is not None:
-        return words.rto_words(row)
-    value = _median(summary, measure)
-    return "" if value is None else words.seconds(value)
+    """Label a bar with its number and its error."""
+    spread = words.spread_of(summary, measure)
+    if spread is not None:
+        found = None if spread.median is None else (spread.median, spread.median_error)
+    else:
+        found = with_error(measure, summary)
+    return "" if found is None else words.seconds(*found)
 
 
 def _p99_ms(summary: Summary) -> dict[str, float]:

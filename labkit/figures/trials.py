@@ -52,7 +52,7 @@ def trials_figure(result: Result) -> go.Figure:
             insidetextanchor="end",
             textangle=0,
             textfont={"color": "#ffffff"},
-            hovertemplate="%{y:.2f} s",
+            hovertemplate="%{text}",
         )
     rto = spread_of(summary, "rto_s")
     if rto is not None and rto.median is not None:
@@ -60,7 +60,7 @@ def trials_figure(result: Result) -> go.Figure:
             x=names,
             y=[rto.median] * len(names),
             mode="lines",
-            name=f"median RTO {seconds(rto.median)}",
+            name=f"median RTO {seconds(rto.median, rto.median_error)}",
             line={"color": theme.ROLE_MARKS[Role.PRIMARY].color, "dash": "dash", "width": 2.5},
             hoverinfo="skip",
         )

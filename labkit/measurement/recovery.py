@@ -242,13 +242,13 @@ def _worst(regions: list[Recovery], gap_s: float | None) -> Recovery:
     """The row of all regions."""
     unknown = [row for row in regions if row.rto_s is None]
     known = [(row.rto_s, row.rto_error_s) for row in regions if row.rto_s is not None]
-    rto_s, error_s = _largest(known)
+    rto_s, error_s = largest(known)
     lost = [
         (row.unavailable_s, row.unavailable_error_s)
         for row in regions
         if row.unavailable_s is not None
     ]
-    lost_s, lost_error_s = _largest(lost)
+    lost_s, lost_error_s = largest(lost)
     whole = len(lost) == len(regions)
     return Recovery(
         fault=regions[0].fault,
@@ -273,7 +273,11 @@ def _no_rto(regions: list[Recovery], unknown: list[Recovery]) -> str:
     return worst.no_rto if alike else f"{worst.region}: {worst.no_rto}"
 
 
-def _largest(numbers: list[tuple[float, float]]) -> tuple[float, float]:
-    """The largest number, and what it may be off: another may be larger within its own error."""
-    largest, error = max(numbers, default=(0.0, 0.0))
-    return largest, max((value + off - largest for value, off in numbers), default=error)
+def largest(numbers: list[tuple[float, float]]) -> tuple[float, float]:
+    """Find the largest number, and how far off it may be: another may be larger by its own error.
+
+    Args:
+        numbers: each with its error; 0 stands for none.
+    """
+    found, error = max(numbers, default=(0.0, 0.0))
+    return found, max((value + off - found for value, off in numbers), default=error)

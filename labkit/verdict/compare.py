@@ -16,7 +16,7 @@ from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import OpKind
 from labkit.verdict import words
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import MEASURES, number_of
+from labkit.verdict.requirements import number_of, with_error
 from labkit.verdict.result import Summary
 
 SIGNIFICANT = 0.05
@@ -29,20 +29,23 @@ class Number:
 
     Attributes:
         value: the median of its trials; None where it is not known.
-        error: how far off `value` may be, where the run was done once.
+        error: how far off `value` may be.
         trials: what each trial measured, None where it is not known; empty without trials.
         worst: of the trials; None where a run has none, or one is not known.
+        worst_error: how far off `worst` may be.
     """
 
     value: float | None
     error: float = 0.0
     trials: tuple[float | None, ...] = ()
     worst: float | None = None
+    worst_error: float = 0.0
 
     def text(self, unit: str) -> str:
-        """`6.2 s ± 0.1 s`, or `6.25 s, worst 7.50 s` of trials."""
+        """`6.2 s ± 0.1 s`, or `6.2 s ± 0.1 s, worst 7.5 s ± 0.1 s` of trials."""
         text = _text(self.value, unit, self.error)
-        return f"{text}, worst {_text(self.worst, unit)}" if len(self.trials) > 1 else text
+        worst = _text(self.worst, unit, self.worst_error)
+        return f"{text}, worst {worst}" if len(self.trials) > 1 else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class Comparison:
 
     Attributes:
         names: one a run.
-        verdicts: one a run.
+        verdicts: one a run, of the experiment that is compared.
+        of_runs: the verdict of each whole run, where one has further experiments; else empty.
         settings: what was set, where the runs differ: a label and a text a run.
         shared: what was set the same: a label and its text.
         numbers: what was measured.
@@ -114,6 +118,7 @@ class Comparison:
     settings: tuple[tuple[str, tuple[str, ...]], ...]
     shared: tuple[tuple[str, str], ...]
     numbers: tuple[Compared, ...]
+    of_runs: tuple[Verdict, ...] = ()
 
     @property
     def with_change(self) -> bool:
@@ -121,11 +126,12 @@ class Comparison:
         return len(self.names) == 2
 
 
-def compare(summaries: Mapping[str, Summary]) -> Comparison:
+def compare(summaries: Mapping[str, Summary], of_runs: Sequence[Verdict] = ()) -> Comparison:
     """Put runs beside each other.
 
     Args:
         summaries: by the name to show, in the order to show.
+        of_runs: as `Comparison.of_runs`.
 
     Raises:
         BadInput: fewer than two.
@@ -144,6 +150,7 @@ def compare(summaries: Mapping[str, Summary]) -> Comparison:
             if len(set(texts)) == 1 and texts[0]
         ),
         numbers=tuple(_numbers(runs)),
+        of_runs=tuple(of_runs),
     )
 
 
@@ -173,11 +180,9 @@ def _numbers(runs: Sequence[Summary]) -> Iterable[Compared]:
 def _number(measure: str, run: Summary) -> Number:
     spread = words.spread_of(run, measure)
     if spread is None:
-        value = number_of(measure, run)
-        errors = [found.error for found in MEASURES[measure](run) if found.value == value]
-        return Number(value, max(errors, default=0.0))
+        return Number(*(with_error(measure, run) or (None,)))
     trials = tuple(number_of(measure, trial) for trial in run.trials)
-    return Number(spread.median, trials=trials, worst=spread.worst)
+    return Number(spread.median, spread.median_error, trials, spread.worst, spread.worst_error)
 
 
 def _shared_region(region: str, runs: Sequence[Summary]) -> bool:

@@ -91,5 +91,6 @@ def _outcome(gate: Gate, number: Measured, limit: float, verdict: Verdict) -> st
     if verdict is Verdict.UNKNOWN:
         return f"{gate.label} is {value}, which leaves open whether it is at most the limit"
     if verdict is Verdict.FAIL:
-        return f"{gate.label} is {value}, {words.measure(gate.measure, number.value - limit)} over"
+        over = words.measure(gate.measure, number.value - limit, number.error)
+        return f"{gate.label} is {value}, {over} over"
     return f"{gate.label} is {value}"

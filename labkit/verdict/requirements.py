@@ -11,7 +11,7 @@ from labkit.errors import BadInput
 from labkit.measurement.latency import Latency
 from labkit.measurement.percentiles import least
 from labkit.measurement.phases import Phase
-from labkit.measurement.recovery import Recovery
+from labkit.measurement.recovery import Recovery, largest
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import OpKind
 from labkit.verdict.checkers import Finding, Verdict, worst
@@ -86,9 +86,15 @@ def _elsewhere(measurements: AnyMeasurements) -> AnyMeasurements:
 
 def number_of(name: str, measurements: Measurements) -> float | None:
     """One of `MEASURES` as a single number: the worst region's; None when one is not known."""
-    values = [number.value for number in MEASURES[name](measurements)]
-    known = [value for value in values if value is not None]
-    return max(known) if len(known) == len(values) else None
+    found = with_error(name, measurements)
+    return None if found is None else found[0]
+
+
+def with_error(name: str, measurements: Measurements) -> tuple[float, float] | None:
+    """Return `number_of`, and how far off it may be; None when a region's is not known."""
+    numbers = list(MEASURES[name](measurements))
+    known = [(number.value, number.error) for number in numbers if number.value is not None]
+    return largest(known) if len(known) == len(numbers) else None
 
 
 def worst_recovery(summary: Measurements) -> Recovery | None:
@@ -136,13 +142,18 @@ def rounded(value: float, error: float) -> str:
     """
     if error <= 0:
         return f"{value:.4g}"
-    places = next((places for places in range(3) if 10.0**-places <= 1.05 * error), 3)
+    places = decimals(error)
     unit = 10.0**-places
     shown = round(value, places)
     off = ceil((error + abs(value - shown)) / unit - 1e-6) * unit
     if value == 0:
         return f"under {off:.{places}f}"
     return f"{shown:.{places}f} ± {off:.{places}f}"
+
+
+def decimals(error: float) -> int:
+    """Say how many digits after the point a number has whose error is so large; 3 at most."""
+    return next((places for places in range(3) if 10.0**-places <= 1.05 * error), 3)
 
 
 def _finding(name: str, limit: float, numbers: Sequence[Measured]) -> Finding:

@@ -161,8 +161,9 @@ class Spread(BaseModel):
     no end (an outage that did not): it counts as worse than every other.
 
     Attributes:
-        low, high: between these two trials lies the true median, with a confidence of `level`
-            (`labkit.measurement.chance.median_interval`).
+        low, high: between these two lies the true median, with a confidence of `level`
+            (`labkit.measurement.chance.median_interval`): two trials, each with its own error.
+        median_error, worst_error: how far off `median` and `worst` may be by the errors of trials.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -174,6 +175,8 @@ class Spread(BaseModel):
     low: float | None
     high: float | None
     level: float
+    median_error: float = 0.0
+    worst_error: float = 0.0
 
 
 class Summary(Measurements):

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import isfinite
 from statistics import median
 
 import pandas as pd
 
 from labkit.history import History
 from labkit.measurement.chance import median_interval
+from labkit.measurement.recovery import largest
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import OFFENDERS_SHOWN, Finding, Verdict, worst
 from labkit.verdict.judge import judge
-from labkit.verdict.requirements import COUNTS, MEASURES, number_of
+from labkit.verdict.requirements import COUNTS, MEASURES, with_error
 from labkit.verdict.result import Measurements, Result, Spread, Trial
 
 STEADY = ("steady_before", "steady_after")
@@ -116,19 +118,31 @@ def spread(trials: Sequence[Trial], whole: Measurements) -> tuple[Spread, ...]:
     """
     rows = []
     for name in MEASURES:
-        values = [number_of(name, trial) for trial in trials]
-        known = sorted(float("inf") if value is None else value for value in values)
-        middle, within = median(known), median_interval(known)
-        at_worst = [*values, number_of(name, whole)] if name in COUNTS else values
+        found = [with_error(name, trial) for trial in trials]
+        at_worst = [*found, with_error(name, whole)] if name in COUNTS else found
+        known = [number for number in at_worst if number is not None]
+        worst_of, worst_error = largest(known)
+        endless = (float("inf"), 0.0)
+        numbers = [endless if number is None else number for number in found]
+        # each order statistic of what the trials measured lies between those of their bounds
+        middle, least, most = (
+            median(value + sign * error for value, error in numbers) for sign in (0, -1, 1)
+        )
+        low, high = (
+            median_interval([max(0.0, value + sign * error) for value, error in numbers])
+            for sign in (-1, 1)
+        )
         rows.append(
             Spread(
                 measure=name,
                 median=_finite(middle),
-                worst=_highest(at_worst),
-                trials=len(values),
-                low=_finite(within.low),
-                high=_finite(within.high),
-                level=within.level,
+                worst=worst_of if len(known) == len(at_worst) else None,
+                trials=len(found),
+                low=_finite(low.low),
+                high=_finite(high.high),
+                level=low.level,
+                median_error=max(most - middle, middle - least) if isfinite(middle) else 0.0,
+                worst_error=worst_error if len(known) == len(at_worst) else 0.0,
             )
         )
     return tuple(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 
 from labkit.measurement.latency import Latency
 from labkit.measurement.percentiles import least
@@ -12,7 +13,13 @@ from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.record import OpKind, Outcome
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import number_of, rounded, worst_recovery, worst_write_gap
+from labkit.verdict.requirements import (
+    decimals,
+    number_of,
+    rounded,
+    worst_recovery,
+    worst_write_gap,
+)
 from labkit.verdict.result import Spread, Summary
 
 HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
@@ -38,8 +45,8 @@ def plain_words(summary: Summary) -> str:
     rto = spread_of(summary, "rto_s")
     if rto and rto.worst and rto.median is not None:
         words.append(
-            f"in {rto.trials} trials service was gone for {seconds(rto.worst)} at worst, "
-            f"{seconds(rto.median)} in the median"
+            f"in {rto.trials} trials service was gone for {seconds(rto.worst, rto.worst_error)} "
+            f"at worst, {seconds(rto.median, rto.median_error)} in the median"
         )
     elif slowest and slowest.rto_s == 0:
         under = f"in {rto.trials} trials" if rto else f"under {slowest.fault}"
@@ -102,13 +109,29 @@ def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
     whole = HEADWORD[summary.verdict].lower()
     return [
         *rows,
-        ("median", "", "", *(measure(one.measure, one.median) for one in spreads), ""),
-        ("worst", "", "", *(measure(one.measure, one.worst) for one in spreads), whole),
+        (
+            *("median", "", ""),
+            *(measure(one.measure, one.median, one.median_error) for one in spreads),
+            "",
+        ),
+        (
+            *("worst", "", ""),
+            *(measure(one.measure, one.worst, one.worst_error) for one in spreads),
+            whole,
+        ),
     ]
 
 
 def interval(spread: Spread) -> str:
-    """`5.90 to 6.50 s`: between which trials the median lies."""
+    """`5.90 to 6.50 s`: between what the median lies.
+
+    Both ends are rounded outwards, to the place to which the median is known.
+    """
+    if spread.low is not None and spread.high is not None and spread.median_error > 0:
+        places = decimals(spread.median_error)
+        unit = 10.0**-places
+        ends = floor(spread.low / unit + 1e-6) * unit, ceil(spread.high / unit - 1e-6) * unit
+        return f"{ends[0]:.{places}f} to {ends[1]:.{places}f} s"
     low, high = (measure(spread.measure, value) for value in (spread.low, spread.high))
     return f"{low.removesuffix(' s').removesuffix(' ms')} to {high}"
 
@@ -344,8 +367,8 @@ def _of_trials(summary: Summary, name: str) -> str:
     unknown = [number for number, value in numbers.items() if value is None]
     worst = unknown[0] if unknown else max(numbers, key=lambda number: numbers[number] or 0.0)
     spread = spread_of(summary, name)
-    median = measure(name, spread.median if spread else None)
-    value = measure(name, numbers[worst])
+    median = measure(name, spread.median, spread.median_error) if spread else UNKNOWN
+    value = measure(name, numbers[worst], spread.worst_error if spread else 0.0)
     within = f" ({interval(spread)} with {percent(spread.level)})" if spread else ""
     return f"{value} worst (trial {worst}), {median} median of {len(numbers)} trials{within}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from typer.testing import CliRunner
 from labkit.cli.app import app
 from labkit.errors import BadInput
 from labkit.figures.compare import compare_figure, compare_html
-from labkit.run_folders import Run, find_run, side_by_side
+from labkit.run_folders import Run, find_run, of_whole_runs, side_by_side
 from labkit.topology import DEFAULT, SurvivalGoal
+from labkit.verdict.checkers import Verdict
 from labkit.verdict.compare import Compared, Comparison, Number, compare
 from labkit.verdict.result import Spread, Summary, Trial
 from labkit.verdict.trials import trial_of
@@ -229,6 +231,23 @@ def test_one_run_is_compared_by_its_experiments(runs: Path):
     assert list(side_by_side([find_run("region-loss")])) == ["region-loss", "pause"]
     with pytest.raises(BadInput, match="has one experiment"):
         side_by_side([find_run("node-loss")])
+
+
+def test_an_experiment_that_failed_behind_the_first_one_shows_in_a_comparison(
+    runs: Path, tmp_path: Path
+):
+    folder = runs / "20250106T120000Z-two-fake"
+    failover_run().save(folder)
+    failover_run(lose=1).save(folder / "more" / "2-region-loss")
+    named = [find_run("20250101"), find_run("two")]
+    assert of_whole_runs(named) == (Verdict.PASS, Verdict.FAIL)
+    assert of_whole_runs(named[1:]) == (), "of one run all experiments are there"
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["compare", "20250101", "two", "--html", str(page)])
+    assert "verdict of the whole run pass fail" in " ".join(done.stdout.split())
+    assert "verdict of the whole run" in page.read_text()
+    told = json.loads(CliRunner().invoke(app, ["compare", "20250101", "two", "--json"]).stdout)
+    assert (told["verdicts"], told["of_runs"]) == (["pass", "pass"], ["pass", "fail"])
 
 
 def test_a_run_that_measured_nothing_cannot_be_compared(runs: Path):

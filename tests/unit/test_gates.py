@@ -39,7 +39,7 @@ def test_a_gate_opens_at_its_limit(option, limit):
         (
             "--max-rto",
             2,
-            "RTO is 5.95 s ± 0.05 s, 3.95 s over (--max-rto 2; us-west-2, kill us-west-2/1)",
+            "RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s over (--max-rto 2; us-west-2, kill us-west-2/1)",
         ),
         ("--max-p99", 100, "p99 is 150 ms, 50 ms over (--max-p99 100; eu-west-1, after)"),
     ],
@@ -92,4 +92,4 @@ def test_a_run_keeps_what_its_gates_said(tmp_path):
     assert finding.verdict is Verdict.FAIL
     assert Run(tmp_path).verdict is Verdict.FAIL
     assert Summary.load(tmp_path).finding("gate_rto_s") == finding
-    assert "3.95 s over" in (tmp_path / "report.html").read_text()
+    assert "3.95 s ± 0.05 s over" in (tmp_path / "report.html").read_text()
