@@ -39,7 +39,8 @@ def test_a_gate_opens_at_its_limit(option, limit):
         (
             "--max-rto",
             2,
-            "RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s over (--max-rto 2; us-west-2, kill us-west-2/1)",
+            "RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s over "
+            "(--max-rto 2; us-west-2, kill us-west-2/1)",
         ),
         ("--max-p99", 100, "p99 is 150 ms, 50 ms over (--max-p99 100; eu-west-1, after)"),
     ],

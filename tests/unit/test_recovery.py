@@ -265,7 +265,7 @@ def test_an_outage_that_may_have_begun_with_either_of_two_faults_counts_for_both
 
 
 def test_all_regions_together_name_the_region_that_has_no_rto():
-    lost = [replace(op, region="east") for op in around(20, (110, 149.5))]
+    lost = [op._replace(region="east") for op in around(20, (110, 149.5))]
     ops = [*orders("west", 90, 150), *lost]
     row = of(ops, region=ALL_REGIONS)
     assert row.rto_s is None

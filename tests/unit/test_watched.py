@@ -50,7 +50,7 @@ LATER = {
     "refused orders": orders(REGIONS[1], 160, 170, outcome=Outcome.FAIL),
     "slow orders": orders(REGIONS[2], 160, 170, latency_s=0.9),
     "a kind that was not there before": [
-        replace(op, kind=str(OpKind.REPLICA_READ), order_id="", side="", move_nbr=0, price_cents=1)
+        op._replace(kind=OpKind.REPLICA_READ, order_id="", side="", move_nbr=0, price_cents=1)
         for op in orders(REGIONS[0], 160, 165)
     ],
 }
