@@ -17,6 +17,7 @@ from labkit.cluster.embedded.programs import Program
 from labkit.cluster.folder import is_roots_alone
 from labkit.cluster.processes import Identity
 from labkit.cluster.settings import LabSettings
+from labkit.cluster.strays import other_lab_of
 from labkit.errors import ClusterError
 
 S = TypeVar("S", bound=LabSettings)
@@ -66,11 +67,17 @@ def identity(home: Path, settings: LabSettings) -> Identity:
 
 
 def make_servers_folder(home: Path, settings: LabSettings, user: Identity) -> None:
-    """Make the folder of a lab's servers, where it is not the state folder.
+    """Make sure that a lab's user is its own; make its servers' folder, if not the state folder.
 
     Raises:
-        ClusterError: what stands there is not root's, or others can write to it.
+        ClusterError: what stands there is not root's, or others can write to it; or another lab
+            runs as the same user.
     """
+    if other := other_lab_of(user, settings.lab_id):
+        raise ClusterError(
+            f"the lab in {other} runs as uid {user.uid}, which the lab in {home} has drawn, too: "
+            "`labkit down` there, or `labkit down --purge` here and `labkit up` to draw another"
+        )
     if settings.servers_at is None:
         return
     parent = settings.servers_at.parent

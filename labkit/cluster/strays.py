@@ -52,8 +52,29 @@ def of_table(table: ProcessTable) -> list[int]:
     root may not look at the environment of others.
     """
     known = {record.pid for record in table.records().values()}
-    found = {*marked(table.home, table.lab_id), *_of_user(table.identity)}
+    found = {*marked(table.home, table.lab_id)}
+    if not other_lab_of(table.identity, table.lab_id):
+        found |= {*_of_user(table.identity)}
     return sorted(pid for pid in found - known if start_time(pid) is not None)
+
+
+def other_lab_of(user: Identity, lab_id: str) -> str:
+    """The state folder of another lab that runs as a lab's own user, or an empty text.
+
+    Two labs can have drawn the same one: of a lab that is stopped it is known only where its
+    servers have a folder elsewhere, and two that are made at the same time do not see each other.
+    """
+    if not user.exclusive:
+        return ""
+    environs = (process.info["environ"] or {} for process in _processes_of({user.uid}, "environ"))
+    return next(
+        (
+            one.get(HOME_VARIABLE, "?")
+            for one in environs
+            if one.get(LAB_VARIABLE, lab_id) != lab_id
+        ),
+        "",
+    )
 
 
 def _of_user(user: Identity) -> Iterator[int]:

@@ -18,7 +18,13 @@ from labkit.cluster import reach, strays
 from labkit.cluster.embedded import first_data
 from labkit.cluster.embedded.cluster import EmbeddedCluster
 from labkit.cluster.embedded.programs import Program, etcd, haproxy, postgres
-from labkit.cluster.processes import OWN_UIDS, Identity, ProcessTable
+from labkit.cluster.processes import (
+    HOME_VARIABLE,
+    LAB_VARIABLE,
+    OWN_UIDS,
+    Identity,
+    ProcessTable,
+)
 from labkit.errors import ClusterError, LabMismatch
 
 USER = 61_999
@@ -120,6 +126,32 @@ def test_what_runs_as_the_labs_own_user_is_the_labs_without_a_look_at_its_enviro
     finally:
         stray.kill()
         stray.wait()
+
+
+@as_root
+def test_another_lab_that_has_drawn_the_same_user_is_named_and_none_of_its_processes_is_ended(
+    shared: Path,
+) -> None:
+    lab = EmbeddedCluster.create(shared / "lab")
+    user = lab.table.identity
+    theirs = {LAB_VARIABLE: "other", HOME_VARIABLE: "/srv/other"}
+    # a server that PostgreSQL forks has written its title over what it carries
+    running = [
+        subprocess.Popen([*user.prefix, "sleep", "60"], env=carried) for carried in (theirs, {})
+    ]
+    try:
+        wait_until(
+            lambda: strays.other_lab_of(user, lab.settings.lab_id) == "/srv/other",
+            what="the other lab seen",
+            timeout_s=10,
+        )
+        assert strays.of_table(lab.table) == []
+        with pytest.raises(ClusterError, match=rf"/srv/other runs as uid {user.uid}.*down --purge"):
+            reach.make_servers_folder(lab.home, lab.settings, user)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 @as_root
