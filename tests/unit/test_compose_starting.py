@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from docker_fakes import compose_says, container
 
 from labkit.cluster.cockroach import database
-from labkit.cluster.cockroach.layout import node_service
+from labkit.cluster.cockroach.layout import WAN, node_service
 from labkit.cluster.cockroach.starting import start_everything
 from labkit.cluster.compose import project
 from labkit.cluster.compose.cluster import ComposeCluster
@@ -136,6 +137,17 @@ def test_an_error_names_its_stage(home: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ClusterError, match=r"^images: .*cannot be pulled .*no such host.*network"):
         start_everything(waiting, lambda stage: None, served=False)
     assert not waiting.machine.compose.file.exists()
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_wan_that_runs_is_told_which_nodes_there_are(runs: bool) -> None:
+    """`node add` may have been killed before it told the WAN."""
+    lab = Mock()
+    lab.layout.topology = DEFAULT
+    lab.layout.services = [WAN, *map(node_service, DEFAULT.nodes)]
+    lab.running.return_value = {*lab.layout.services} - (set() if runs else {WAN})
+    start_everything(lab, lambda stage: None, served=True)
+    assert lab.tell_wan.called == runs
 
 
 def test_the_wan_runs_a_copy_of_its_program_from_the_state_folder(home: Path) -> None:

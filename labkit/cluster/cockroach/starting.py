@@ -17,7 +17,7 @@ from labkit import libpq
 from labkit.cluster.base import OnStage
 from labkit.cluster.cockroach import database, monitoring
 from labkit.cluster.cockroach.database import Operator
-from labkit.cluster.cockroach.layout import Layout, balancer_service, node_service
+from labkit.cluster.cockroach.layout import WAN, Layout, balancer_service, node_service
 from labkit.cluster.cockroach.machine import Machine
 from labkit.cluster.cockroach.settings import CockroachSettings, licence
 from labkit.cluster.cockroach.statements import USER
@@ -284,6 +284,8 @@ def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> No
     starter.render()
     running = starter.running()
     missing = set(starter.layout.services) - running
+    if WAN in running:  # a command that added or removed a node may have been killed
+        starter.tell_wan()
     # repeated at every cold start: it changes nothing, and mends a first start that was cut short
     cold = not running & {node_service(node) for node in topology.nodes}
     balancers = {balancer_service(region) for region in topology.region_names}
