@@ -13,6 +13,7 @@ import pytest
 from histories import RICH_CENTS, SYMBOLS, Trade, final_of
 
 from labkit.errors import NotReady
+from labkit.figures.page import REPORT_FILE
 from labkit.history import OP_COLUMNS, History
 from labkit.record import Op, Outcome
 from labkit.testing import FakeCluster
@@ -159,10 +160,23 @@ def _frame(ops: list[Op]) -> pd.DataFrame:
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     """What the market fills and the final read asks."""
+    return into_memory(monkeypatch)
+
+
+def into_memory(patch: pytest.MonkeyPatch) -> Database:
+    """Let experiments read a database that the market fills, and look at it often."""
     fresh = Database()
-    monkeypatch.setattr(Market, "database", fresh, raising=False)
-    monkeypatch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
-    monkeypatch.setattr("labkit.experiment.final_read", fresh.final_read)
-    monkeypatch.setattr("labkit.experiment.opening_read", fresh.opening_read)
-    monkeypatch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
+    patch.setattr(Market, "database", fresh, raising=False)
+    patch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
+    patch.setattr("labkit.experiment.final_read", fresh.final_read)
+    patch.setattr("labkit.experiment.opening_read", fresh.opening_read)
+    patch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
     return fresh
+
+
+def without_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Let experiments leave an empty report: to draw one takes half a second."""
+    for module in ("experiment", "trials"):
+        patch.setattr(
+            f"labkit.{module}.write_report", lambda _, folder: (folder / REPORT_FILE).touch()
+        )

@@ -12,12 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from commands import labkit
-from market import Database, Market, database  # noqa: F401 - one is a fixture
+from market import Market, into_memory, without_pictures
 
 from labkit.errors import BadInput, VerdictFailed
 from labkit.experiment import Experiment
 from labkit.faults.kill import Kill
-from labkit.figures.page import REPORT_FILE
 from labkit.history import SAMPLES_FILE, History, write_columns
 from labkit.testing import FakeCluster
 from labkit.trials import Trials
@@ -35,16 +34,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run folder of one experiment and one of two trials; both passed."""
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("experiment", "trials"):
-            patch.setattr(
-                f"labkit.{module}.write_report", lambda _, folder: (folder / REPORT_FILE).touch()
-            )
-        market = Database()
-        patch.setattr(Market, "database", market, raising=False)
-        patch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
-        patch.setattr("labkit.experiment.final_read", market.final_read)
-        patch.setattr("labkit.experiment.opening_read", market.opening_read)
-        patch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
+        without_pictures(patch)
+        into_memory(patch)
         for name in ("one", "trials"):
             cluster = FakeCluster(election_s=0.1)
             cluster.start()
@@ -250,17 +241,18 @@ def test_no_bit_of_the_samples_flips_unseen(kept: dict[str, Path], tmp_path: Pat
     """The digest tells of 200 flips of one bit each, wherever they are.
 
     What pages hold has a checksum of its own; their headers and the footer have none, so some
-    flips change what is read.
+    flips change what is read. One in four is read, which takes longer than its digest.
     """
     run = Path(shutil.copytree(kept["one"], tmp_path / "run"))
     path = run / SAMPLES_FILE
     whole = path.read_bytes()
     chance = random.Random(1)
-    for _ in range(200):
+    for number in range(200):
         place = chance.randrange(len(whole))
         data = bytearray(whole)
         data[place] ^= 1 << chance.randrange(8)
         path.write_bytes(data)
         assert f"{SAMPLES_FILE}: is not what the run left" in broken_seals(run)
-        with suppress(BadInput):  # and nothing else is raised
-            History.load(run)
+        if number % 4 == 0:
+            with suppress(BadInput):  # and nothing else is raised
+                History.load(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from math import inf, nan
 
 import pandas as pd
@@ -36,15 +37,21 @@ from labkit.verdict.recording import impossible, recording
 from labkit.verdict.result import Result
 
 
+@cache
+def sound() -> Result:
+    """The failover run as it was recorded."""
+    return failover_run()
+
+
 def judged(ops: pd.DataFrame, **changes: object) -> Result:
     """The failover run with other operations."""
-    history = failover_run().history
+    history = sound().history
     other = History.from_frame(ops, history.faults, regions=history.regions)
     return failover_run(**{"history": other, "ledger": history.ops["order_id"], **changes})
 
 
 def spoilt(row: int, column: str, value: object) -> pd.DataFrame:
-    ops = failover_run().history.ops.astype({column: object})
+    ops = sound().history.ops.astype({column: object})
     ops.loc[row, column] = value
     return ops
 
@@ -85,8 +92,8 @@ def test_a_row_that_cannot_be_is_named_and_measured_by_nobody(column: str, value
     assert found.offenders[0].startswith("operation ")
     assert not [f for f in result.findings if "broke down" in f.summary]
     assert all(row.p50_ms is None or row.p50_ms >= 0 for row in result.summary.latency)
-    for row, sound in zip(result.summary.recovery, failover_run().summary.recovery, strict=True):
-        assert row.rto_s == pytest.approx(sound.rto_s, abs=0.3)
+    for row, other in zip(result.summary.recovery, sound().summary.recovery, strict=True):
+        assert row.rto_s == pytest.approx(other.rto_s, abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +111,7 @@ def test_a_fault_at_a_moment_that_cannot_be_is_named(faults):
 
 
 def test_every_row_twice_is_not_twice_as_many_orders():
-    ops = failover_run().history.ops
+    ops = sound().history.ops
     result = judged(pd.concat([ops, ops]))
     assert result.verdict is Verdict.UNKNOWN
     found = result.summary.finding("recording")
@@ -116,7 +123,7 @@ def test_every_row_twice_is_not_twice_as_many_orders():
 
 
 def test_an_order_that_was_not_acknowledged_is_not_recorded_twice():
-    ops = failover_run().history.ops.astype({"outcome": "str"})
+    ops = sound().history.ops.astype({"outcome": "str"})
     ops.loc[300, "outcome"] = "fail"
     every = pd.concat([ops, ops.iloc[[300]]])
     result = judged(every.astype({"outcome": "category"}))
@@ -129,7 +136,7 @@ def test_an_order_that_was_not_acknowledged_is_not_recorded_twice():
 @pytest.mark.parametrize("second", ["ok", "info", "fail"])
 def test_two_rows_of_one_order_are_one_too_many_whatever_their_outcomes(first: str, second: str):
     """A client's retries are in the one row of the order, so a second one is no retry."""
-    ops = failover_run().history.ops.astype({"outcome": "str"})
+    ops = sound().history.ops.astype({"outcome": "str"})
     ops.loc[300, "outcome"] = first
     again = ops.iloc[[300]].assign(outcome=second, finished_s=ops.loc[300, "finished_s"] + 0.5)
     acked = ops["order_id"] if "ok" in (first, second) else ops["order_id"].drop(300)
@@ -162,7 +169,7 @@ def test_a_correct_recording_passes(steps: list[Step]):
 
 
 def stops(region: str, at_s: float) -> pd.DataFrame:
-    ops = failover_run().history.ops
+    ops = sound().history.ops
     return ops[(ops["region"] != region) | (ops["scheduled_s"] < at_s)]
 
 
@@ -176,7 +183,7 @@ def test_a_region_that_stopped_to_record_is_named(at_s: float):
 
 
 def test_a_recording_that_ends_before_the_fault_was_healed_is_no_recording():
-    ops = failover_run().history.ops
+    ops = sound().history.ops
     result = judged(ops[ops["scheduled_s"] < 111])
     assert result.summary.finding("recording").verdict is Verdict.UNKNOWN
 
@@ -190,7 +197,7 @@ def test_one_order_is_no_recording_of_an_outage():
 
 
 def test_acks_that_only_the_ledger_has_are_counted():
-    ops = failover_run().history.ops
+    ops = sound().history.ops
     result = judged(ops[ops.index % 7 != 3])
     found = result.summary.finding("recording")
     assert found.verdict is result.verdict is Verdict.UNKNOWN
@@ -198,7 +205,7 @@ def test_acks_that_only_the_ledger_has_are_counted():
 
 
 def test_the_time_of_a_loss_that_only_the_ledger_knows_is_not_known():
-    history = failover_run().history
+    history = sound().history
     ids = [*history.ops["order_id"], "gone"]
     result = failover_run(ledger=ids)
     assert result.summary.finding("lost_acks").count == 1

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from market import Database, Market, database  # noqa: F401 - one is a fixture
+from market import Market, database, into_memory, without_pictures  # noqa: F401 - a fixture
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.experiment import Experiment
 from labkit.faults.kill import Kill
 from labkit.faults.pause import Pause
-from labkit.figures.page import REPORT_FILE, report_html
+from labkit.figures.page import report_html
 from labkit.measurement.live import Silent
 from labkit.record import FaultWindow
 from labkit.testing import FakeCluster
@@ -36,20 +38,11 @@ def cluster() -> FakeCluster:
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
-    """Half a second each; the one test that looks at the report draws it."""
-    for module in ("experiment", "trials"):
-        monkeypatch.setattr(
-            f"labkit.{module}.write_report", lambda _, folder: (folder / REPORT_FILE).touch()
-        )
+    """The one test that looks at the report draws it."""
+    without_pictures(monkeypatch)
 
 
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def experiment(cluster, said, tmp_path, database) -> Experiment:  # noqa: F811
+def experiment_on(cluster: FakeCluster, folder: Path) -> Experiment:
     return Experiment(
         cluster,
         Market(),  # type: ignore[arg-type]
@@ -59,9 +52,14 @@ def experiment(cluster, said, tmp_path, database) -> Experiment:  # noqa: F811
         steady_s=0.2,
         patience_s=30,
         scenario="node-loss",
-        folder=tmp_path / "run",
-        say=said.append,
+        folder=folder,
+        say=lambda _line: None,
     )
+
+
+@pytest.fixture
+def experiment(cluster, tmp_path, database) -> Experiment:  # noqa: F811
+    return experiment_on(cluster, tmp_path / "run")
 
 
 class Seen(Silent):
@@ -86,8 +84,35 @@ class Seen(Silent):
         self.ended += 1
 
 
-def test_every_trial_kills_the_primary_of_its_moment(experiment):
-    result = Trials(3, experiment, jitter_s=0.1).run()
+@dataclass(frozen=True)
+class Done:
+    """Three trials, what somebody saw of them, and what they said."""
+
+    result: Result
+    seen: Seen
+    said: list[str]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Trials that all went well; a test that writes into their folder takes `a_copy`."""
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        into_memory(patch)
+        fake = FakeCluster(election_s=0.1)
+        fake.start()
+        seen, said = Seen(), list[str]()
+        folder = tmp_path_factory.mktemp("three") / "run"
+        experiment = replace(experiment_on(fake, folder), say=said.append)
+        return Done(Trials(3, experiment, jitter_s=0.1).run(watch=seen), seen, said)
+
+
+def a_copy(done: Done, folder: Path) -> Result:
+    return Result.load(shutil.copytree(done.result.folder, folder))
+
+
+def test_every_trial_kills_the_primary_of_its_moment(three):
+    result = three.result
     victims = [trial.fault for trial in result.summary.trials]
     assert len(victims) == 3
     assert victims[0] == "kill us-west-2/1"
@@ -96,7 +121,9 @@ def test_every_trial_kills_the_primary_of_its_moment(experiment):
 
 def test_the_moment_of_the_fault_is_jittered_by_the_seed(experiment, tmp_path):
     def moments(seed: int) -> list[float]:
-        mine = replace(experiment, folder=tmp_path / f"run-{seed}-{len(list(tmp_path.iterdir()))}")
+        folder = tmp_path / f"run-{seed}-{len(list(tmp_path.iterdir()))}"
+        # nothing is injected here: the moment is drawn all the same, and costs no outage
+        mine = replace(experiment, folder=folder, fault=None, hold_s=0)
         result = Trials(2, mine, jitter_s=0.2, seed=seed).run()
         return [trial.inject_after_s for trial in result.summary.trials]
 
@@ -116,14 +143,13 @@ def test_victims_can_be_named_and_are_hit_in_turn(experiment):
     ]
 
 
-def test_each_trial_has_its_own_schedule_of_orders(experiment):
-    result = Trials(2, experiment, jitter_s=0).run()
-    assert [trial.summary.workload["seed"] for trial in result.trials] == [1, 2]
+def test_each_trial_has_its_own_schedule_of_orders(three):
+    assert [trial.summary.workload["seed"] for trial in three.result.trials] == [1, 2, 3]
 
 
-def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(experiment, tmp_path):
-    result = Trials(2, experiment, jitter_s=0).run()
-    run = tmp_path / "run"
+def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(three):
+    result = three.result
+    run = result.folder
     names = {path.name for path in run.iterdir()}
     saved = {"report.html", "result.json", "samples.parquet", "faults.jsonl", "events.jsonl"}
     saved.add("SHA256SUMS")
@@ -131,7 +157,7 @@ def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(experiment, t
     final = {f"final_{part}.parquet" for part in parts}
     opening = {f"opening_{part}.parquet" for part in parts}
     assert names == {*saved, *final, "trials"}
-    for number in ("1", "2"):
+    for number in ("1", "2", "3"):
         inside = {path.name for path in (run / "trials" / number).iterdir()}
         assert inside == {*saved, *final, *opening, "ledger"} - {"report.html"}
     loaded = Result.load(run)
@@ -140,8 +166,8 @@ def test_the_folder_is_that_of_any_run_with_a_folder_a_trial_in_it(experiment, t
     assert len(loaded.history.ops) == sum(len(trial.history.ops) for trial in loaded.trials)
 
 
-def test_median_and_worst_are_in_the_result_and_the_report(experiment):
-    result = Trials(3, experiment, jitter_s=0).run()
+def test_median_and_worst_are_in_the_result_and_the_report(three):
+    result = three.result
     spread = {row.measure: row for row in result.summary.spread}
     assert {"rto_s", "write_gap_s", "lost_acks", "p99_ms"} <= set(spread)
     assert spread["write_gap_s"].trials == 3
@@ -153,8 +179,8 @@ def test_median_and_worst_are_in_the_result_and_the_report(experiment):
     assert rows[-5:] == ["1", "2", "3", "median", "worst"]
 
 
-def test_a_limit_holds_for_the_worst_trial(experiment):
-    result = Trials(2, experiment, jitter_s=0).run()
+def test_a_limit_holds_for_the_worst_trial(three, tmp_path):
+    result = a_copy(three, tmp_path / "copy")
     worst_s = next(row.worst for row in result.summary.spread if row.measure == "write_gap_s")
     assert result.report.require(write_gap_s=worst_s, lost_acks=0, duplicates=0)
     with pytest.raises(VerdictFailed, match=r"write_gap_s is .* \(trial \d: "):
@@ -314,19 +340,18 @@ def test_trials_before_one_that_breaks_down_are_kept(experiment, tmp_path, monke
         result.report.require(rto_s=10)
 
 
-def test_who_looks_on_sees_one_run_with_a_fault_a_trial(experiment, said):
-    seen = Seen()
-    Trials(2, experiment, jitter_s=0).run(watch=seen)
-    assert seen.begun == ["2 trials: kill us-west-2/1"]
+def test_who_looks_on_sees_one_run_with_a_fault_a_trial(three):
+    seen = three.seen
+    assert seen.begun == ["3 trials: kill us-west-2/1"]
     assert seen.ended == 1
-    assert len(seen.faults) == 2
-    assert "trial 2 of 2: holding the fault" in seen.phases
-    headings = [found for line in said if (found := parse_trial_heading(line))]
-    assert headings == [(1, 2), (2, 2)]
+    assert len(seen.faults) == 3
+    assert "trial 2 of 3: holding the fault" in seen.phases
+    headings = [found for line in three.said if (found := parse_trial_heading(line))]
+    assert headings == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_the_report_shows_each_trial_and_opens_offline(experiment):
-    page = report_html(Trials(2, experiment, jitter_s=0).run())
+def test_the_report_shows_each_trial_and_opens_offline(three):
+    page = report_html(three.result)
     assert "Trials, each with its worst region" in page
     assert "The trials side by side" in page
     assert page.count("plotly.js v") == 1
