@@ -164,7 +164,7 @@ def test_a_gate_that_fails_is_a_line_and_exit_code_1(
     assert fails.exit_code == 1
     said = [line for line in fails.stderr.splitlines() if "gate" in line]
     assert said == [
-        "labkit: gate failed: RTO is 5.95 s ± 0.05 s, 3.95 s over "
+        "labkit: gate failed: RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s over "
         "(--max-rto 2; us-west-2, kill us-west-2/1)",
         "labkit: gate failed: p99 is 150 ms, 50 ms over (--max-p99 100; eu-west-1, after)",
     ]
