@@ -150,13 +150,15 @@ def test_a_start_that_is_killed_or_interrupted_does_not_stop_the_next_one(small:
     assert small.run("status").returncode == 0
 
 
-def test_a_node_whose_addition_was_killed_is_in_service_after_heal(small: Lab) -> None:
+def test_a_node_whose_addition_or_removal_was_killed_is_in_service_after_heal(small: Lab) -> None:
     """The WAN refused it, as it did not know its name, and commits did not count it."""
     small.require(*small.up)
     assert small.interrupted("starting b/2", signal.SIGKILL, "node", "add", "b") == -signal.SIGKILL
     small.require("heal")
     assert small.nodes() == {"a/1", "b/1", "b/2", "c/1"}
     assert "ANY 2 (" in small.require("sql", "a", "-c", "SHOW synchronous_standby_names")
+    assert small.interrupted("b/2 ends", signal.SIGKILL, "node", "remove", "b/2", after_s=0.1)
+    small.require("heal")  # it was there until it had ended, and so was not started again
     small.require("node", "remove", "b/2")
     small.require("status")
 

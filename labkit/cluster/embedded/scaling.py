@@ -129,11 +129,14 @@ def remove(
     rest.tell_balancers()
     on_stage(f"{node} ends")
     name = member_name(node)
-    pids = services.pids(name)
-    send(services.recorded([name]), signal.SIGTERM)
+    patroni, pids = services.recorded([name]), services.pids(name)
+    # before it is asked to end: when this command is killed then, the next one must not take a
+    # node for running that is about to end
+    starter.table.forget(name)
+    send(patroni, signal.SIGTERM)
     with suppress(NotReady):
         wait_until(lambda: not alive(pids), what="end", timeout_s=STOP_TIMEOUT_S, poll_s=0.05)
-    kill_and_wait(services.pids(name))
+    kill_and_wait([*alive(pids), *services.pids(name)])
 
 
 def forget(starter: Starter, node: Node) -> None:
