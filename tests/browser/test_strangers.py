@@ -14,19 +14,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty
-from threading import Thread
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from conftest import CHROMIUM, FLAGS
+from chromium import ATTACKER, Attacker, attackers_site, victims_browser
 from jupyter_client.blocking.client import BlockingKernelClient
 from pages import TIMEOUT_S, Folder, kernels, page_server, served
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from ports import free_port
 from test_page import MAP
 
@@ -272,22 +270,6 @@ def test_neither_token_nor_path_is_in_a_command_line(server: Server) -> None:
 # pages of other sites
 
 
-class Attacker(BaseHTTPRequestHandler):
-    """A site of somebody else's; notes the cookies that it is sent."""
-
-    cookies: list[str] = []  # noqa: RUF012
-
-    def do_GET(self) -> None:
-        self.cookies.append(self.headers.get("Cookie", ""))
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<title>attacker</title>")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 ATTACK = """async ([base, kernel, requests]) => {
     const got = [];
     for (const [method, path] of requests) {
@@ -321,28 +303,14 @@ ATTACK = """async ([base, kernel, requests]) => {
 
 @pytest.fixture(scope="module")
 def attacker() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", free_port()), Attacker) as site:
-        Thread(target=site.serve_forever, daemon=True).start()
-        yield site.server_port
-        site.shutdown()
+    with attackers_site() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Browser]:
-    """A browser to which `attacker.example` is this machine: its owner has rebound the name.
-
-    Nothing of the browser's own stands in the way: Chromium would ask before a site may reach
-    127.0.0.1, other browsers do not.
-    """
-    flags = [
-        *FLAGS,
-        "--host-resolver-rules=MAP attacker.example 127.0.0.1",
-        "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
-    ]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with victims_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -356,7 +324,7 @@ def owners_page(victim: Browser, server: Server) -> Iterator[Page]:
     context.close()
 
 
-@pytest.mark.parametrize("site", ["attacker.example", "127.0.0.1", "localhost"])
+@pytest.mark.parametrize("site", [ATTACKER, "127.0.0.1", "localhost"])
 def test_a_page_of_another_site_reads_and_changes_nothing(
     owners_page: Page, server: Server, attacker: int, site: str
 ) -> None:
@@ -376,7 +344,7 @@ def test_a_page_whose_name_was_rebound_to_this_machine_is_refused(
     owners_page: Page, server: Server
 ) -> None:
     page = owners_page.context.new_page()
-    rebound = server.base.replace("127.0.0.1", "attacker.example")
+    rebound = server.base.replace("127.0.0.1", ATTACKER)
     for path in ("", f"api/kernels/{server.kernel_id}", f"api/kernels/{server.kernel_id}/channels"):
         for token in ("", f"?token={server.token}"):
             answer = page.goto(f"{rebound}{path}{token}")

@@ -107,30 +107,41 @@ REQUESTS = [
 ]
 """What any part of a lab would answer, if it answered."""
 ORDERS = [one for one in REQUESTS if one[0] in ("PATCH", "PUT", "POST", "DELETE")]
+TLS = ("TLS", "TLS, foreign certificate")
+"""How an intruder speaks TLS: without a certificate, and with one of its own."""
 SOME = [("GET", "/config"), ("PATCH", "/config"), ("POST", "/v3/kv/put"), ("GET", "/version")]
 
 
-def http(what: dict[str, Any]) -> list[str]:
-    """Send requests to every port, by HTTP and TLS, with each wrong credential.
+REFUSED = (400, 401, 403)
+
+
+def http(what: dict[str, Any]) -> list[list[Any]]:
+    """Send requests, by HTTP and TLS, with each wrong credential.
 
     A request is refused when nothing is answered, or by 400, 401 or 403. The WAN wants to hear of a
     region first: it is told one.
 
-    Returns:
-        What was not refused, or may be read by pages of other sites.
-    """
+    Args:
+        what: "tries", each with "ports" of this machine or [host, port], and "requests", "schemes",
+            "credentials"; "contexts": scheme -> how it speaks TLS; "region".
 
-    def ask(case: tuple[int, tuple[str, str], str, str]) -> list[str]:
+    Returns:
+        What was not refused, or may be read by pages of other sites: scheme, method, path, place,
+        status, headers by which it may.
+    """
+    contexts = what["contexts"]
+
+    def ask(case: tuple[Any, tuple[str, str], str, str]) -> list[list[Any]]:
         port, (method, path), scheme, credential = case
+        at = place(port)
         headers = {**ABROAD, "X-Region": what["region"], "X-Server-From": "1234"}
         if credential:
             headers["Authorization"] = credential
         body = "{}" if method in ("POST", "PUT", "PATCH") else None
         if scheme == "http":
-            connection = HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+            connection = HTTPConnection(*at, timeout=TIMEOUT_S)
         else:
-            context = contexts[scheme]
-            connection = HTTPSConnection(HOST, port, timeout=TIMEOUT_S, context=context)
+            connection = HTTPSConnection(*at, timeout=TIMEOUT_S, context=contexts[scheme])
         try:
             connection.request(method, path, body, headers)
             reply = connection.getresponse()
@@ -140,51 +151,58 @@ def http(what: dict[str, Any]) -> list[str]:
         finally:
             connection.close()
         shared = [name for name in reply.headers if name.lower().startswith("access-control")]
-        if reply.status in (400, 401, 403) and not shared:
+        if reply.status in REFUSED and not shared:
             return []
-        return [f"{scheme} {method} {path} on port {port}: {reply.status} {shared}"]
+        return [[scheme, method, path, at, reply.status, shared]]
 
-    contexts = what["contexts"]
     cases = [
-        *product(what["answering"], REQUESTS, ("http",), ("", *what["credentials"])),
-        *product(what["tls"], REQUESTS, ("http", *contexts), ("",)),
-        *product(what["all"], SOME, ("http", *contexts), ("",)),
+        case
+        for one in what["tries"]
+        for case in product(one["ports"], one["requests"], one["schemes"], one["credentials"])
     ]
     return list(each(ask, cases))
 
 
-def postgresql(what: dict[str, Any]) -> list[str]:
-    """Log in as everybody, everywhere, without a password and with wrong ones; who got in."""
+def sql(what: list[dict[str, Any]]) -> list[str]:
+    """Log in as each user, to each database, in each way; who got in.
 
-    def log_in(case: tuple[int, str, str, str, str]) -> list[str]:
-        port, user, database, replication, password = case
-        given = {"password": password} if password else {"passfile": os.devnull}
+    Args:
+        what: tries, each with "ports" of this machine or [host, port], and "users", "databases",
+            "ways": what else libpq is told. Without a password in it none is looked up.
+    """
+
+    def log_in(case: tuple[Any, str, str, dict[str, str]]) -> list[str]:
+        port, user, database, way = case
+        host, number = at = place(port)
         try:
             connection = psycopg.connect(
-                host=HOST,
-                port=port,
-                user=user,
-                dbname=database,
-                application_name=what["member"],
-                connect_timeout=int(TIMEOUT_S),
-                gssencmode="disable",
-                **({"replication": replication} if replication else {}),
-                **given,
+                **{
+                    "host": host,
+                    "port": number,
+                    "user": user,
+                    "dbname": database,
+                    "connect_timeout": int(TIMEOUT_S),
+                    "gssencmode": "disable",
+                    "passfile": os.devnull,
+                    **way,
+                }
             )
         except psycopg.Error:
             return []
         connection.close()
-        return [f"PostgreSQL on port {port} let {user} into {database} {replication}"]
+        return [f"{at} let {user} into {database} {way}"]
 
-    every = product(("postgres", "replicator", "trader", "nobody"), ("trade_db", "postgres"))
-    kinds = [(user, database, kind) for user, database in every for kind in ("", "true")]
-    tries = [(*kind, password) for kind in kinds for password in ("", *what["passwords"])]
-    few = [("postgres", "postgres", "", ""), ("replicator", "postgres", "true", "wrong")]
     cases = [
-        *((what["near"][0], *one) for one in tries),
-        *((port, *one) for port in what["near"][1:] + what["far"] for one in few),
+        case
+        for one in what
+        for case in product(one["ports"], one["users"], one["databases"], one["ways"])
     ]
     return list(each(log_in, cases))
+
+
+def place(port: int | tuple[str, int]) -> tuple[str, int]:
+    """Host and port."""
+    return (HOST, port) if isinstance(port, int) else (port[0], port[1])
 
 
 def files(what: dict[str, Any]) -> list[str]:
@@ -232,7 +250,7 @@ def orders_with_the_password(what: dict[str, Any]) -> list[str]:
     return list(each(give, list(product(what["ports"], ORDERS))))
 
 
-def each(do: Any, cases: list[Any]) -> Iterator[str]:
+def each(do: Any, cases: list[Any]) -> Iterator[Any]:
     """Do something for each case, many at once; what all of them found."""
     with ThreadPoolExecutor(48) as pool:
         for found in pool.map(do, cases):
@@ -243,9 +261,10 @@ def main() -> None:
     """Become somebody else, try what standard input says, and print what was found."""
     uid = int(sys.argv[1])
     what = json.load(sys.stdin)
-    plain, own = ssl._create_unverified_context(), ssl._create_unverified_context()  # noqa: S323
-    own.load_cert_chain(*what["http"]["certificate"])
-    what["http"]["contexts"] = {"TLS": plain, "TLS, foreign certificate": own}
+    if "http" in what:
+        plain, own = ssl._create_unverified_context(), ssl._create_unverified_context()  # noqa: S323
+        own.load_cert_chain(*what["http"]["certificate"])
+        what["http"]["contexts"] = dict(zip(TLS, (plain, own), strict=True))
     "a".encode("idna")
     if uid != os.geteuid():
         os.setgroups([])
@@ -253,7 +272,7 @@ def main() -> None:
         os.setresuid(uid, uid, uid)
     tries = {
         "http": http,
-        "postgresql": postgresql,
+        "sql": sql,
         "files": files,
         "orders_with_the_password": orders_with_the_password,
     }

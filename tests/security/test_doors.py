@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import psycopg
 import pytest
-from listening import documented, kind, marked, sockets
+from embedded_lab import ports_of, running
+from intruder import REQUESTS, SOME, TLS
+from listening import documented, marked, sockets
 from secret_texts import secret_texts
 
 from labkit.cluster.embedded.certificate import Certificate
@@ -32,13 +33,6 @@ def processes_of(lab: EmbeddedCluster) -> set[int]:
     return {*lab.pids(), *marked(lab.settings.lab_id)}
 
 
-def ports_of(lab: EmbeddedCluster, pattern: str) -> list[int]:
-    """The ports whose purpose is of a kind."""
-    return [
-        port for port, what in lab.layout.parts() if re.fullmatch(pattern, kind(what, lab.topology))
-    ]
-
-
 def test_every_socket_of_every_process_is_in_the_table(lab):
     purposes = dict(lab.layout.parts())
     found = sockets(processes_of(lab), purposes, lab.topology)
@@ -53,26 +47,51 @@ def found(lab, tmp_path_factory) -> dict[str, list[str]]:
     certificate[0].write_text(foreign.certificate)
     certificate[1].write_text(foreign.key)
     places = {lab.home, lab.layout.place}
+    every = [*TLS, "http"]
+    wrong = ["", "Basic bGFia2l0Ondyb25n", "Basic bGFia2l0Og==", "Bearer wrong", "Bearer "]
+    few = {"requests": SOME, "schemes": every, "credentials": [""]}
+    near = ports_of(lab, "NODE PostgreSQL|lb:REGION read-(write|only)")
+    far = ports_of(lab, "NODE PostgreSQL .*|lb:REGION from REGION")
+    way = {"application_name": member_name(lab.topology.nodes[0])}
+    passwords = [{}, *({"password": one} for one in ("wrong", "postgres", lab.settings.lab_id))]
     what = {
         "http": {
-            "answering": ports_of(lab, "NODE Patroni|WAN control|lb:REGION statistics"),
-            "tls": ports_of(lab, "etcd REGION (clients|peers)"),
-            "all": [port for port, _ in lab.layout.parts()],
+            "tries": [
+                {
+                    "ports": ports_of(lab, "NODE Patroni|WAN control|lb:REGION statistics"),
+                    "requests": REQUESTS,
+                    "schemes": ["http"],
+                    "credentials": wrong,
+                },
+                {
+                    "ports": ports_of(lab, "etcd REGION (clients|peers)"),
+                    "requests": REQUESTS,
+                    "schemes": every,
+                    "credentials": [""],
+                },
+                {"ports": [port for port, _ in lab.layout.parts()], **few},
+            ],
             "region": lab.topology.region_names[0],
             "certificate": [str(path) for path in certificate],
-            "credentials": [
-                "Basic bGFia2l0Ondyb25n",
-                "Basic bGFia2l0Og==",
-                "Bearer wrong",
-                "Bearer ",
-            ],
         },
-        "postgresql": {
-            "near": ports_of(lab, "NODE PostgreSQL|lb:REGION read-(write|only)"),
-            "far": ports_of(lab, "NODE PostgreSQL .*|lb:REGION from REGION"),
-            "member": member_name(lab.topology.nodes[0]),
-            "passwords": ["wrong", "postgres", lab.settings.lab_id],
-        },
+        "sql": [
+            {
+                "ports": near[:1],
+                "users": ["postgres", "replicator", "trader", "nobody"],
+                "databases": ["trade_db", "postgres"],
+                "ways": [
+                    {**way, **kind, **password}
+                    for kind in ({}, {"replication": "true"})
+                    for password in passwords
+                ],
+            },
+            {
+                "ports": [*near[1:], *far],
+                "users": ["postgres", "replicator"],
+                "databases": ["postgres"],
+                "ways": [way, {**way, "replication": "true", "password": "wrong"}],
+            },
+        ],
         "files": {
             "paths": [str(path) for place in places for path in (place, *place.rglob("*"))],
             "pids": sorted(processes_of(lab)),
@@ -96,19 +115,12 @@ def found(lab, tmp_path_factory) -> dict[str, list[str]]:
     return json.loads(done.stdout)
 
 
-def running(lab: EmbeddedCluster) -> tuple[object, ...]:
-    """What an intruder could have changed: who leads, the settings, the links."""
-    etcd = lab._starter.etcd()
-    links = [(one.source, one.target, one.delay_ms, one.cut) for one in lab.status().links]
-    return etcd.leader(), etcd.value("/service/lab/config"), links
-
-
 def test_no_request_without_a_credential_is_answered_on_any_port(found):
     assert found["http"] == []
 
 
 def test_nobody_logs_in_to_postgresql_without_a_password_or_with_a_wrong_one(found):
-    assert found["postgresql"] == []
+    assert found["sql"] == []
 
 
 def test_who_has_the_password_of_the_health_checks_can_give_no_orders(found):

@@ -51,16 +51,13 @@ def answering(
 
 
 def tried(port: int, contexts: dict[str, ssl.SSLContext] | None = None) -> list[str]:
-    return intruder.http(
-        {
-            "answering": [port] if not contexts else [],
-            "tls": [port] if contexts else [],
-            "all": [],
-            "region": "us-west-2",
-            "credentials": ["Basic wrong"],
-            "contexts": contexts or {},
-        }
-    )
+    one = {
+        "ports": [port],
+        "requests": intruder.REQUESTS,
+        "schemes": list(contexts or ["http"]),
+        "credentials": [""] if contexts else ["", "Basic wrong"],
+    }
+    return intruder.http({"tries": [one], "region": "us-west-2", "contexts": contexts or {}})
 
 
 @pytest.mark.parametrize("status", [200, 202, 404, 500])
