@@ -23,6 +23,7 @@ from labkit.cluster.compose.layout import (
     ComposeLayout,
 )
 from labkit.cluster.ports import HOST
+from labkit.cluster.processes import WAN_UID
 from labkit.topology import MAX_NODES, Node
 from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan
 
@@ -249,7 +250,7 @@ def _wan(project: Project) -> Service:
             *(f"{source}/{part}:{inside}/{part}:{READ}" for part in PROGRAM),
             f"./{WAN_FILE}:/etc/{WAN_FILE}:{READ}",
         ],
-        "user": "65534:65534",
+        "user": f"{WAN_UID}:{WAN_UID}",
         "read_only": True,
         "init": True,
         "stop_grace_period": "2s",
