@@ -6,6 +6,7 @@ A container, a shared host or a shell profile may set such limits (getrlimit(2),
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ FILE_BYTES = 128 * MIB
 """Of one file: logs and tables grow."""
 STACK_BYTES = MIB
 """PostgreSQL keeps half a megabyte of it free (src/backend/utils/misc/guc.c, STACK_DEPTH_SLOP)."""
+
+NODES_PER_CORE = 14
+"""On two cores 27 nodes came into service in 52 s. 45 nodes of nine regions did not in six minutes:
+etcd's members did not answer within a second, because no core was free for them."""
 
 MEMORY_OF_A_NODE_MIB = 56
 MEMORY_OF_A_REGION_MIB = 48
@@ -132,6 +137,16 @@ def memory_mib(topology: Topology, nodes: int | None = None) -> int:
         return MEMORY_OF_A_NODE_MIB * nodes
     regions = MEMORY_OF_A_REGION_MIB * len(topology.regions)
     return MEMORY_OF_A_NODE_MIB * len(topology.nodes) + regions
+
+
+def cores() -> float:
+    """Count the cores that this process may use, within the limit of a container; at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    try:
+        quota_us, period_us = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        return max(1.0, min(allowed, int(quota_us) / int(period_us)))
+    except (OSError, ValueError):  # no such limit
+        return allowed
 
 
 def memory_left_mib() -> int:

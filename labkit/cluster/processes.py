@@ -37,8 +37,8 @@ HOME_VARIABLE = "LABKIT_HOME"
 NOBODY = 65534
 """The user that has no files of its own, and that any number of services share."""
 OWN_UIDS = range(60578, 61183)
-"""Out of these root's labs take a user each. systemd has no use for them; its services may have those
-from 61184 on while they run (its "Users, Groups, UIDs and GIDs"). useradd ends below, and of
+"""Out of these root's labs take a user each. systemd has no use for them; its services may have
+those from 61184 on while they run (its "Users, Groups, UIDs and GIDs"). useradd ends below, and of
 Debian's packages none has one (base-passwd's README, "Reserved uids")."""
 WAN_UID = 61183
 """The user of the WAN in its container. A program of this user outside it could read the WAN's

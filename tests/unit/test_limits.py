@@ -135,6 +135,18 @@ def test_a_lab_that_lacks_memory_is_refused(
     room.require_room(layout, Secrets(), os.getuid(), 1)
 
 
+def test_a_lab_with_more_nodes_than_the_cores_can_start_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "memory_left_mib", lambda: 100_000)
+    monkeypatch.setattr(room, "cores", lambda: 2.0)
+    layout = Layout(tmp_path, shape(9, 5), 21000, wan=True)
+    with pytest.raises(ClusterError, match="45 nodes needs 4 cores, and 2 are here, enough for 28"):
+        room.require_room(layout, Secrets(), os.getuid(), 45)
+    room.require_room(layout, Secrets(), os.getuid(), 1)  # the others run
+    room.require_room(Layout(tmp_path, shape(3, 9), 21000, wan=True), Secrets(), os.getuid(), 27)
+
+
 def test_limits_are_those_of_the_processes_that_are_started() -> None:
     script = (
         "from labkit.cluster.limits import Limits, UNLIMITED\n"

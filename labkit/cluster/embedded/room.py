@@ -7,7 +7,14 @@ import shutil
 from labkit.cluster.embedded import config
 from labkit.cluster.embedded.layout import Layout
 from labkit.cluster.embedded.settings import Secrets
-from labkit.cluster.limits import Limits, memory_left_mib, memory_mib, too_low
+from labkit.cluster.limits import (
+    NODES_PER_CORE,
+    Limits,
+    cores,
+    memory_left_mib,
+    memory_mib,
+    too_low,
+)
 from labkit.errors import ClusterError
 from labkit.topology import Topology
 
@@ -52,14 +59,20 @@ def require_room(layout: Layout, secrets: Secrets, uid: int, starting: int) -> N
         starting: how many of its nodes are about to be started.
 
     Raises:
-        ClusterError: a limit of the operating system is too low, or there is too little memory;
-            says how much is needed.
+        ClusterError: a limit of the operating system is too low, or there are too few cores or too
+            little memory; says how much is needed.
     """
     topology, whole = layout.topology, starting == len(layout.topology.nodes)
     ways = len(config.wan(layout, secrets).listeners) if layout.wan else 0
     problem = too_low(topology, Limits.here(uid), wan_ports=ways)
     if problem and whole:  # a lab that runs has shown that it fits
         raise ClusterError(problem)
+    nodes, most = len(topology.nodes), int(NODES_PER_CORE * cores())
+    if whole and nodes > most:
+        raise ClusterError(
+            f"a lab of {nodes} nodes needs {-(-nodes // NODES_PER_CORE)} cores, and {cores():g} "
+            f"are here, enough for {most} nodes: make a smaller lab with --topology"
+        )
     needed, left = memory_mib(topology, None if whole else starting), memory_left_mib()
     if left < needed:
         raise ClusterError(
