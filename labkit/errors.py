@@ -92,7 +92,7 @@ class FaultError(LabError):
 
 
 class FaultUnavailable(FaultError):  # noqa: N818
-    """This backend cannot apply this fault; the message says why."""
+    """A fault that a backend cannot apply; the message says why."""
 
 
 class FaultDidNotBite(FaultError):  # noqa: N818

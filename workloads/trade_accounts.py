@@ -46,7 +46,7 @@ class TradeAccounts:
             self._random = Random(f"{self._args.seed} {self._args.region_index} {id}")
 
     def loop(self) -> list[Callable[[psycopg.Connection[Any]], None]]:
-        """What is still to do for the customer at hand, or all of it for the next one."""
+        """Return what is still to do for the customer at hand, or all of it for the next one."""
         if self._account is None and self._deposit is None:
             self._account = NewAccount.new("A customer of the lab", self._args.region)
             amount = Decimal(self._random.randint(1, LARGEST_DEPOSIT))

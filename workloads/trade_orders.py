@@ -53,7 +53,7 @@ class TradeOrders:
         self._symbols = _share(GENERATED_SYMBOLS, number, threads)
 
     def loop(self) -> list[Callable[[psycopg.Connection[Any]], None]]:
-        """What a customer does, again and again."""
+        """Return what a customer does, again and again."""
         if self._unanswered is None:
             self._unanswered = Order.new(
                 self._random.choice(self._accounts),

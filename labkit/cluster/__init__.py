@@ -31,7 +31,7 @@ def usual_home() -> Path:
 
 
 def home() -> Path:
-    """The state folder: LABKIT_HOME, or the usual one."""
+    """Return the state folder: LABKIT_HOME, or the usual one."""
     chosen = os.environ.get("LABKIT_HOME")
     if not chosen:
         return usual_home()
@@ -40,7 +40,7 @@ def home() -> Path:
 
 
 def attach() -> EmbeddedCluster | ComposeCluster | BinaryCluster:
-    """The lab under `home`, running or not.
+    """Return the lab under `home`, running or not.
 
     Raises:
         NotRunning: there is none. Says so when there was one whose state folder was removed while
@@ -82,7 +82,7 @@ def create(
     port_base: int | None = None,
     secure: bool | None = None,
 ) -> Cluster:
-    """The lab under `home`, made when there is none; nothing is started.
+    """Return the lab under `home`, made when there is none; nothing is started.
 
     What is None is as the lab has it, or the default for a new one (the embedded engine). A lab of
     which nothing was ever started gives way to what is asked for.
@@ -108,7 +108,7 @@ def create(
 def _class_of(
     backend: str | None,
 ) -> type[EmbeddedCluster | ComposeCluster | BinaryCluster]:
-    """What a backend is; the embedded engine where there is none of that name."""
+    """Return what a backend is; the embedded engine where there is none of that name."""
     if backend == "cockroachdb":
         from labkit.cluster.compose.cluster import ComposeCluster
 
@@ -123,7 +123,7 @@ def _class_of(
 
 
 def backend_of(folder: Path) -> str | None:
-    """The backend of the lab in a folder; None when there is none, or it cannot be read."""
+    """Return the backend of the lab in a folder; None when there is none, or it cannot be read."""
     try:
         found = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -43,7 +43,7 @@ def transitions(
     anchor: Anchor,
     since_s: float,
 ) -> Iterator[Event]:
-    """The transitions of a region's balancer in the order in which it logged them.
+    """Return the transitions of a region's balancer in the order in which it logged them.
 
     Args:
         servers: (proxy, server) -> name of the node; what is not in it is passed over.

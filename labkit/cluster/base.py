@@ -25,7 +25,7 @@ OnStage = Callable[[str], None]
 
 
 def quiet(_stage: str) -> None:
-    """The `OnStage` that says nothing."""
+    """Ignore a stage: the `OnStage` that says nothing."""
 
 
 class Cluster(Protocol):
@@ -65,7 +65,7 @@ class Cluster(Protocol):
         """
 
     def dsn(self, region: str, *, read_only: bool = False) -> str:
-        """A libpq connection URL of a region's balancer; it holds no password.
+        """Return a libpq connection URL of a region's balancer; it holds no password.
 
         Raises:
             UnknownTarget: no such region.
@@ -75,7 +75,7 @@ class Cluster(Protocol):
         """Ask every part. Takes about a second at most, whatever is broken."""
 
     def leader(self, region: str | None = None) -> Node:
-        """The node that takes the writes (of a region's own rows, where the engine has such).
+        """Return the node that takes the writes (of a region's own rows, if the engine has such).
 
         Raises:
             NotReady: there is none right now.
@@ -192,7 +192,7 @@ class HasWaysElsewhere(Protocol):
     """A client can reach the balancers of other regions too, through the WAN."""
 
     def failover_dsn(self, region: str) -> str:
-        """A libpq URL of every balancer, as a client in `region` dials them.
+        """Return a libpq URL of every balancer, as a client in `region` dials them.
 
         Its own region's stands first, then the others', the nearest first. libpq tries them in
         this order for each new connection (libpq-connect, "Specifying Multiple Hosts"). Writes
@@ -225,7 +225,7 @@ class TellsRejoin(Protocol):
     """It can tell how its nodes came back."""
 
     def rejoins(self, since: datetime) -> tuple[Rejoin, ...]:
-        """The nodes that came back after a moment, in the order of the topology.
+        """Return the nodes that came back after a moment, in the order of the topology.
 
         Args:
             since: with a time zone; when those that came back were surely away.
@@ -241,7 +241,7 @@ class HasSurvivalGoal(Protocol):
         """The goals that this engine has, the weakest first; the topology may not give them all."""
 
     def survival_goal(self) -> SurvivalGoal:
-        """The goal in force."""
+        """Return the goal in force."""
 
     def set_survival_goal(self, goal: SurvivalGoal) -> None:
         """Change the goal and wait until commits obey it.
@@ -301,7 +301,7 @@ class HasFailoverEvidence(Protocol):
 
 
 def resolve(cluster: Cluster, target: str) -> Target:
-    """What a person means by a target: a node, a region, `lb:REGION`, `primary`, `leader-region`.
+    """Find what a target means: a node, a region, `lb:REGION`, `primary`, `leader-region`.
 
     Raises:
         UnknownTarget: it names nothing here; the message lists what there is.

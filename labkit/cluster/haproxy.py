@@ -31,7 +31,7 @@ Servers = Mapping[str, Mapping[str, str]]
 
 
 def servers_up(statistics: str) -> dict[str, list[str]]:
-    """What it sends traffic to: for each proxy the names of its servers that are up.
+    """Return what a HAProxy sends traffic to: for each proxy the names of its servers that are up.
 
     Args:
         statistics: as CSV (`/;csv`, `show stat`).
@@ -117,7 +117,7 @@ def _remove(path: Path, server: str) -> None:
 
 
 def _states(path: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """The statistics of each server."""
+    """Return the statistics of each server."""
     only_servers = 4
     rows = _rows(_ask(path, f"show stat -1 {only_servers} -1"))
     return {(row["pxname"], row["svname"]): row for row in rows}

@@ -185,7 +185,7 @@ def _memory_left_in_group() -> int:
 
 
 def _group(limit: str, used: str) -> int:
-    """What a container's limit leaves (cgroup v2), or `UNLIMITED` without one."""
+    """Return what a container's limit leaves (cgroup v2), or `UNLIMITED` without one."""
     try:
         group = Path("/sys/fs/cgroup")
         return int((group / limit).read_text(encoding="utf-8")) - int(

@@ -28,7 +28,7 @@ class Ports(Protocol):
         """Every port, and what it is for."""
 
     def balancer_from(self, source: str, region: str) -> int:
-        """The port that clients in `source` dial for another region's balancer, to write."""
+        """Return the port that clients in `source` dial for another region's balancer, to write."""
 
 
 S = TypeVar("S", bound=LabSettings)
@@ -45,7 +45,7 @@ class LocalLab(ABC, Generic[S, L]):
     settings_type: ClassVar[type[Any]]
 
     def __init__(self, home: Path) -> None:
-        """The lab in `home`; use `create` or `attach`."""
+        """Read the lab in `home`; use `create` or `attach`."""
         folder.require_own(home)
         self.home = home
         self._settings: S = self.settings_type.load(home)
@@ -53,7 +53,7 @@ class LocalLab(ABC, Generic[S, L]):
 
     @classmethod
     def attach(cls, home: Path) -> Self:
-        """The lab that is in `home`, running or not.
+        """Return the lab that is in `home`, running or not.
 
         Raises:
             NotRunning: there is none.
@@ -72,7 +72,7 @@ class LocalLab(ABC, Generic[S, L]):
         asked: Mapping[str, object],
         more: Mapping[str, object] | None = None,
     ) -> Self:
-        """The lab in `home`, made when there is none, else held against what is asked for.
+        """Return the lab in `home`, made when there is none, else held against what is asked for.
 
         One of which nothing was ever started is made again as it is asked for: what it was asked
         for first may not have worked here.
@@ -134,7 +134,7 @@ class LocalLab(ABC, Generic[S, L]):
 
     @classmethod
     def _settled(cls, home: Path, settings: S) -> S:
-        """What a new lab's settings are on this machine; none of it is asked for."""
+        """Return what a new lab's settings are on this machine; none of it is asked for."""
         return settings
 
     def forget_unused(self) -> bool:
@@ -235,7 +235,7 @@ class LocalLab(ABC, Generic[S, L]):
     # clients
 
     def failover_dsn(self, region: str) -> str:
-        """A libpq URL of every balancer, as a client in `region` dials them: the nearest first.
+        """Return a URL of every balancer, as a client in `region` dials them: the nearest first.
 
         Raises:
             UnknownTarget: no such region.
@@ -246,7 +246,7 @@ class LocalLab(ABC, Generic[S, L]):
 
     @abstractmethod
     def _url(self, *ports: int) -> str:
-        """A libpq URL of balancers that take writes."""
+        """Return a libpq URL of balancers that take writes."""
 
     # shape
 

@@ -67,7 +67,7 @@ class Mark:
         return mark if alive else None
 
     def text(self) -> str:
-        """The mark as it is written."""
+        """Return the mark as it is written."""
         return json.dumps(asdict(self)) + "\n"
 
     def has(self, folder: Path) -> bool:

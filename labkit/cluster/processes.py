@@ -98,7 +98,7 @@ class Identity:
 
     @classmethod
     def of_its_own(cls, taken: Iterable[int] = ()) -> Identity:
-        """A user and group for one lab of root's: without a name, a process or anything else.
+        """Choose a user and group for a lab of root's: one that has no name and no process.
 
         Args:
             taken: users that other labs have, of which nothing may run now.
@@ -154,7 +154,7 @@ class Identity:
         return (sys.executable, "-I", "-S", privileges.__file__, self.name)
 
     def module(self, name: str, *arguments: str | Path) -> list[str]:
-        """The command line of a module that calls `become_with_imports` itself.
+        """Return the command line of a module that calls `become_with_imports` itself.
 
         Nothing is imported from the working directory, which servers may write to.
         """
@@ -196,7 +196,7 @@ class Identity:
 
 
 def wan_command(plan: Path, identity: Identity) -> list[str]:
-    """The command line of a WAN process that serves a plan and changes its user itself."""
+    """Return the command line of a WAN process that serves a plan and changes its user itself."""
     option = ["--run-as", identity.name] if identity.dropped else []
     return identity.module("labkit.wan", plan, *option)
 
@@ -239,7 +239,7 @@ class ProcessTable:
     identity: Identity
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What a server sees: nothing of the caller's PG*, PATRONI* or ETCD* settings."""
+        """Return what a server sees: nothing of the caller's PG*, PATRONI* or ETCD* settings."""
         own = {
             "HOME": str(self.logs.parent),
             LAB_VARIABLE: self.lab_id,
@@ -318,7 +318,7 @@ class ProcessTable:
         return found
 
     def pid(self, name: str) -> int | None:
-        """The pid of a recorded process that is alive, else None."""
+        """Return the pid of a recorded process that is alive, else None."""
         _reap()
         try:
             data = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -332,7 +332,7 @@ class ProcessTable:
         (self.folder / f"{name}.json").unlink(missing_ok=True)
 
     def last_words(self, name: str, lines: int = 3) -> str:
-        """The end of a process's log, one line."""
+        """Return the end of a process's log, one line."""
         try:
             text = (self.logs / f"{name}.log").read_text(errors="replace", encoding="utf-8")
         except OSError:
@@ -347,7 +347,7 @@ class ProcessTable:
 
 
 def postgres_pids(data: Path) -> list[int]:
-    """The live processes of the PostgreSQL in a data directory, the postmaster first."""
+    """Return the live processes of the PostgreSQL in a data directory, the postmaster first."""
     try:
         pid = int((data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
         postmaster = psutil.Process(pid)
@@ -361,7 +361,7 @@ def postgres_pids(data: Path) -> list[int]:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and its children, the parent first; empty when it is gone."""
+    """Return a process and its children, the parent first; empty when it is gone."""
     try:
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.Error:
@@ -418,7 +418,7 @@ def remove_segments(found: Iterable[int], users: Container[int]) -> None:
 
 
 def _left_segments(table: str, users: Container[int]) -> Iterator[int]:
-    """The segments of some users that no process has, of /proc/sysvipc/shm (proc_sysvipc(5))."""
+    """List the segments of some users that no process has (/proc/sysvipc/shm, proc_sysvipc(5))."""
     names, *rows = (line.split() for line in table.splitlines())
     for row in rows:
         segment = dict(zip(names, map(int, row), strict=False))
@@ -437,8 +437,10 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def freeze(pids: Iterable[int], timeout_s: float = 5.0) -> None:
-    """SIGSTOP processes and wait until none runs: the signal is taken on their next way to user
-    space, which on a busy machine is later than `kill` returns.
+    """Send SIGSTOP to processes and wait until none runs.
+
+    A process takes the signal on its next way to user space. On a busy machine that is later than
+    `kill` returns.
 
     Raises:
         NotReady: one still runs (uninterruptible sleep).

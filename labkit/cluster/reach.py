@@ -113,7 +113,7 @@ def remove_servers_folder(settings: LabSettings) -> None:
 
 
 def placed(program: Program, folder: Path, user: Identity) -> Program:
-    """A program where the servers' user may execute it: a copy in `folder`, made once.
+    """Return a program where the servers' user may execute it: a copy in `folder`, made once.
 
     A program that the user may execute is taken as it is when it is the machine's; one of a Python
     environment is always copied for root, so that nobody else can change what root's lab runs.

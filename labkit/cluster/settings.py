@@ -21,7 +21,7 @@ FORMAT = 4
 
 
 def labkit_version() -> str:
-    """The version of the package that is installed."""
+    """Return the version of the package that is installed."""
     return version("labkit")
 
 
@@ -67,11 +67,11 @@ class LabSettings(BaseModel):
         return self
 
     def numbered(self) -> Mapping[str, int]:
-        """A number for each node, by name: counted through in a lab that is as it was made."""
+        """Give each node a number, by name: counted through in a lab that is as it was made."""
         return self.numbers or {node.name: i for i, node in enumerate(self.topology.nodes)}
 
     def with_topology(self, topology: Topology) -> Self:
-        """The settings after nodes came or went; a new one has the lowest number that is free."""
+        """Change the nodes; a new one gets the lowest number that is free."""
         known = self.numbered()
         kept = {node.name: known[node.name] for node in topology.nodes if node.name in known}
         free = (number for number in count() if number not in kept.values())
@@ -80,7 +80,7 @@ class LabSettings(BaseModel):
 
     @classmethod
     def load(cls, home: Path) -> Self:
-        """The settings of the lab in `home`.
+        """Return the settings of the lab in `home`.
 
         Raises:
             NotRunning: there is none.
@@ -147,7 +147,7 @@ class Stamp(BaseModel):
         return f"`docker compose -p {self.project} down`" if self.project else "`labkit down`"
 
     def places(self, home: Path) -> tuple[Path, ...]:
-        """The folders that the lab has."""
+        """Return the folders that the lab has."""
         return (home,) if self.servers_at is None else (home, self.servers_at)
 
 
@@ -164,7 +164,7 @@ class LabSecrets(BaseModel):
 
     @classmethod
     def load(cls, home: Path) -> Self:
-        """The passwords of the lab in `home`, made when it has none yet."""
+        """Return the passwords of the lab in `home`, made when it has none yet."""
         path = home / "secrets.json"
         if not path.exists():
             write_whole(path, cls().model_dump_json() + "\n")

@@ -151,7 +151,7 @@ class ClusterStatus:
         return not self.healthy and whole and not any(link.cut for link in self.links)
 
     def node(self, name: str) -> NodeStatus:
-        """The status of one node.
+        """Return the status of one node.
 
         Raises:
             UnknownTarget: no such node.

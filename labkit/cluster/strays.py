@@ -59,7 +59,7 @@ def of_table(table: ProcessTable) -> list[int]:
 
 
 def other_lab_of(user: Identity, lab_id: str) -> str:
-    """The state folder of another lab that runs as a lab's own user, or an empty text.
+    """Return the state folder of another lab that runs as a lab's own user, or an empty text.
 
     Two labs can have drawn the same one: of a lab that is stopped it is known only where its
     servers have a folder elsewhere, and two that are made at the same time do not see each other.
@@ -155,7 +155,7 @@ def _end(pids: list[int], more: Callable[[], list[int]], users: Container[int]) 
 
 
 def _regions(pids: Iterable[int]) -> set[str]:
-    """The regions of a lab of which only processes are left."""
+    """Return the regions of a lab of which only processes are left."""
     found = set(DEFAULT.region_names)
     for pid in pids:
         with suppress(psutil.Error):
@@ -218,7 +218,7 @@ def _elsewhere(carriers: Iterable[_Carrier]) -> set[Path]:
 
 
 def _believed(home: Path) -> Container[int]:
-    """The users that processes of a lab in a folder can have: this one.
+    """Return the users that processes of a lab in a folder can have: this one.
 
     Root's are another user's after their first moment, or those of the folder's owner.
     """
@@ -230,7 +230,7 @@ def _believed(home: Path) -> Container[int]:
 
 
 def _processes_of(users: Container[int], fact: str) -> Iterator[psutil.Process]:
-    """The processes of some users, with one fact about each in its `info`."""
+    """Return the processes of some users, with one fact about each in its `info`."""
     for process in psutil.process_iter(["uids", fact]):
         uids = process.info["uids"]
         if uids and uids.real in users:

@@ -28,12 +28,12 @@ def record(home: Path, pid: int) -> None:
 
 
 def forget(home: Path, pid: int) -> None:
-    """It guards the lab no more. Idempotent."""
+    """Forget a watchdog that guards the lab no more. Idempotent."""
     (home / FOLDER / f"{pid}.json").unlink(missing_ok=True)
 
 
 def alive(home: Path) -> list[int]:
-    """The watchdogs of the lab in `home` that live; a reused pid is not taken for one."""
+    """Return the watchdogs of the lab in `home` that live; a reused pid is not taken for one."""
     found = []
     for path in (home / FOLDER).glob("*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):

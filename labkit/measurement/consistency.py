@@ -114,7 +114,7 @@ def _look(
     acked_s: float,
     patience_s: float,
 ) -> _Look:
-    """The local replica first: it is the one that may not know yet."""
+    """Read the price from the local replica, then fresh: the replica may not have it yet."""
     local_saw, local_s = _saw(local, symbol, move_nbr)
     fresh_saw, fresh_s = _saw(fresh, symbol, move_nbr)
     seen = local_saw

@@ -78,7 +78,7 @@ def felt_latency(cluster: Cluster, *, samples: int = 10, symbol: str = "AAPL") -
 
 
 def _median_ms(actions: Sequence[Callable[[], object]]) -> float:
-    """The first one is not counted: it may still have something to prepare."""
+    """Time actions; the first does not count, because it may still have something to prepare."""
     times = []
     for action in actions:
         begun_s = perf_counter()

@@ -54,19 +54,19 @@ class Watch(Protocol):
     """
 
     def begin(self, regions: Sequence[str], title: str) -> None:
-        """The run begins."""
+        """Take note that the run begins."""
 
     def phase(self, name: str) -> None:
-        """The run enters a phase, such as "steady state" or "holding the fault"."""
+        """Take note that the run enters a phase, such as "steady state" or "holding the fault"."""
 
     def update(self, sample: LiveSample) -> None:
-        """The last moments; called a few times a second."""
+        """Take the numbers of the last moments; called a few times per second."""
 
     def fault(self, window: FaultWindow) -> None:
-        """A fault was injected, bit, or was healed; the window tells which."""
+        """Take note that a fault was injected, took effect or was healed, as the window tells."""
 
     def end(self) -> None:
-        """The run is over, whatever way it ended."""
+        """Take note that the run is over, however it ended."""
 
 
 class Silent:
@@ -150,7 +150,7 @@ class LiveTail:
         self._chunks.append(np.array([finished_s, codes, is_ok(ops), latency_s(ops) * 1000]))
 
     def sample(self, now_s: float) -> LiveSample:
-        """The rates and latencies of what finished in the `width_s` seconds before `now_s`.
+        """Return the rates and latencies of what finished in the `width_s` seconds before `now_s`.
 
         `now_s` must not go backwards: what is older than the window is forgotten.
         """

@@ -75,7 +75,7 @@ def throughput(ops: pd.DataFrame, regions: tuple[str, ...]) -> tuple[Throughput,
 
 
 def error_counts(ops: pd.DataFrame) -> tuple[ErrorCount, ...]:
-    """What kept operations from succeeding, the most frequent first."""
+    """Return what kept operations from succeeding, the most frequent first."""
     bad = ops[~is_ok(ops)]
     counts = Counter(
         zip(

@@ -300,7 +300,7 @@ class Stream:
         return float(self.due_s[below] * (1 - share) + self.due_s[above] * share)
 
     def hidden_s(self, since_s: float, until_s: float) -> float:
-        """The longest time without service that no outage accounts for, within two moments.
+        """Return the longest time without service that no outage accounts for, within two moments.
 
         A shorter outage may lie in it unseen.
         """
@@ -320,7 +320,7 @@ class Stream:
         ]
 
     def lost_s(self, since_s: float, until_s: float) -> tuple[float, float]:
-        """The availability lost between two moments, in order-seconds, and its error.
+        """Return the availability lost between two moments, in order-seconds, and its error.
 
         Each order stands for the time that is nearer to its due moment than to another order's.
         What is lost is the time of those that met no service: of an outage its length, of one in
@@ -359,7 +359,7 @@ class Stream:
 
 
 def _trimmed(places: np.ndarray) -> tuple[int, int, float]:
-    """The first and the last of missed orders that belong to one outage, and the missed share.
+    """Find the first and the last missed order of each outage, and the share that was missed.
 
     A single failure shortly before or after an outage does not prolong it: it is left out if an
     outage that misses such a share would not have served so many orders in between.

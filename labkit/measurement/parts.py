@@ -38,5 +38,5 @@ def parts(count: int, *columns: np.ndarray) -> Iterator[range]:
 
 
 def rows_in(part: range, codes: np.ndarray) -> np.ndarray:
-    """The rows whose symbol is in a part."""
+    """Return the rows whose symbol is in a part."""
     return np.flatnonzero((codes >= part.start) & (codes < part.stop))

@@ -133,7 +133,7 @@ def streams(history: History, healthy: Healthy | None = None) -> dict[str, Strea
 
 
 def write_gap(ops: pd.DataFrame, fault: FaultWindow) -> tuple[float, float] | None:
-    """The longest time between two acknowledged orders whose interval overlaps the fault.
+    """Return the longest time between two acknowledged orders whose interval overlaps the fault.
 
     The first scheduled moment and the last known one stand as the outer ends, so a gap that never
     closed counts up to the end of the run. Idle time counts too: with one operation a second a
@@ -156,7 +156,7 @@ def write_gap(ops: pd.DataFrame, fault: FaultWindow) -> tuple[float, float] | No
 
 
 def write_gap_s(ops: pd.DataFrame, fault: FaultWindow) -> float | None:
-    """The length of `write_gap` in seconds, None when there is none."""
+    """Return the length of `write_gap` in seconds, None when there is none."""
     gap = write_gap(ops, fault)
     return None if gap is None else gap[1] - gap[0]
 
@@ -239,7 +239,7 @@ def _unmeasured(region: str, stream: Stream, fault: FaultWindow) -> Recovery:
 
 
 def _worst(regions: list[Recovery], gap_s: float | None) -> Recovery:
-    """The row of all regions."""
+    """Return the row of all regions."""
     unknown = [row for row in regions if row.rto_s is None]
     known = [(row.rto_s, row.rto_error_s) for row in regions if row.rto_s is not None]
     rto_s, error_s = largest(known)

@@ -80,7 +80,7 @@ def service(history: History, healthy: Healthy | None = None) -> tuple[Service, 
 
 
 def failures(history: History, healthy: Healthy | None = None) -> tuple[Failures, ...]:
-    """What was not acknowledged while it was watched, most frequent first in a region and phase.
+    """Count what was not acknowledged during the watch, most frequent first per region and phase.
 
     What was acknowledged at last is not in it, however often it was tried.
     """

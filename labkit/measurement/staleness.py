@@ -94,7 +94,7 @@ def _behind_s(ops: pd.DataFrame, reads: np.ndarray, orders: np.ndarray) -> np.nd
 
 
 def _earliest_from_here(finished_s: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-    """The earliest of each row and those after it of the same symbol; rows sorted by symbol."""
+    """Compute the earliest of each row and those after it of its symbol; rows sorted by symbol."""
     # each symbol is lifted above the one before it, so that a minimum never reaches across
     start_s, span_s = finished_s.min(), finished_s.max() - finished_s.min() + 1.0
     lifted = symbol * span_s + (finished_s - start_s)

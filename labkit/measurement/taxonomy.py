@@ -27,7 +27,7 @@ trading application's own (`labkit.trading.attempts.REFUSALS`)."""
 
 
 def in_words(sqlstate: str, *, sent: bool) -> str:
-    """What ended an operation that was not acknowledged.
+    """Return what ended an operation that was not acknowledged.
 
     Args:
         sqlstate: of the last error; empty when none came.

@@ -221,7 +221,7 @@ class Gap:
 
 
 def outage(orders: pd.DataFrame, fault: FaultWindow) -> Gap | None:
-    """The longest gap between acknowledgements that overlaps the fault, when it is unusual.
+    """Return the longest gap between acknowledgements that overlaps the fault, when it is unusual.
 
     Args:
         orders: of one region.
@@ -241,7 +241,7 @@ def outage(orders: pd.DataFrame, fault: FaultWindow) -> Gap | None:
 
 
 def _detected(aimed_at: Sequence[Event], here: Sequence[Event]) -> Event | None:
-    """The first server that the balancer took out: of the target, at any time, else any other.
+    """Find the first server that the balancer took out: of the target at any time, else another.
 
     Where clients need no balancer to find another node, it may notice after they did. A balancer
     in the region that is cut off, or far from it, loses other servers than those aimed at.

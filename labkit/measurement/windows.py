@@ -21,7 +21,7 @@ def is_ok(ops: pd.DataFrame) -> np.ndarray:
 
 
 def region_codes(history: History) -> np.ndarray:
-    """The place of each operation's region in `history.regions`, -1 for another region."""
+    """Return the place of each operation's region in `history.regions`, -1 for another region."""
     known = history.ops["region"].cat.set_categories(list(history.regions))
     return np.asarray(known.cat.codes, dtype=np.int64)
 
@@ -36,7 +36,7 @@ def latency_s(ops: pd.DataFrame) -> np.ndarray:
 
 
 def run_end_s(ops: pd.DataFrame) -> float:
-    """The last moment the operations know of; -inf when there are none."""
+    """Return the last moment the operations know of; -inf when there are none."""
     if ops.empty:
         return float("-inf")
     return float(max(ops["finished_s"].max(), ops["scheduled_s"].max()))

@@ -39,7 +39,7 @@ def row(sample: LiveSample, regions: Sequence[str], start_s: float) -> list[floa
 
 
 def skeleton(regions: Sequence[str]) -> go.Figure:
-    """The figure without its points: latency above, orders per second below."""
+    """Return the figure without its points: latency above, orders per second below."""
     figure = go.Figure(
         layout={
             "template": TEMPLATE,
@@ -132,7 +132,7 @@ class Recording:
 
 
 def finished(recording: Recording) -> go.Figure:
-    """The figure with everything recorded, for a page without a kernel."""
+    """Return the figure with everything recorded, for a page without a kernel."""
     figure = skeleton(recording.regions)
     columns = recording.rows.T.astype("float32")  # half the bytes in the notebook, 7 digits still
     for trace, y in zip(figure.data, columns[1:], strict=True):
@@ -157,7 +157,7 @@ def finished(recording: Recording) -> go.Figure:
 
 
 def summary(recording: Recording) -> str:
-    """The same in words, a line a region and a line a fault."""
+    """Write the recording in words, one line per region and one per fault."""
     rows = recording.rows
     if not len(rows):
         return f"{recording.title}: nothing was seen"

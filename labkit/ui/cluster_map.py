@@ -41,7 +41,7 @@ class ClusterMap(Pane):
         faults: bool = True,
         on_fault: Callable[[FaultWindow], None] = lambda window: None,
     ) -> None:
-        """A map of a cluster.
+        """Make a map of a cluster.
 
         Args:
             faults: whether the map has the buttons.
@@ -71,7 +71,7 @@ class ClusterMap(Pane):
         return shown and (shown[0] | self.stand_in("The map"), shown[1])
 
     def stand_in(self, name: str) -> dict[str, str]:
-        """The cluster as it is now, for those who have the notebook and no kernel.
+        """Return the cluster as it is now, for those who have the notebook and no kernel.
 
         Empty where nobody can save it, and while the cluster does not tell how it is.
         """
@@ -86,7 +86,7 @@ class ClusterMap(Pane):
         return {**picture(figure), "text/plain": f"{when}."}
 
     def do_inject(self, content: Mapping[str, Any]) -> None:
-        """A fault button was pressed."""
+        """Inject a fault: its button was pressed."""
         delay_ms = content.get("delay_ms")
         self._runner.inject(
             str(content["kind"]),
@@ -95,7 +95,7 @@ class ClusterMap(Pane):
         )
 
     def do_heal(self, content: Mapping[str, Any]) -> None:
-        """A heal button was pressed."""
+        """Heal: a heal button was pressed."""
         self._runner.heal(str(content["target"]))
 
     def _look(self) -> ClusterStatus:

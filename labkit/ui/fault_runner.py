@@ -72,7 +72,7 @@ class FaultRunner:
         on_change: Callable[[], None],
         on_fault: Callable[[FaultWindow], None] = lambda window: None,
     ) -> None:
-        """A runner that has done nothing yet.
+        """Make a runner that has done nothing yet.
 
         Args:
             on_change: called from any thread when the log changed.

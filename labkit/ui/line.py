@@ -26,7 +26,7 @@ class Line:
         self._conn: psycopg.Connection[Any] | None = None
 
     def connect(self) -> psycopg.Connection[Any]:
-        """The open connection, or a new one.
+        """Return the open connection, or a new one.
 
         Raises:
             psycopg.OperationalError: there is none to be had; nothing was sent.

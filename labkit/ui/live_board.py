@@ -48,7 +48,7 @@ class LiveBoard(anywidget.AnyWidget):
     """Never assigned: made afresh whenever a page asks for the state (a reload, a second view)."""
 
     def __init__(self, *, shows_itself: bool = True) -> None:
-        """A board that waits for a run.
+        """Make a board that waits for a run.
 
         Args:
             shows_itself: whether it appears when a run begins; not where it is part of a page.
@@ -153,7 +153,7 @@ class LiveBoard(anywidget.AnyWidget):
         return [f for f in self._faults.values() if f.healed_s is None or f.healed_s >= first_s]
 
     def _message(self, rows: int) -> dict[str, Any]:
-        """What goes with the last `rows` rows: `first` is the number of the first of them."""
+        """Return what goes with the last `rows` rows; `first` is the number of the first one."""
         faults = self._visible_faults()
         return {
             "type": "rows",

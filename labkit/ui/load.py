@@ -83,7 +83,7 @@ class LoadSwitch(Pane):
     _css = style("load")
 
     def __init__(self, cluster: Cluster, *, rate_per_s: float = 30.0) -> None:
-        """A switch that is off.
+        """Make a switch that is off.
 
         Args:
             rate_per_s: what it offers first, all regions together.
@@ -112,7 +112,7 @@ class LoadSwitch(Pane):
             self._set(self._state, str(error))
 
     def do_stop(self, _content: Mapping[str, Any]) -> None:
-        """The switch was turned off."""
+        """End the load: the switch was turned off."""
         self._stop.set()
 
     def start(self, rate_per_s: float) -> None:

@@ -74,7 +74,7 @@ def geometry(topology: Topology) -> dict[str, object]:
 
 
 def now(status: ClusterStatus, topology: Topology) -> dict[str, object]:
-    """What the status says of every part, in words, signs and colours of the theme."""
+    """Return what the status says of every part, in words, signs and colours of the theme."""
     running = sum(node.state is State.RUNNING for node in status.nodes)
     pairs = {
         f"{a}:{b}": [link for link in status.links if {link.source, link.target} == {a, b}]

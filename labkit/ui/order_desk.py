@@ -96,7 +96,7 @@ class OrderDesk:
         on_change: Callable[[], None],
         on_done: Callable[[Ticket], None] = lambda ticket: None,
     ) -> None:
-        """A desk with a blank ticket.
+        """Make a desk with a blank ticket.
 
         Args:
             on_change: called from any thread when the ticket changed.

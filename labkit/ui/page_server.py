@@ -80,7 +80,7 @@ class PageKernels(AsyncMappingKernelManager):
         return False
 
     def notify_connect(self, kernel_id: str) -> None:
-        """A page was opened."""
+        """Take note that a page was opened."""
         super().notify_connect(kernel_id)  # type: ignore[no-untyped-call]
         self._met.add(kernel_id)
         self.prepare()  # not before: it would slow down the page that is opening
@@ -94,7 +94,7 @@ class PageKernels(AsyncMappingKernelManager):
             await super().cull_kernel_if_idle(kernel_id)  # type: ignore[no-untyped-call]
 
     def notify_disconnect(self, kernel_id: str) -> None:
-        """A page was closed, or lost its connection: its kernel's time begins to run."""
+        """Note that a page was closed or lost its connection: its kernel's time begins to run."""
         super().notify_disconnect(kernel_id)  # type: ignore[no-untyped-call]
         if kernel_id in self._kernels:
             # what the manager itself calls at the start, and counts idleness from

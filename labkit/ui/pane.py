@@ -17,14 +17,14 @@ _HERE = Path(__file__).parent
 
 
 def script(name: str) -> str:
-    """The JavaScript of a widget, after what all of them share: one module, as anywidget wants."""
+    """Return a widget's JavaScript after what all widgets share: one module, as anywidget wants."""
     return "\n".join(
         (_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name)
     )
 
 
 def style(name: str) -> str:
-    """The CSS of a widget, after the tokens and what all of them share."""
+    """Return the CSS of a widget, after the tokens and what all of them share."""
     return theme.css() + "".join(
         (_HERE / f"{part}.css").read_text(encoding="utf-8") for part in ("common", name)
     )

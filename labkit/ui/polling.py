@@ -100,7 +100,7 @@ class Poller(Generic[T]):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, short enough for a page.
+    """Return what an error says, short enough for a page.
 
     Of the driver's words for a connection that failed, only why: which one it was is known.
     """

@@ -21,7 +21,7 @@ class PriceHistory:
         self._points: dict[str, deque[Point]] = {}
 
     def seen(self, symbol: str, at_ms: int, price: float, moves: int) -> bool:
-        """A price was read, with how many orders had moved it; True when it is news."""
+        """Add a price that was read, with how many orders had moved it; True when it is new."""
         with self._lock:
             if moves <= self._moves.get(symbol, -1):
                 return False
@@ -30,7 +30,7 @@ class PriceHistory:
             return True
 
     def before(self, symbol: str, points: Iterable[Point]) -> None:
-        """What the orders tell of the time before the first price was seen here."""
+        """Return what the orders tell of the time before the first price was seen here."""
         with self._lock:
             seen = list(self._kept(symbol))
             until_ms = seen[0][0] if seen else float("inf")
@@ -38,7 +38,7 @@ class PriceHistory:
             self._points[symbol] = deque([*older, *seen], maxlen=KEPT_POINTS)
 
     def points(self, symbol: str) -> list[Point]:
-        """The last points of a symbol, the oldest first."""
+        """Return the last points of a symbol, the oldest first."""
         with self._lock:
             return list(self._kept(symbol))
 

@@ -162,7 +162,7 @@ class Session:
             self.changed(topic)
 
     def reading(self, region: str | None = None, fresh: bool | None = None) -> Reading:
-        """The last prices, by default of the chosen region in the chosen way."""
+        """Return the last prices, by default of the chosen region in the chosen way."""
         key = (region or self.region, self.fresh if fresh is None else fresh)
         with self._lock:
             return self._readings.get(key, Reading(Seen()))
@@ -196,7 +196,7 @@ class Session:
         self.changed("account")
 
     def _process(self) -> int:
-        """The back office: execute the orders that wait, mine and those of others."""
+        """Process the orders that wait, the desk's and those of others."""
         region = self.region
         if self._office_line is None or self._office_line[0] != region:
             self._office_line = region, Line(self.cluster.dsn(region))
@@ -209,7 +209,7 @@ class Session:
         return done
 
     def _read_book(self) -> Book:
-        """The account, and once for each symbol the orders that made its price."""
+        """Read the account, and once for each symbol the orders that made its price."""
         region, symbol = self.region, self.symbol
         if region not in self._lines:
             self._lines = {region: Line(self.cluster.dsn(region))}
@@ -293,5 +293,5 @@ def _of(side: str, quantity: int, symbol: str) -> str:
 
 
 def now_ms() -> int:
-    """The time as pages count it."""
+    """Return the time as pages count it."""
     return round(time() * 1000)

@@ -22,7 +22,7 @@ class Staleness:
         self._fresh: deque[tuple[float, Mapping[str, int]]] = deque()
 
     def fresh(self, at_s: float, moves: Mapping[str, int]) -> None:
-        """A fresh read was answered at `at_s`: how many orders had moved each price."""
+        """Add a fresh read that was answered at `at_s`: how many orders had moved each price."""
         with self._lock:
             if not self._fresh or self._fresh[-1][1] != moves:
                 self._fresh.append((at_s, moves))

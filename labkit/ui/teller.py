@@ -55,7 +55,7 @@ class Teller:
         region: Callable[[], str],
         on_change: Callable[[Slip], None],
     ) -> None:
-        """A teller without a deposit.
+        """Make a teller without a deposit.
 
         Args:
             region: whose balancer the next deposit goes through.

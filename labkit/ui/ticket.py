@@ -25,7 +25,7 @@ class TradeTicket(Pane):
             session.watch(topic, self._show)
 
     def do_submit(self, content: Mapping[str, Any]) -> None:
-        """The ticket was sent by the page."""
+        """Send the ticket: the page's button was pressed."""
         try:
             self._session.orders.submit(
                 str(content["id"]),
@@ -42,7 +42,7 @@ class TradeTicket(Pane):
         self._session.choose(str(content["symbol"]))
 
     def do_drop(self, _content: Mapping[str, Any]) -> None:
-        """A fresh ticket, in place of one whose outcome is unknown."""
+        """Return a fresh ticket, in place of one whose outcome is unknown."""
         self._session.orders.drop()
 
     def do_deposit(self, content: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ class TradingDesk(Box):  # type: ignore[misc]
     def __init__(
         self, cluster: Cluster, *, account_nbr: str = DEMO_ACCOUNT, region: str | None = None
     ) -> None:
-        """A desk on a cluster.
+        """Make a desk on a cluster.
 
         Args:
             account_nbr: who trades.

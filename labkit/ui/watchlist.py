@@ -23,7 +23,7 @@ class Watchlist(Pane):
         session.watch("prices", self._show)
 
     def do_choose(self, content: Mapping[str, Any]) -> None:
-        """A row was pressed."""
+        """Choose a symbol: its row was pressed."""
         self._session.choose(str(content["symbol"]))
 
     def _show(self) -> None:

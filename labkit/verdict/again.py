@@ -132,7 +132,7 @@ def _trials(folder: Path, stored: Summary) -> Result:
 
 
 def _limits(stored: Summary, summary: Summary) -> Iterator[Finding]:
-    """What was required, held to again."""
+    """Hold the run to what was required of it, again."""
     for said in stored.findings:
         if said.checker.startswith((REQUIRE, GATE)) and said.limit is None:
             yield replace(said, verdict=Verdict.UNKNOWN, summary="its limit is not there")
@@ -146,7 +146,7 @@ def _limits(stored: Summary, summary: Summary) -> Iterator[Finding]:
 
 
 def _differences(stored: Summary, again: Summary) -> Iterator[str]:
-    """What is not in both, or not the same in both."""
+    """Return what is not in both, or not the same in both."""
     names = dict.fromkeys(found.checker for found in (*stored.findings, *again.findings))
     for name in names:
         if name == JUDGED_AGAIN:
@@ -165,7 +165,7 @@ def _differences(stored: Summary, again: Summary) -> Iterator[str]:
 
 
 def _without_findings(value: object) -> object:
-    """A part of a result; of trials the numbers, their findings are compared by the whole's."""
+    """Return a part of a result; of trials only the numbers, the whole has their findings."""
     if isinstance(value, tuple):
         return tuple(
             one.model_copy(update={"findings": ()}) if isinstance(one, Measurements) else one

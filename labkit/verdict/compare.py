@@ -198,7 +198,7 @@ def _latency_ms(run: Summary, region: str, phase: str, percentile: str) -> float
 
 
 def _settings(runs: Sequence[Summary]) -> dict[str, Callable[[Summary], str]]:
-    """What a run was set to, a function a label."""
+    """Return what a run was set to: one function per label."""
     settings: dict[str, Callable[[Summary], str]] = {
         "scenario": lambda run: run.scenario,
         "backend": lambda run: run.backend,

@@ -226,7 +226,7 @@ class Evidence:
         return self.names(np.flatnonzero(self.lost_orders))
 
     def names(self, numbers: Iterable[int]) -> tuple[str, ...]:
-        """The ids of orders."""
+        """Return the ids of orders."""
         return tuple(self.ids.name(number) for number in numbers)
 
     @cached_property
@@ -279,7 +279,7 @@ def _once(frame: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def _texts(column: pd.Series) -> pd.Index:
-    """The different ones, in the order of their codes."""
+    """Return the distinct texts, in the order of their codes."""
     texts: pd.Index = pd.Index(pd.Categorical(column).categories, dtype="str")
     return texts
 

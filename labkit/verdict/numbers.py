@@ -50,7 +50,7 @@ class OrderIds:
         return len(self.keys)
 
     def name(self, number: int) -> str:
-        """The id as text."""
+        """Return the id as text."""
         place, rest = divmod(int(self.keys[number]), self.width)
         second = int(self.seconds[0]) + rest if self._close else int(self.seconds[rest])
         bits = int(self.firsts[place]).to_bytes(8) + second.to_bytes(8)
@@ -144,7 +144,7 @@ def _offsets(ids: Any) -> np.ndarray:
 
 
 def _parsed(ids: Any, texts: dict[bytes, str]) -> np.ndarray:
-    """The 128 bits of each id as two halves, a row each."""
+    """Return the 128 bits of each id as two halves, one row per id."""
     if not len(ids):
         return np.empty((0, 2), np.uint64)
     offsets = _offsets(ids)
@@ -169,7 +169,7 @@ def _bits(name: str, texts: dict[bytes, str]) -> bytes:
 
 
 def _bits_of_uuids(letters: np.ndarray) -> bytes | None:
-    """The bytes of UUIDs written in the usual way, a row each; None when one is not."""
+    """Return the bytes of UUIDs written in the usual way, one row per id; None when one is not."""
     if not (letters[:, _DASHES] == ord("-")).all():
         return None
     try:

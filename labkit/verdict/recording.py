@@ -82,7 +82,7 @@ def impossible(evidence: Evidence) -> dict[str, np.ndarray]:
 
 
 def _reasons(wrong: dict[str, np.ndarray]) -> dict[int, str]:
-    """What is wrong with each row, of the first few."""
+    """Return what is wrong with each row, of the first few."""
     found: dict[int, str] = {}
     for why, rows in wrong.items():
         for row in rows[:OFFENDERS_SHOWN].tolist():

@@ -80,7 +80,7 @@ class Report:
         return Report(judged)
 
     def _required_before(self) -> list[Finding]:
-        """What was required of the saved result before; another requirement does not undo it."""
+        """Return what was required of the saved result; a new requirement does not undo it."""
         if self.result.folder is None:
             return []
         try:
@@ -105,7 +105,7 @@ class Report:
 
 
 def terminal_report(summary: Summary) -> RenderableType:
-    """The report of a run for rich to print, verdict first."""
+    """Return the report of a run for rich to print, verdict first."""
     verdict = summary.verdict
     headline = Text.assemble(
         (f"{words.HEADWORD[verdict]}.", _STYLE[verdict]), " ", one_line(words.plain_words(summary))
@@ -125,7 +125,7 @@ def terminal_report(summary: Summary) -> RenderableType:
 
 
 def context(summary: Summary) -> dict[str, object]:
-    """What the templates are filled with."""
+    """Return what the templates are filled with."""
     return {
         "summary": summary,
         "open_loop": summary.workload.get("concurrency") is None,

@@ -52,7 +52,7 @@ Measure = Callable[[Measurements], Iterable[Measured]]
 def requirements(
     summary: Summary, limits: Mapping[str, float], *, elsewhere: bool = False
 ) -> tuple[Finding, ...]:
-    """A finding for each limit, worst region and fault first.
+    """Return a finding for each limit, worst region and fault first.
 
     Args:
         elsewhere: outages count only in regions that the fault was not aimed at.
@@ -79,7 +79,7 @@ AnyMeasurements = TypeVar("AnyMeasurements", bound=Measurements)
 
 
 def _elsewhere(measurements: AnyMeasurements) -> AnyMeasurements:
-    """The same without the outages of regions that their fault was aimed at."""
+    """Leave out the outages of regions that their fault was aimed at."""
     rows = [row for row in measurements.recovery if not row.aimed_at]
     return measurements.model_copy(update={"recovery": tuple(rows)})
 
@@ -98,7 +98,7 @@ def with_error(name: str, measurements: Measurements) -> tuple[float, float] | N
 
 
 def worst_recovery(summary: Measurements) -> Recovery | None:
-    """The region that took longest to recover, unrecovered first; None without a fault."""
+    """Return the region that took longest to recover, unrecovered first; None without a fault."""
     rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
     return max(rows, key=_gone_s, default=None)
 
@@ -109,14 +109,14 @@ def _gone_s(row: Recovery) -> tuple[float, float]:
 
 
 def worst_write_gap(summary: Measurements) -> Recovery | None:
-    """The region whose write gap was longest; None when no gap could be measured."""
+    """Return the region whose write gap was longest; None when no gap could be measured."""
     rows = [row for row in summary.recovery if row.region != ALL_REGIONS]
     known = [row for row in rows if row.write_gap_s is not None]
     return max(known, key=lambda row: row.write_gap_s or 0.0, default=None)
 
 
 def measured(name: str, summary: Summary) -> list[Measured]:
-    """The numbers that a limit is held against: every trial's, where there are trials."""
+    """Return the numbers that a limit is held against: every trial's, where there are trials."""
     measure = MEASURES[name]
     if not summary.trials or name in COUNTS:
         return list(measure(summary))
@@ -128,7 +128,7 @@ def measured(name: str, summary: Summary) -> list[Measured]:
 
 
 def decisive(numbers: Sequence[Measured], limit: float) -> Measured:
-    """The number that decides whether a limit holds: the worst of those with the verdict of all."""
+    """Choose the number that decides whether a limit holds: the worst with the verdict of all."""
     verdict = worst(number.verdict(limit) for number in numbers)
     alike = [number for number in numbers if number.verdict(limit) is verdict]
     return max(alike, key=lambda n: n.beyond if n.value is None else n.value)

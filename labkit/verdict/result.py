@@ -80,7 +80,7 @@ class Machine(BaseModel):
 
     @classmethod
     def here(cls) -> Machine:
-        """This machine; cores are those this process may use."""
+        """Describe this machine; cores are those that this process may use."""
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
         return cls(
             cores=cores or 1,
@@ -91,7 +91,7 @@ class Machine(BaseModel):
 
 
 def _cpu() -> str:
-    """The processor's model."""
+    """Return the processor's model."""
     try:
         told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -134,7 +134,7 @@ class Measurements(BaseModel):
         return worst(finding.verdict for finding in self.findings)
 
     def finding(self, checker: str) -> Finding | None:
-        """What that checker found, None where it did not look."""
+        """Return what a checker found; None if it did not look."""
         return next((f for f in self.findings if f.checker == checker), None)
 
 
@@ -209,7 +209,7 @@ class Summary(Measurements):
     spread: tuple[Spread, ...] = ()
 
     def to_json(self) -> str:
-        """The content of `result.json`."""
+        """Return the content of `result.json`."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
     @classmethod
@@ -326,7 +326,7 @@ class Result:
         return self.report._repr_html_()
 
     def with_findings(self, findings: Iterable[Finding]) -> Result:
-        """The same run with further findings; one of the same checker is replaced."""
+        """Add findings; one of the same checker is replaced."""
         new = {finding.checker: finding for finding in (*self.findings, *findings)}
         summary = self.summary.model_copy(update={"findings": tuple(new.values())})
         return replace(self, summary=summary)
@@ -366,7 +366,7 @@ class Result:
 
 
 def schema_json() -> str:
-    """The JSON schema of `result.json`."""
+    """Return the JSON schema of `result.json`."""
     schema = Summary.model_json_schema(by_alias=True, mode="serialization")
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return json.dumps(schema, indent=2) + "\n"

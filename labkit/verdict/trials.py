@@ -42,7 +42,7 @@ class TrialRun:
 
 
 def trial_of(result: Result, *, number: int, inject_after_s: float, folder: str) -> Trial:
-    """The line of a trial in the summary of all."""
+    """Return the line of a trial in the summary of all."""
     summary, faults = result.summary, result.history.faults
     return Trial(
         number=number,
@@ -153,7 +153,7 @@ def _finite(value: float) -> float | None:
 
 
 def _highest(values: Sequence[float | None]) -> float | None:
-    """The highest of them; None where one is not known."""
+    """Return the highest value; None if one is not known."""
     known = [value for value in values if value is not None]
     return max(known) if len(known) == len(values) else None
 
@@ -182,13 +182,13 @@ def _findings(trials: Sequence[Trial], whole: Result) -> list[Finding]:
 
 
 def _of_trials(name: str, trials: Sequence[Trial]) -> Finding | None:
-    """What a checker found in single trials; None where it looked at none."""
+    """Return what a checker found in single trials; None where it looked at none."""
     made = any(trial.finding(name) is not None for trial in trials)
     return _worst_finding(name, trials, None) if made else None
 
 
 def _worst_finding(name: str, trials: Sequence[Trial], whole: Finding | None) -> Finding:
-    """What a checker found in each trial and over all of them, as one finding.
+    """Return what a checker found in each trial and over all of them, as one finding.
 
     Args:
         whole: over all trials; None where the checker looks at single trials only.

@@ -35,7 +35,7 @@ COARSE_S = 0.05
 
 
 def plain_words(summary: Summary) -> str:
-    """The verdict as a sentence or two, without its headword."""
+    """Return the verdict as a sentence or two, without its headword."""
     if summary.verdict is not Verdict.PASS:
         reasons = [f.summary for f in summary.findings if f.verdict is summary.verdict]
         return _sentence("; ".join(reasons) or "nothing was checked")
@@ -57,7 +57,7 @@ def plain_words(summary: Summary) -> str:
 
 
 def headlines(summary: Summary) -> list[tuple[str, str]]:
-    """The numbers people ask for first: what it is, and what it was."""
+    """Return the numbers people ask for first: a name and a text for each."""
     return [
         ("RTO", _rto(summary)),
         ("Write gap", _write_gap(summary)),
@@ -85,7 +85,7 @@ TRIAL_HEADINGS = (
 
 
 def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
-    """A row a trial, each with its worst region, then the median and the worst of all."""
+    """Return one row per trial with its worst region, then the median and the worst of all."""
     rows: list[tuple[str, ...]] = [
         (
             str(trial.number),
@@ -180,7 +180,7 @@ class LatencyTable:
 
 
 def latency_tables(latency: Sequence[Latency]) -> list[LatencyTable]:
-    """A table a kind of operation."""
+    """Return one table per kind of operation."""
     kinds = dict.fromkeys(row.kind for row in latency)
     return [
         LatencyTable(
@@ -273,7 +273,7 @@ class WaterfallTable:
 
 
 def waterfalls(summary: Summary) -> list[WaterfallTable]:
-    """A table a fault; with trials none: they have a figure of the longest outage."""
+    """Return one table per fault; with trials none: they have a figure of the longest outage."""
     return [waterfall_cells(one) for one in summary.waterfalls if not summary.trials]
 
 
@@ -324,7 +324,7 @@ def percent(share: float) -> str:
 
 
 def check_name(checker: str) -> str:
-    """A checker's name as people read it."""
+    """Return a checker's name as people read it."""
     return checker.replace("_", " ", 1)
 
 
@@ -333,7 +333,7 @@ COMPLETED = "completed"
 
 
 def _no_outage(summary: Summary) -> str:
-    """What stands in place of an outage's length where no fault was recorded."""
+    """Return what stands in place of an outage's length where no fault was recorded."""
     if summary.finding(COMPLETED) is not None:
         return f"{UNKNOWN} (the run was broken off)"
     return "no fault was injected"

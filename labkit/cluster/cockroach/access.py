@@ -13,7 +13,7 @@ from labkit.cluster.ports import HOST
 
 
 def url(home: Path, *ports: int, secure: bool, read_only: bool = False) -> str:
-    """A libpq URL of balancers, for the application; it holds no password.
+    """Return a libpq URL of balancers, for the application; it holds no password.
 
     Args:
         home: the state folder, which has certificates and the password file.

@@ -50,7 +50,7 @@ class CockroachCluster(LocalLab[S, L]):
     survival_goals = tuple(statements.GOALS)
 
     def __init__(self, home: Path) -> None:
-        """The lab in `home`; use `create` or `attach`."""
+        """Read the lab in `home`; use `create` or `attach`."""
         super().__init__(home)
         self._watch = Watch(self._ask)
 
@@ -65,7 +65,7 @@ class CockroachCluster(LocalLab[S, L]):
         port_base: int | None = None,
         secure: bool | None = None,
     ) -> Self:
-        """The lab in `home`, made when there is none; nothing is started.
+        """Return the lab in `home`, made when there is none; nothing is started.
 
         What is None is as the lab has it, or the default for a new one. A survival goal that
         differs is taken over.
@@ -106,7 +106,7 @@ class CockroachCluster(LocalLab[S, L]):
 
     @abstractmethod
     def _starter_of(self, settings: S) -> Starter:
-        """What starts the parts of a lab with these settings."""
+        """Return what starts the parts of a lab with these settings."""
 
     @abstractmethod
     def _take_back(self, starter: Starter, before: set[str]) -> None:
@@ -139,7 +139,7 @@ class CockroachCluster(LocalLab[S, L]):
         return access.tls(self.home, secure=self.settings.secure)
 
     def _parts_of(self, settings: S) -> dict[str, Any]:
-        """What every `Starter` is made of."""
+        """Return what every `Starter` is made of."""
         layout = self._layout_of(self.home, settings)
         return {
             "home": self.home,
@@ -199,7 +199,7 @@ class CockroachCluster(LocalLab[S, L]):
     # questions
 
     def dsn(self, region: str, *, read_only: bool = False) -> str:
-        """A libpq URL of a region's balancer; read-only sessions read a local, older replica.
+        """Return a URL of a region's balancer; read-only sessions read a local, older replica.
 
         Follower reads are at least 4.2 s old (follower-reads.md). In a secure lab the password is
         in the file that the URL names.
@@ -220,7 +220,7 @@ class CockroachCluster(LocalLab[S, L]):
         )
 
     def leader(self, region: str | None = None) -> Node:
-        """The node with most leases of the trading tables: of the region, where it has one.
+        """Return the node with most leases of the trading tables: of the region, where it has one.
 
         Without a region: of the database's primary region, else of all.
 
@@ -235,7 +235,7 @@ class CockroachCluster(LocalLab[S, L]):
         return found
 
     def _version(self) -> str | None:
-        """What CockroachDB says it is; whole, as a stand-in says here that it is one."""
+        """Return what CockroachDB says it is; whole, as a stand-in says here that it is one."""
         ready = self._look().ready
         if not ready:
             return None
@@ -254,7 +254,7 @@ class CockroachCluster(LocalLab[S, L]):
             return View(database.leases(connection, self.topology), goal)
 
     def failover_evidence(self) -> AbstractContextManager[Gather]:
-        """What the balancers and the database notice; `cockroach.evidence` says how exactly."""
+        """Gather what the balancers and the database notice (see `cockroach.evidence`)."""
 
         def leases(node: Node) -> Mapping[Node, int]:
             with self._operator.connect(node, timeout_ms=2000) as connection:
@@ -342,7 +342,7 @@ class CockroachCluster(LocalLab[S, L]):
     # survival
 
     def survival_goal(self) -> SurvivalGoal:
-        """The goal in force, as the database says; as the settings have it while it is down."""
+        """Return the goal in force: the database's, or that of the settings while it is down."""
         try:
             view = self._look().view
         except LabError:

@@ -37,7 +37,7 @@ class Operator:
     def connect(
         self, node: Node, *, timeout_ms: int = STATEMENT_TIMEOUT_MS
     ) -> Iterator[psycopg.Connection]:
-        """A connection to one node, in autocommit.
+        """Open a connection to one node, in autocommit.
 
         Raises:
             ClusterError: it cannot be made, or what is done with it fails; names the node.
@@ -73,7 +73,7 @@ class Leases:
     voters: tuple[int, ...] = ()
 
     def most(self, region: str | None = None) -> Node | None:
-        """The node with most leases, of a region when given; None when none has any."""
+        """Return the node with most leases, of a region when given; None when none has any."""
         held = {n: count for n, count in self.held.items() if region in (None, n.region)}
         return max(held, key=lambda node: held[node], default=None)
 
@@ -112,7 +112,7 @@ def obeys(found: Leases, goal: SurvivalGoal, topology: Topology) -> bool:
 
 
 def zones_known(connection: psycopg.Connection) -> set[str]:
-    """The zones that nodes which have joined stand in (show-regions.md: region, zones)."""
+    """Return the zones that nodes which have joined stand in (show-regions.md: region, zones)."""
     rows = connection.execute(statements.CLUSTER_REGIONS).fetchall()
     return {str(zone) for row in rows for zone in row[1]}
 
@@ -147,7 +147,7 @@ def create(
 
 
 def survival_goal(connection: psycopg.Connection) -> SurvivalGoal:
-    """The goal in force.
+    """Return the goal in force.
 
     Raises:
         ClusterError: it is one that this labkit does not know.
@@ -165,5 +165,5 @@ def set_survival_goal(connection: psycopg.Connection, goal: SurvivalGoal) -> Non
 
 
 def as_query(text: str) -> bytes:
-    """A text that was put together from quoted parts, as psycopg takes it."""
+    """Convert a text that was put together from quoted parts to what psycopg takes."""
     return text.encode()

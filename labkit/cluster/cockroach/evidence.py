@@ -64,7 +64,7 @@ class LeaseWatch:
     def __init__(
         self, leases: Callable[[Node], Held], nodes: Sequence[Node], pace_s: float = PACE_S
     ) -> None:
-        """A watch that asks one of the nodes, and another one when that one does not answer."""
+        """Make a watch that asks one node, and another when that one does not answer."""
         self._leases = leases
         self._nodes = nodes
         self._pace_s = pace_s
@@ -108,7 +108,7 @@ class LeaseWatch:
 
 
 def moved(before: Held, after: Held, *, since_s: float, now_s: float) -> list[Event]:
-    """The nodes that lost at least half of their leases between two looks.
+    """Return the nodes that lost at least half of their leases between two looks.
 
     Half, because leases also move one by one, to balance the load.
     """

@@ -122,7 +122,7 @@ def _frontend(regions: Sequence[str], bind: str) -> str:
 def server_lines(
     servers: Mapping[str, Sequence[Server]], *, secure: bool
 ) -> dict[str, dict[str, str]]:
-    """The servers as `labkit.cluster.haproxy.give` takes them: each line is whole."""
+    """Return the servers as `labkit.cluster.haproxy.give` takes them: each line is whole."""
     options = _options(secure)
     return {
         region: {node.name: f"{_line(node)} {options}" for node in nodes}

@@ -72,17 +72,17 @@ class Layout(ABC):
         return self.topology.region_names.index(region)
 
     def sql(self, node: Node) -> int:
-        """A node's own SQL port: the operator's, past balancer and WAN."""
+        """Return a node's own SQL port: the operator's, past balancer and WAN."""
         number = self._number(node)
         # the balancers keep the ports where they usually are, however many nodes come
         return self._at(0, 26257 if number < _BEFORE_BALANCERS else 26400) + number
 
     def console(self, node: Node) -> int:
-        """A node's DB Console, health and metrics."""
+        """Return a node's DB Console, health and metrics."""
         return self._at(100, 8080) + self._number(node)
 
     def balancer(self, region: str) -> int:
-        """A region's balancer: the application's."""
+        """Return a region's balancer: the application's."""
         return self._at(200, 26276) + self._region(region)
 
     def balancer_from(self, source: str, region: str) -> int:
@@ -101,7 +101,7 @@ class Layout(ABC):
         return tuple(permutations(self.topology.region_names, 2))
 
     def statistics(self, region: str) -> int:
-        """A balancer's statistics, for looking only."""
+        """Return a balancer's statistics, for looking only."""
         return self._at(220, 8404) + self._region(region)
 
     @property
@@ -123,7 +123,7 @@ class Layout(ABC):
                 yield self.balancer_from(source, region), f"lb:{region} from {source}"
 
     def ports(self) -> dict[int, str]:
-        """What each port is for."""
+        """Return what each port is for."""
         return dict(self.parts())
 
     # where the parts dial each other
@@ -138,7 +138,7 @@ class Layout(ABC):
 
     @abstractmethod
     def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
-        """The WAN's own port behind `balancer_from`, and where it leads."""
+        """Return the WAN's own port behind `balancer_from`, and where it leads."""
 
     def join(self, region: str) -> list[str]:
         """Whom a node of a region dials first: two of its region, one of each other region.
@@ -158,7 +158,7 @@ class Layout(ABC):
         return {region: address(self.sql_from(region, node)) for region in others}
 
     def servers(self, region: str) -> dict[str, list[haproxy.Server]]:
-        """What a region's balancer dials: its own nodes first, then the nearest region's."""
+        """Return what a region's balancer dials: its own nodes first, then the nearest region's."""
         shape = self.topology
         nearest = sorted(shape.region_names, key=lambda name: shape.rtt_ms(region, name))
 
@@ -170,7 +170,7 @@ class Layout(ABC):
         return {name: [server(node) for node in shape.nodes_of(name)] for name in nearest}
 
     def listeners(self, node: Node) -> tuple[Listener, ...]:
-        """The ways through the WAN to one node."""
+        """Return the ways through the WAN to one node."""
         found = []
         for source in self.topology.region_names:
             if source == node.region:
@@ -225,7 +225,7 @@ class Layout(ABC):
     # services
 
     def of(self, target: Target) -> list[str]:
-        """The services that a target stands for.
+        """Return the services that a target stands for.
 
         Raises:
             UnknownTarget: it is not part of this cluster.

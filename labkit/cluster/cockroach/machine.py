@@ -19,7 +19,7 @@ class Machine(Protocol):
         """Of what there is; a service that was never made, or was removed, is absent."""
 
     def pids(self) -> Mapping[str, int | None]:
-        """The process ids of what runs, as this machine, or the engine's, counts them."""
+        """Return the process ids of what runs, as this machine, or the engine's, counts them."""
 
     def start(self, services: Sequence[str]) -> None:
         """Start those that do not run; one that was removed is made again on its old data.
@@ -48,10 +48,10 @@ class Machine(Protocol):
         """
 
     def last_words(self, service: str) -> str:
-        """The end of a service's log, one line."""
+        """Return the end of a service's log, one line."""
 
     def log(self, service: str, since_wall_s: float) -> str:
-        """What a service wrote since a wall-clock time, or more; empty when it is not there.
+        """Return what a service wrote since a wall-clock time, or more; empty when it is not there.
 
         Raises:
             ClusterError: it cannot be had.

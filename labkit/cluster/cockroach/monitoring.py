@@ -43,7 +43,7 @@ def ready(port: int, tls: ssl.SSLContext | None = None) -> Ready:
 
 
 def metrics(port: int, tls: ssl.SSLContext | None = None) -> dict[str, float]:
-    """A node's metrics (metrics.yaml, v25.4), empty when it does not answer."""
+    """Return a node's metrics (metrics.yaml, v25.4), empty when it does not answer."""
     status, text = get(port, "/_status/vars", tls)
     return parse_metrics(text) if status == 200 else {}
 
@@ -64,13 +64,13 @@ def parse_metrics(text: str) -> dict[str, float]:
 
 
 def servers(stats_port: int) -> dict[str, set[str]] | None:
-    """What a balancer knows: for each backend its servers. None: no answer."""
+    """Return what a balancer knows: for each backend its servers. None: no answer."""
     status, text = get(stats_port, "/;csv", None)
     return haproxy.servers(text) if status == 200 else None
 
 
 def servers_up(stats_port: int) -> dict[str, list[str]] | None:
-    """What a balancer may use: for each backend the servers that are up. None: no answer."""
+    """Return what a balancer may use: for each backend the servers that are up. None: no answer."""
     status, text = get(stats_port, "/;csv", None)
     return haproxy.servers_up(text) if status == 200 else None
 

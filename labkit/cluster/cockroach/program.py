@@ -45,7 +45,7 @@ def start(
     listen: str | None = None,
     http: str | None = None,
 ) -> list[str]:
-    """The arguments that start a node.
+    """Return the arguments that start a node.
 
     Args:
         advertise: host:port that leads to the node from inside its region.
@@ -79,7 +79,7 @@ def start(
 
 
 def init(host: str, certs: str | None) -> list[str]:
-    """The arguments that make the nodes one cluster.
+    """Return the arguments that make the nodes one cluster.
 
     `host` must be on their --join list (cockroach-init.md).
     """
@@ -92,12 +92,12 @@ pkg/server/init.go, ErrClusterInitialized)."""
 
 
 def node_status(host: str, certs: str | None) -> list[str]:
-    """The arguments that list the nodes (cockroach-node.md, "Show the status of all nodes")."""
+    """List the nodes: the arguments (cockroach-node.md, "Show the status of all nodes")."""
     return ["node", "status", *_security(certs), f"--host={host}", "--format=tsv"]
 
 
 def node_id(said: str, locality: str) -> int | None:
-    """The id of the node of a locality, out of what `node_status` prints; None when there is none.
+    """Find the id of the node of a locality in what `node_status` prints; None when there is none.
 
     Columns are found by name (cockroach-node.md, "Response"). A node that was removed comes again
     as a new one (node-shutdown.md, "Recommission nodes"), with a higher id.
@@ -117,7 +117,7 @@ def complaint(said: str) -> str:
 
 
 def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = True) -> list[str]:
-    """The arguments that move a node's data elsewhere and take it out, asked of another node.
+    """Return the arguments that decommission a node; another node carries them out.
 
     Checks first whether the others can take its replicas, and returns when it holds none, or
     without `wait` at once (cockroach-node.md, --checks, --wait). A drain follows by itself
@@ -129,7 +129,7 @@ def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = Tru
 
 
 def recommission(node_id: int, host: str, certs: str | None) -> list[str]:
-    """The arguments that undo a decommission that has not ended (node-shutdown.md)."""
+    """Return the arguments that undo a decommission that has not ended (node-shutdown.md)."""
     return ["node", "recommission", str(node_id), *_security(certs), f"--host={host}"]
 
 
@@ -138,7 +138,7 @@ def _security(certs: str | None) -> list[str]:
 
 
 def init_script(program: str, host: str, certs: str | None, tries: int = 90) -> str:
-    """A shell script around `init`: waits for the node, and may be repeated."""
+    """Return a shell script around `init`: waits for the node, and may be repeated."""
     command = " ".join([program, *init(host, certs)])
     return f"""\
 tries={tries}
@@ -153,7 +153,7 @@ echo "$said"
 
 
 def certificates_script(program: str, certs: str, authority: str, names: Sequence[str]) -> str:
-    """A shell script that makes the certificates once: authority, nodes, the user root.
+    """Return a shell script that makes the certificates once: authority, nodes, the user root.
 
     `create-node` takes every address at which a node is reached (cockroach-cert.md). The page makes
     a certificate for each node; here one that names the addresses of all serves all. A start that

@@ -59,7 +59,7 @@ class Starter(ABC):
     tls: Callable[[], ssl.SSLContext | None]
 
     def running(self) -> set[str]:
-        """The services that run or are paused."""
+        """Return the services that run or are paused."""
         states = self.machine.states().items()
         return {name for name, state in states if state is not State.DOWN}
 
@@ -109,7 +109,7 @@ class Starter(ABC):
 
     @abstractmethod
     def _advice(self) -> str:
-        """What to look at and what simpler form to try when a stage took too long."""
+        """Return what to look at and what simpler form to try when a stage took too long."""
 
     # stages that do not
 

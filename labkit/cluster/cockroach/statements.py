@@ -42,7 +42,7 @@ NO_WEAKER_GOAL = (
 
 
 def create_database(regions: Sequence[str], goal: SurvivalGoal) -> str:
-    """The database with its regions and survival goal at once; the first region is the primary.
+    """Create the database with its regions and survival goal; the first region is the primary.
 
     The clauses stand in the order of the grammar (create-database.md). SURVIVE needs a primary
     region, REGION three regions, each of them that of a node which is up (multi_region, a logic
@@ -62,12 +62,12 @@ def survive(goal: SurvivalGoal) -> str:
 
 
 def set_password(password: str) -> str:
-    """The application's password, in a secure cluster: others take none (create-user.md)."""
+    """Set the application's password, in a secure cluster: others take none (create-user.md)."""
     return f"ALTER USER {USER} WITH PASSWORD {literal(password)}"
 
 
 def set_licence(organization: str, key: str) -> tuple[str, str]:
-    """A licence key (licensing-faqs.md, "Set a license"). A trial or free one needs telemetry."""
+    """Set a licence key (licensing-faqs.md, "Set a license"). Trial and free need telemetry."""
     return (
         f"SET CLUSTER SETTING cluster.organization = {literal(organization)}",
         f"SET CLUSTER SETTING enterprise.license = {literal(key)}",
@@ -75,12 +75,12 @@ def set_licence(organization: str, key: str) -> tuple[str, str]:
 
 
 def identifier(name: str) -> str:
-    """A name in quotes: region names have dashes."""
+    """Return a name in quotes: region names have dashes."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text in quotes. Statements of this kind take no placeholders."""
+    """Return a text in quotes. Statements of this kind take no placeholders."""
     return "'" + text.replace("'", "''") + "'"
 
 

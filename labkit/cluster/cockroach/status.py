@@ -52,7 +52,7 @@ class Seen:
         return {n: count for n, count in self.view.leases.held.items() if n in self.ready}
 
     def leader(self, region: str | None, home: str) -> Node | None:
-        """The node with most leases of a region, else of the home region, else of all."""
+        """Return the node with most leases of a region, else of the home region, else of all."""
         leaders = self.leaders()
         for place in (region or home, home, None):
             held = {n: count for n, count in leaders.items() if place in (None, n.region)}
@@ -85,7 +85,7 @@ def cluster_status(
     wan: WanClient | None,
     tls: ssl.SSLContext | None,
 ) -> ClusterStatus:
-    """The rest: process ids, balancers, links; all at the same time."""
+    """Return the rest: process ids, balancers, links; all at the same time."""
     regions = layout.topology.region_names
     with ThreadPoolExecutor(8) as pool:
         links = pool.submit(_links, wan, seen.state(WAN))
@@ -181,7 +181,7 @@ def _balancer(
 
 
 def _links(wan: WanClient | None, state: State) -> Links | None:
-    """The WAN's links as it says; None without a WAN, or when it does not answer."""
+    """Return the WAN's links as it says; None without a WAN, or when it does not answer."""
     if wan is None or state is not State.RUNNING:
         return None
     try:

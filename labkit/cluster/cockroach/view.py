@@ -54,7 +54,7 @@ class Watch:
         self._lock = Lock()
 
     def look(self, ready: Nodes, first: Node | None, pace_s: float = PACE_S) -> View | None:
-        """The view, at most `pace_s` old, and newer than the last change among ready nodes.
+        """Return the view, at most `pace_s` old, and newer than the last change among ready nodes.
 
         Args:
             ready: the nodes that take SQL clients now.

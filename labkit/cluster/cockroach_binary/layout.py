@@ -91,7 +91,7 @@ class ProcessLayout(Layout):
         return str(self.place / "node-certs") if self.secure else None
 
     def store(self, node: Node) -> Path:
-        """A node's data."""
+        """Return a node's data."""
         return self.all_data / node_service(node)
 
     def balancer_socket(self, region: str) -> Path:

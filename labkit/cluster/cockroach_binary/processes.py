@@ -36,7 +36,7 @@ from labkit.topology import Node
 
 
 def find_cockroach() -> Path:
-    """The `cockroach` program on PATH.
+    """Return the `cockroach` program on PATH.
 
     Raises:
         MissingBinary: there is none.
@@ -51,7 +51,7 @@ def find_cockroach() -> Path:
 
 
 def build_tag(path: Path) -> str:
-    """What `cockroach version` calls itself, such as v25.4.17."""
+    """Return what `cockroach version` calls itself, such as v25.4.17."""
     done = subprocess.run(
         [path, "version"], capture_output=True, encoding="utf-8", errors="replace", check=False
     )
@@ -75,7 +75,7 @@ class Processes:
         return {name: _state(pid) for name, pid in found.items()}
 
     def pids(self) -> Mapping[str, int | None]:
-        """The process ids of what runs."""
+        """Return the process ids of what runs."""
         return {name: self.table.pid(name) for name in self.table.records()}
 
     def _trees(self, services: Sequence[str]) -> list[int]:
@@ -91,7 +91,7 @@ class Processes:
         labkit.clock.wait_until(ready, what=what, timeout_s=timeout_s, poll_s=0.02)
 
     def last_words(self, service: str) -> str:
-        """The end of a process's log, one line."""
+        """Return the end of a process's log, one line."""
         return self.table.last_words(service)
 
     def log(self, service: str, _since_wall_s: float) -> str:
@@ -137,7 +137,7 @@ class Processes:
         return [self.program(), *arguments]
 
     def program(self) -> Path:
-        """The `cockroach` program, where the lab's servers may execute it.
+        """Return the `cockroach` program, where the lab's servers may execute it.
 
         Raises:
             MissingBinary: there is none.

@@ -87,7 +87,7 @@ class Engine:
 
     @classmethod
     def connect(cls) -> Self:
-        """The engine that the `docker` program would use.
+        """Return the engine that the `docker` program would use.
 
         Raises:
             NoEngine: there is none, it does not run, this user may not use it, or it is on another
@@ -118,7 +118,7 @@ class Engine:
         )
 
     def containers(self, project: str) -> dict[str, Container]:
-        """The containers of a Compose project, by service; one request."""
+        """Return the containers of a Compose project, by service; one request."""
         with _clear_errors(f"the containers of {project}"):
             rows = self._client.api.containers(
                 all=True, filters={"label": f"{PROJECT_LABEL}={project}"}
@@ -137,7 +137,7 @@ class Engine:
         return found
 
     def pid(self, container: Container) -> int | None:
-        """The process id of a container's first process, as the engine's machine counts them."""
+        """Return the pid of a container's first process, as the engine's machine counts them."""
         try:
             with _clear_errors(container.service):
                 state = self._client.api.inspect_container(container.id)["State"]
@@ -146,13 +146,13 @@ class Engine:
         return int(state["Pid"]) or None
 
     def exit_code(self, container: Container) -> int | None:
-        """The exit code of a container that has ended."""
+        """Return the exit code of a container that has ended."""
         with _clear_errors(container.service):
             state = self._client.api.inspect_container(container.id)["State"]
         return int(state["ExitCode"]) if state["Status"] == "exited" else None
 
     def last_words(self, container: Container, lines: int = 3) -> str:
-        """The last log lines of a container, on one line; a word when there are none."""
+        """Return the last log lines of a container, on one line; a word when there are none."""
         try:
             with _clear_errors(container.service):
                 text = self._client.api.logs(container.id, tail=lines, stdout=True, stderr=True)
@@ -162,7 +162,7 @@ class Engine:
         return words or "(it said nothing)"
 
     def log(self, container: Container, since_wall_s: float) -> str:
-        """What a container wrote since a wall-clock time; survives its restarts.
+        """Return what a container wrote since a wall-clock time; survives its restarts.
 
         Raises:
             ClusterError: Docker cannot give it.
@@ -181,7 +181,7 @@ class Engine:
         return True
 
     def volumes(self, project: str) -> dict[str, str]:
-        """The volumes of a Compose project, as its file names them, and the lab of each.
+        """Return the volumes of a Compose project, as its file names them, and the lab of each.
 
         Those too that somebody made under such a name without Compose: it would take them over.
         """
@@ -197,7 +197,7 @@ class Engine:
         return found
 
     def read_files(self, container: Container, folder: str) -> dict[str, bytes]:
-        """The files of a folder in a container, by name."""
+        """Return the files of a folder in a container, by name."""
         with _clear_errors(container.service):
             chunks, _ = self._client.api.get_archive(container.id, folder)
             archive = io.BytesIO(b"".join(chunks))
@@ -314,7 +314,7 @@ def _clear_errors(what: str) -> Iterator[None]:
 
 
 def _environment() -> Mapping[str, str]:
-    """What the SDK is to follow so that it finds the engine that the `docker` program would use.
+    """Build the environment in which the SDK finds the engine that `docker` would use.
 
     By itself it takes the default engine for a context that is not there, and finds none at all
     where there is no config.json, as when DOCKER_CONTEXT alone chooses.
@@ -373,7 +373,7 @@ def _why_no_engine(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what is behind it: the SDK wraps urllib3, which wraps the socket's error."""
+    """List an error and its causes: the SDK wraps urllib3, which wraps the socket's error."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:

@@ -30,7 +30,7 @@ class ComposeLayout(Layout):
     """Names and ports of one lab in containers."""
 
     def network(self, region: str) -> str:
-        """The network that a region's containers are in."""
+        """Return the network that a region's containers are in."""
         return region if self.wan else "lab"
 
     @property
@@ -54,5 +54,5 @@ class ComposeLayout(Layout):
         return WAN, 28000 + self._through_wan(source, node)
 
     def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
-        """The WAN's port inside its container, and where it leads."""
+        """Return the WAN's port inside its container, and where it leads."""
         return 29000 + self.ways.index((source, region)), (balancer_service(region), SQL_PORT)

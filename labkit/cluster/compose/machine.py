@@ -59,7 +59,7 @@ class Containers:
         return {name: container.state for name, container in self.all().items()}
 
     def pids(self) -> Mapping[str, int | None]:
-        """The process ids of what runs, as the engine's machine counts them."""
+        """Return the process ids of what runs, as the engine's machine counts them."""
         there = self.all()
         if not there:
             return {}
@@ -99,12 +99,12 @@ class Containers:
         self.engine.wait_until(self.compose.name, ready, what, timeout_s)
 
     def last_words(self, service: str) -> str:
-        """The end of a container's log, one line."""
+        """Return the end of a container's log, one line."""
         container = self.all().get(service)
         return self.engine.last_words(container) if container else "its container was removed"
 
     def log(self, service: str, since_wall_s: float) -> str:
-        """What a container wrote since a wall-clock time; empty when it was removed."""
+        """Return what a container wrote since a wall-clock time; empty when it was removed."""
         container = self.all().get(service)
         return self.engine.log(container, since_wall_s) if container else ""
 

@@ -25,7 +25,7 @@ NEXT_STEP = (
 
 
 def find_compose() -> tuple[list[str], str]:
-    """The command that is Docker Compose, and its version.
+    """Return the command that is Docker Compose, and its version.
 
     Raises:
         MissingBinary: there is none, or only one that is too old.
@@ -90,7 +90,7 @@ class Compose:
     environment: Mapping[str, str]
 
     def overridden(self) -> set[str]:
-        """The services that the override file speaks of.
+        """Return the services that the override file speaks of.
 
         Raises:
             BadInput: it is no YAML.
@@ -141,7 +141,7 @@ class Compose:
         return done.stdout
 
     def logs(self) -> str:
-        """The last lines of every service."""
+        """Return the last lines of every service."""
         return self._run("logs", "--no-color", "--tail", "200")
 
     def _run(self, *arguments: str) -> str:
@@ -208,7 +208,7 @@ _WHERE = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0)[:/](\d+)")
 
 
 def _failure(what: str, stderr: str) -> ClusterError:
-    """What Compose said, as one line of ours."""
+    """Return what Compose said, as one line of ours."""
     line = _last_line(stderr)
     if _PORT.search(stderr):
         port = _WHERE.search(stderr)

@@ -91,7 +91,7 @@ def files(project: Project) -> dict[str, str]:
 
 
 def compose(project: Project) -> dict[str, Any]:
-    """The Compose file."""
+    """Return the Compose file."""
     layout = project.layout
     services: dict[str, Service] = {}
     if layout.secure:
@@ -280,7 +280,7 @@ def haproxy_configuration(layout: ComposeLayout, region: str) -> str:
 
 
 def wan_plan(layout: ComposeLayout, token: str) -> Plan:
-    """What the WAN's container serves; Compose publishes its control on 127.0.0.1."""
+    """Return what the WAN's container serves; Compose publishes its control on 127.0.0.1."""
     return layout.wan_plan(token, control_port=WAN_CONTROL, host="0.0.0.0")  # noqa: S104
 
 
@@ -331,7 +331,7 @@ def _variable(name: str, default: str) -> str:
 
 
 def _literally(script: str) -> str:
-    """A script in which Compose replaces nothing."""
+    """Return a script in which Compose replaces nothing."""
     return script.replace("$", "$$")
 
 

@@ -41,5 +41,5 @@ class Settings(CockroachSettings):
 
 
 def images_asked_for() -> dict[str, str]:
-    """The images that the environment names, else the usual ones."""
+    """Return the images that the environment names, else the usual ones."""
     return {name: os.environ.get(name) or usual for name, usual in DEFAULT_IMAGES.items()}

@@ -18,7 +18,7 @@ LAB_ID = "standalone"
 
 
 def rendered(layout: ComposeLayout, folder: Path) -> dict[str, str]:
-    """The files of the folder, by name."""
+    """Return the files of the folder, by name."""
     return render.files(render.Project(layout, PROJECT, LAB_ID, package_from(folder)))
 
 

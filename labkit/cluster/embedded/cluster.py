@@ -68,7 +68,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         port_base: int | None = None,
         secure: bool | None = None,
     ) -> EmbeddedCluster:
-        """The lab in `home`, made when there is none; nothing is started.
+        """Return the lab in `home`, made when there is none; nothing is started.
 
         What is None is as the lab has it, or the default for a new one. A survival goal that
         differs is taken over: it is the one setting that can change.
@@ -208,7 +208,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
     # questions
 
     def dsn(self, region: str, *, read_only: bool = False) -> str:
-        """A libpq URL of a region's balancer. The password is in the file that it names.
+        """Return a libpq URL of a region's balancer. The password is in the file that it names.
 
         Raises:
             UnknownTarget: no such region.
@@ -225,7 +225,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         )
 
     def password(self) -> str:
-        """The password that belongs to `dsn`, for clients that are not libpq."""
+        """Return the password that belongs to `dsn`, for clients that are not libpq."""
         return self.secrets.trader
 
     def status(self) -> ClusterStatus:
@@ -233,7 +233,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         return cluster_status(self._starter)
 
     def rejoins(self, since: datetime) -> tuple[Rejoin, ...]:
-        """The nodes that came back after a moment, and how: out of what their Patroni logged."""
+        """List the nodes that came back after a moment, and how, from what their Patroni logged."""
         return rejoins(self.layout, since)
 
     def pids(self) -> list[int]:
@@ -250,7 +250,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         }
 
     def leader(self, region: str | None = None) -> Node:
-        """The primary. This engine has one, so `region` makes no difference.
+        """Return the primary. This engine has one, so `region` makes no difference.
 
         Raises:
             UnknownTarget: no such region.
@@ -261,7 +261,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         return self._starter.primary()
 
     def failover_evidence(self) -> AbstractContextManager[Gather]:
-        """What etcd, Patroni and the balancers notice; `embedded.evidence` says how exactly."""
+        """Gather what etcd, Patroni and the balancers notice (see `embedded.evidence`)."""
         return failover_evidence(self.layout, self.secrets.rest_api)
 
     # faults
@@ -347,7 +347,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
     # survival
 
     def survival_goal(self) -> SurvivalGoal:
-        """The goal in force, as the lab's settings have it."""
+        """Return the goal in force, as the lab's settings have it."""
         return self.settings.survive
 
     def set_survival_goal(self, goal: SurvivalGoal) -> None:

@@ -114,7 +114,7 @@ def synchronous_nodes(topology: Topology, goal: SurvivalGoal) -> int:
 
 
 def cluster_settings(topology: Topology, goal: SurvivalGoal) -> dict[str, Any]:
-    """What decides durability, as Patroni's dynamic configuration has it."""
+    """Return what decides durability, as Patroni's dynamic configuration has it."""
     count = synchronous_nodes(topology, goal)
     if count == 0:
         return {"synchronous_mode": False}
@@ -233,7 +233,7 @@ def _checks(topology: Topology, proxy: str) -> str:
 
 
 def balancer_servers(layout: Layout, region: str) -> dict[str, dict[str, str]]:
-    """The servers of one region's HAProxy: proxy -> name -> the rest of its `server` line."""
+    """Return the servers of a region's HAProxy: proxy -> name -> the rest of its `server` line."""
     nodes = sorted(layout.topology.nodes, key=lambda node: node.region != region)
     checks = {proxy: _checks(layout.topology, proxy) for proxy in PROXIES}
 
@@ -365,7 +365,7 @@ def etcd(layout: Layout, program: Program, region: str) -> list[str]:
 
 
 def wan(layout: Layout, secrets: Secrets) -> Plan:
-    """What the WAN process stands in front of, and how far apart the regions are."""
+    """Return what the WAN process stands in front of, and how far apart the regions are."""
     topology = layout.topology
     regions = topology.region_names
 

@@ -214,7 +214,7 @@ def _promotions(
 
 
 def promotion(line: patroni.HistoryLine, names: Mapping[str, str], anchor: Anchor) -> Event | None:
-    """A line of Patroni's history as an event; None for one without time or node."""
+    """Return a line of Patroni's history as an event; None for one without time or node."""
     if len(line) < 5:
         return None
     timeline, _lsn, reason, stamp, member = line[:5]

@@ -71,7 +71,7 @@ def _options() -> Iterator[str]:
 
 
 def _named_uid(wanted: int) -> int:
-    """A uid that has a name and is not root's: the one that is wanted, nobody's, or any.
+    """Return a uid that has a name and is not root's: the one that is wanted, nobody's, or any.
 
     Raises:
         ClusterError: there is only root.

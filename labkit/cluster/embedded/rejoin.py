@@ -19,7 +19,7 @@ _FOLLOWS = ", a secondary, and following a leader"
 
 
 def rejoins(layout: Layout, since: datetime) -> tuple[Rejoin, ...]:
-    """The nodes that came back after a moment, in the order of the topology."""
+    """Return the nodes that came back after a moment, in the order of the topology."""
     found = []
     for node in layout.topology.nodes:
         log = layout.logs / f"{member_name(node)}.log"

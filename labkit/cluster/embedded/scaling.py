@@ -170,7 +170,7 @@ def release_log(starter: Starter, node: Node) -> None:
 
 @contextmanager
 def _setting(starter: Starter, name: str, value: int) -> Iterator[None]:
-    """A setting of Patroni's for the length of a block, its default afterwards."""
+    """Hold a setting of Patroni for the length of a block, its default afterwards."""
     starter.primary()  # it is who carries it out
     try:
         _change(starter, {name: value})

@@ -36,7 +36,7 @@ class Services:
     # which there are
 
     def of(self, target: Target) -> list[str]:
-        """The services that a target stands for, database nodes first.
+        """Return the services that a target stands for, database nodes first.
 
         Raises:
             UnknownTarget: it is not part of this lab.
@@ -56,12 +56,12 @@ class Services:
         return [*names, WAN]
 
     def running(self) -> dict[str, int]:
-        """The recorded processes that are alive, by service."""
+        """Return the recorded processes that are alive, by service."""
         names = self.table.records()
         return {name: pid for name in names if (pid := self.table.pid(name)) is not None}
 
     def recorded(self, names: Iterable[str]) -> list[int]:
-        """The recorded processes of those of the services that are alive."""
+        """Return the recorded processes of those of the services that are alive."""
         return [pid for name in names if (pid := self.table.pid(name)) is not None]
 
     def pids(self, name: str) -> list[int]:

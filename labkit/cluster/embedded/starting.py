@@ -95,7 +95,7 @@ class Starter:
         self.table.identity.own(path)
 
     def _placed(self, program: programs.Program) -> programs.Program:
-        """A program where servers may execute it."""
+        """Return a program where servers may execute it."""
         return reach.placed(program, self.layout.place, self.table.identity)
 
     def check_ports(self, nodes: Iterable[Node], regions: Iterable[str]) -> None:
@@ -209,7 +209,7 @@ class Starter:
         self._await(f"{node} as primary", ready, timeout_s, parts=[member_name(node)], poll_s=0.05)
 
     def forker(self) -> MemberForker:
-        """What starts database nodes, to be used in a `with` block."""
+        """Return what starts database nodes, to be used in a `with` block."""
         return MemberForker(self.layout, self.table)
 
     def start_last_primary(
@@ -250,7 +250,7 @@ class Starter:
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
 
     def members(self, timeout_s: float = 0.5) -> dict[Node, patroni.Member | None]:
-        """What every node's Patroni says about itself, asked at the same time."""
+        """Return what every node's Patroni says about itself, asked at the same time."""
         nodes = self.layout.topology.nodes
         with ThreadPoolExecutor(len(nodes)) as pool:
             said = pool.map(lambda node: self._member(node, timeout_s), nodes)
@@ -272,7 +272,7 @@ class Starter:
         raise NotReady("no etcd reaches a majority right now (`labkit status`)")
 
     def primary(self) -> Node:
-        """The node that takes writes; the one of the latest timeline while two say so.
+        """Return the node that takes writes; the one of the latest timeline while two say so.
 
         Raises:
             NotReady: there is none right now.
@@ -294,7 +294,7 @@ class Starter:
         return False
 
     def superuser(self, node: Node, database: str = "postgres") -> psycopg.Connection:
-        """A connection to one node, past balancer and WAN: the operator's."""
+        """Open the operator's connection to one node, past balancer and WAN."""
         return libpq.connect(
             host=HOST,
             port=self.layout.postgres(node),

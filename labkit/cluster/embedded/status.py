@@ -132,7 +132,7 @@ def _etcd(starter: Starter, region: str) -> ServiceStatus:
 
 
 def _links(starter: Starter) -> tuple[LinkStatus, ...] | None:
-    """The WAN's links as it says; None without a WAN, or when it does not answer."""
+    """Return the WAN's links as it says; None without a WAN, or when it does not answer."""
     if starter.wan is None:
         return None
     try:

@@ -233,7 +233,7 @@ class _Links:
     after: np.ndarray
 
     def chosen(self, which: np.ndarray | slice) -> _Links:
-        """Some of them, or all in another order."""
+        """Select links, or put them into another order."""
         return _Links(
             self.symbol[which],
             self.row[which],
@@ -349,7 +349,7 @@ class _Chain:
         return fits
 
     def offenders(self) -> list[str]:
-        """The first of them."""
+        """Describe the first offenders."""
         stocks = self._stocks
         found = [
             f"{stocks['symbol'].iloc[i]}: {_money(stocks['current_price_cents'].iloc[i])} after "
@@ -409,7 +409,7 @@ class _Reads:
         return len(self._wrong)
 
     def offenders(self) -> list[str]:
-        """The first of them."""
+        """Describe the first offenders."""
         shown = self._ops.iloc[self._wrong[:OFFENDERS_SHOWN]]
         return [
             f"read {row}: {_money(op['price_cents'])} at place {op['move_nbr']} of {op['symbol']}, "
@@ -450,7 +450,7 @@ class _Told:
         return len(self._pairs)
 
     def offenders(self) -> list[str]:
-        """The first of them."""
+        """Describe the first offenders."""
         return [self._words(here, there) for here, there in self._pairs[:OFFENDERS_SHOWN]]
 
     def _words(self, here: int, there: int) -> str:

@@ -99,7 +99,7 @@ class _Books:
         self._index = pd.Index(evidence.accounts["account_nbr"])
 
     def offenders(self) -> Iterator[str]:
-        """What did not go on from before the load."""
+        """List what did not go on from before the load."""
         for what, frame in (("account", self._accounts), ("instrument", self._stocks)):
             gone, came = frame["here"].isna(), frame["there"].isna()
             yield from (f"{name}: was there before the load" for name in frame.index[gone])
@@ -132,7 +132,7 @@ class _Books:
 
 
 def _side_by_side(before: pd.DataFrame, after: pd.DataFrame, key: str) -> pd.DataFrame:
-    """A row a key: columns of `before` and, with `_after`, of `after`; `there` and `here` mark."""
+    """Join by key: columns of `before` and, with `_after`, of `after`; `there` and `here` mark."""
     before = before.drop_duplicates(key).set_index(key).assign(there=1)
     after = after.set_index(key).assign(here=1).add_suffix("_after")
     return before.join(after, how="outer").rename(columns={"here_after": "here"})

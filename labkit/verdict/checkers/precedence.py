@@ -46,7 +46,7 @@ class Events:
         return len(self.row)
 
     def chosen(self, which: np.ndarray) -> Events:
-        """Some of them."""
+        """Select events."""
         return Events(
             self.row[which],
             self.group[which],
@@ -67,12 +67,12 @@ class Events:
         )
 
     def mirrored(self) -> Events:
-        """The same with time and places running backwards."""
+        """Reverse time and places."""
         return Events(self.row, self.group, -self.end_us, -self.begin_us, -self.hi, -self.lo)
 
 
 def orders_of(evidence: Evidence, part: Part) -> Events:
-    """The orders that were executed and have a place, grouped by symbol.
+    """Return the orders that were executed and have a place, grouped by symbol.
 
     The place is the one the client was told, else the one in the final read. What was not
     acknowledged may be executed at any time after it was sent.
@@ -91,7 +91,7 @@ def orders_of(evidence: Evidence, part: Part) -> Events:
 
 
 def reads_of(evidence: Evidence, part: Part, kind: OpKind) -> Events:
-    """The reads of a kind that were answered, grouped by symbol."""
+    """Return the reads of a kind that were answered, grouped by symbol."""
     ops = evidence.history.ops.iloc[part.ops]
     place = ops["move_nbr"].to_numpy(np.int64, na_value=-1)
     answered = is_ok(ops) & np.asarray(ops["kind"] == str(kind)) & (place >= 0)
@@ -155,7 +155,7 @@ def too_low(events: Events, earlier: Events) -> np.ndarray:
 
 
 def highest_before(event: Events, earlier: Events) -> int:
-    """The row of the earlier event that left the highest place before this one began.
+    """Return the row of the earlier event that left the highest place before this one began.
 
     Args:
         event: a single one.

@@ -191,7 +191,7 @@ class _Offenders:
         self._words: list[str] = []
 
     def add(self, events: Events, describe: Callable[[Events], str]) -> None:
-        """Some more."""
+        """Count events, and keep the first of them as offenders."""
         self.count += len(events)
         for i in range(min(len(events), OFFENDERS_SHOWN - len(self._words))):
             self._words.append(describe(events.chosen(np.array([i]))))
@@ -210,7 +210,7 @@ class _Describe:
         self._ops = evidence.history.ops
 
     def behind(self, event: Events, earlier: Events) -> str:
-        """An event that starts lower than one before it had left."""
+        """Describe an event that starts lower than one before it had left."""
         cause = highest_before(event, earlier)
         symbol, place = self._ops["symbol"].iloc[event.row[0]], int(event.hi[0])
         reached = int(earlier.hi[earlier.row == cause].max())
@@ -220,7 +220,7 @@ class _Describe:
         )
 
     def future(self, event: Events, orders: Events) -> str:
-        """A read that shows what came after it."""
+        """Describe a read that shows what came after it."""
         said = f"{self._name(event.row[0])}: {self._who(event.row[0])} place {int(event.hi[0])}"
         backwards = orders.mirrored()
         if too_low(event.mirrored(), backwards)[0]:
@@ -257,7 +257,7 @@ def _beyond(evidence: Evidence, reads: Events) -> np.ndarray:
 
 
 def _by_session(evidence: Evidence, sessions: np.ndarray, events: Events) -> Events:
-    """The same, grouped by session and symbol."""
+    """Group events by session and symbol."""
     session = evidence.history.ops["session"].to_numpy()[events.row]
     place = np.searchsorted(sessions, session)
     return replace(events, group=place * len(evidence.symbols) + events.group)
