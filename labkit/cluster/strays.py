@@ -138,7 +138,7 @@ def _user_of(home: Path) -> Identity | None:
     """Whom the settings of any labkit name for the servers of root's lab, where root wrote them."""
     try:
         folder.require_own(home)
-        run_as = Stamp.model_validate_json((home / folder.MARK).read_text()).run_as
+        run_as = Stamp.model_validate_json((home / folder.MARK).read_text(encoding="utf-8")).run_as
     except (BadInput, OSError, ValueError):
         return None
     return Identity(*run_as, dropped=True) if run_as and os.geteuid() == 0 else None
