@@ -286,9 +286,9 @@ def _links(
         flat = abs(x1 - x0) > 3 * abs(y1 - y0)
         text = link_text(pair, meant_ms)
         yield go.Scatter(
-            # links that cross the ring meet in its middle: label them before it
-            x=[x0 + (0.5 if neighbours else 0.3) * (x1 - x0)],
-            y=[y0 + (0.5 if neighbours else 0.3) * (y1 - y0)],
+            # links that cross the ring meet inside it: label them near one end
+            x=[x0 + (0.5 if neighbours else 0.15) * (x1 - x0)],
+            y=[y0 + (0.5 if neighbours else 0.15) * (y1 - y0)],
             mode="text" if changed or neighbours or roomy else "none",
             text=[f"<b>{text}</b>" if flat else f"<b>&nbsp; {text}</b>"],
             textposition="top center" if flat else "middle right",

@@ -47,7 +47,12 @@ def geometry(topology: Topology) -> dict[str, object]:
             ends = one.edge_towards(other), other.edge_towards(one)
             bend = ((ends[0][0] + ends[1][0]) / 2, (ends[0][1] + ends[1][1]) / 2)
         (x0, y0), (x1, y1) = ends
-        label = (x0 + 2 * bend[0] + x1) / 4, (y0 + 2 * bend[1] + y1) / 4
+        # links that cross the ring meet inside it: label them near one end
+        t = 0.5 if row or j - i in (1, len(names) - 1) else 0.15
+        label = tuple(
+            (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * end
+            for start, middle, end in zip((x0, y0), bend, (x1, y1), strict=True)
+        )
         links.append(
             {
                 "name": f"{a}:{b}",
