@@ -127,6 +127,8 @@ def find_run(name: str) -> Run:
     Raises:
         BadInput: there is none, or there are several; lists the nearest.
     """
+    if not name.strip():  # as a path it is the current folder, and a part of every name
+        raise BadInput("no run has an empty name: `labkit runs` lists them, `last` is the newest")
     if _is_folder(name):
         return Run(Path(name).absolute())
     known = list_runs()
@@ -137,7 +139,8 @@ def find_run(name: str) -> Run:
         age = int(back[1:] or 0)
         if age < len(known):
             return known[age]
-        raise BadInput(f"no run {name!r}: there are {len(known)} runs")
+        there = "1 run is" if len(known) == 1 else f"{len(known)} runs are"
+        raise BadInput(f"no run {name!r}: {there} there")
     exact = [run for run in known if run.name == name]
     found = exact or [run for run in known if name in run.name]
     if len(found) == 1:

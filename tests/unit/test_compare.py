@@ -201,7 +201,9 @@ def test_a_run_is_found_by_folder_name_part_and_age(runs: Path):
     [
         ("volcano", "no run 'volcano': there are 20250103"),
         ("loss", "several runs match 'loss': 20250102"),
-        ("last-9", "there are 3 runs"),
+        ("last-9", "no run 'last-9': 3 runs are there"),
+        ("", "no run has an empty name"),
+        (" ", "no run has an empty name"),
     ],
 )
 def test_a_run_that_is_not_there_is_refused_with_those_there_are(runs: Path, name, says):
