@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def containers(docker_engine: Engine) -> Iterator[ComposeCluster]:  # noqa: F811
         write_override(cluster)
     with for_this_session("containers", cluster) as running:
         yield running
-    closed.rmdir()
+    shutil.rmtree(closed)  # the override file is not labkit's, so the removed lab has left it
 
 
 @pytest.fixture(scope="session")
