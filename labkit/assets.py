@@ -1,4 +1,4 @@
-"""Where files are: those that ship beside the package, and those that runs leave.
+"""Locations of files: those that ship beside the package, and those that runs leave.
 
 What ships is at the top of a checkout, and under share/ in a wheel.
 """

@@ -46,7 +46,7 @@ def _offset_s() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Where the wall clock stood to the monotonic clock when this was made.
+    """Difference between the wall clock and the monotonic clock when this was made.
 
     Attributes:
         offset_s: wall clock minus monotonic clock.
@@ -59,7 +59,7 @@ class Anchor:
         return wall_s - self.offset_s
 
     def drift_s(self) -> float:
-        """How far the wall clock was set since: what its times may be wrong by.
+        """Tell how far the wall clock was set since: what its times may be wrong by.
 
         Less than a millisecond is 0: two clocks cannot be read at once.
         """

@@ -225,7 +225,7 @@ def left_over(home: Path) -> Check:
 
 
 def user() -> Check:
-    """Who the servers would run as: PostgreSQL refuses to run as root."""
+    """Tell who the servers would run as: PostgreSQL refuses to run as root."""
     uid = os.geteuid()
     if problem := obstacle():
         lacking = f"uid {uid}, without a name" if uid else "root, without the right to change user"
@@ -388,7 +388,7 @@ def docker_memory(memory_bytes: int) -> Check:
 
 
 def images(engine: Engine) -> Check:
-    """Whether the images that a new lab would run are there; else they are pulled."""
+    """Tell whether the images that a new lab would run are there; else they are pulled."""
     wanted = images_asked_for()
     version = os.environ.get(VERSION_VARIABLE) or DEFAULT_VERSION
     names = [f"{wanted['COCKROACH_IMAGE']}:{version}", wanted["HAPROXY_IMAGE"]]

@@ -160,7 +160,7 @@ def complete(folder: Path, why: str, history: History | None = None) -> Result:
 
 
 def is_open(folder: Path) -> bool:
-    """Whether a run was begun there and not ended."""
+    """Tell whether a run was begun there and not ended."""
     return (folder / OPS_FOLDER).is_dir()
 
 

@@ -222,12 +222,12 @@ class Experiment:
 
     @property
     def _service(self) -> dict[str, float]:
-        """What a watchdog must find after it had to heal."""
+        """Return what a watchdog must find after it had to heal."""
         return {**asdict(self.steady), "for_s": self.steady_s}
 
     @property
     def title(self) -> str:
-        """What is done, in a word or two."""
+        """Return what is done, in a word or two."""
         return f"{self.fault.label}" if self.fault else "no fault"
 
 

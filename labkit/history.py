@@ -141,7 +141,7 @@ class History:
 
     @property
     def watched_until_s(self) -> float:
-        """When the watch ended; infinity where it went on to the end of the records."""
+        """Tell when the watch ended; infinity where it went on to the end of the records."""
         return inf if self.terms is None else self.terms.watched_until_s
 
     @cached_property

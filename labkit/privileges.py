@@ -57,7 +57,7 @@ def obstacle() -> str:
 
 
 def has_name(uid: int) -> bool:
-    """Whether a user is in /etc/passwd, or in what stands in for it."""
+    """Tell whether a user is in /etc/passwd, or in what stands in for it."""
     try:
         pwd.getpwuid(uid)
     except KeyError:

@@ -51,7 +51,7 @@ class Run:
 
     @cached_property
     def damaged(self) -> tuple[str, ...]:
-        """What is there of a result and is none: a line each, which names the file.
+        """Return what is there of a result and is none: a line each, which names the file.
 
         A damaged or edited result, or one of another version of labkit; an experiment without a
         result, one that was removed, and a number that no experiment has.
@@ -100,7 +100,7 @@ class Run:
 
 
 def _measured(folder: Path) -> bool:
-    """Whether a run left in a folder what only a measurement leaves."""
+    """Tell whether a run left in a folder what only a measurement leaves."""
     return any((folder / name).exists() for name in (SAMPLES_FILE, LEDGER_FOLDER, TRIALS_FOLDER))
 
 

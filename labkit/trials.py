@@ -35,7 +35,7 @@ _HEADING = re.compile(r"trial (\d+) of (\d+)\b")
 
 
 def trial_heading(number: int, of: int) -> str:
-    """How the line begins that a run says when a trial begins."""
+    """Tell how the line begins that a run says when a trial begins."""
     return f"trial {number} of {of}"
 
 

@@ -182,7 +182,7 @@ def heal_lab(timeout_s: float = PATIENCE_S) -> None:
 
 
 def disturbed(cluster: Cluster) -> bool:
-    """Whether something is out of service, or a link is not as the topology has it."""
+    """Tell whether something is out of service, or a link is not as the topology has it."""
     status, calm_ms = cluster.status(), cluster.topology.one_way_ms
     return not status.healthy or any(
         link.delay_ms != calm_ms(link.source, link.target) or link.jitter_ms

@@ -1,4 +1,4 @@
-"""What HAProxy logs when it takes a server out or back, read as evidence.
+"""Evidence from HAProxy's log: servers that it takes out or back.
 
 With `LOG` in its configuration it writes a line at each transition, stamped by itself with the wall
 clock in microseconds. That is finer than what its statistics keep (`lastchg`: whole seconds).

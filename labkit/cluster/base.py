@@ -1,4 +1,4 @@
-"""What every backend is: a small core, and capabilities that some have.
+"""The protocol of every backend: a small core, and capabilities that some have.
 
 Ask for a capability with isinstance:
 
@@ -41,7 +41,7 @@ class Cluster(Protocol):
 
     @property
     def single_primary(self) -> bool:
-        """Whether one node takes all writes, until it fails or hands over.
+        """Tell whether one node takes all writes, until it fails or hands over.
 
         Otherwise every part of the data has its own leaseholder (CockroachDB): several nodes are
         PRIMARY, none is SYNC, and leases move by themselves, also back to a node that returns.
@@ -84,7 +84,7 @@ class Cluster(Protocol):
 
 @runtime_checkable
 class CanKill(Protocol):
-    """Its parts can be made to die at once, and be started again."""
+    """A cluster whose parts can be made to die at once, and be started again."""
 
     def kill(self, target: Target) -> None:
         """SIGKILL every process of the target at once: a power cut."""
@@ -99,7 +99,7 @@ class CanKill(Protocol):
 
 @runtime_checkable
 class CanStop(Protocol):
-    """Its parts can be shut down in order."""
+    """A cluster whose parts can be shut down in order."""
 
     def shut_down(self, target: Target) -> None:
         """Stop the target the way an operator does: drain, hand over, exit."""
@@ -107,7 +107,7 @@ class CanStop(Protocol):
 
 @runtime_checkable
 class CanPause(Protocol):
-    """Its parts can be frozen: alive, but not answering."""
+    """A cluster whose parts can be frozen: alive, but not answering."""
 
     def pause(self, target: Target) -> None:
         """SIGSTOP every process of the target."""
@@ -163,7 +163,7 @@ class CanScale(Protocol):
 
 
 class LinkChange(TypedDict, total=False):
-    """What to change of a link; what is absent stays."""
+    """Changes of a link; a key that is absent changes nothing."""
 
     delay_ms: float
     jitter_ms: float
@@ -173,7 +173,7 @@ class LinkChange(TypedDict, total=False):
 
 @runtime_checkable
 class HasWan(Protocol):
-    """Its regions are kept apart by a delay line that can be changed while it runs."""
+    """A cluster whose regions are kept apart by a delay line that can be changed."""
 
     def set_link(self, source: str, target: str, **change: Unpack[LinkChange]) -> None:
         """Change one direction between two regions.
@@ -205,7 +205,7 @@ class HasWaysElsewhere(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rejoin:
-    """How a node came back.
+    """The way in which a node came back.
 
     Attributes:
         how: "stream" (it only had to receive what it missed), "rewind" (it had log that the new
@@ -222,7 +222,7 @@ class Rejoin:
 
 @runtime_checkable
 class TellsRejoin(Protocol):
-    """It can tell how its nodes came back."""
+    """A cluster that can tell how its nodes came back."""
 
     def rejoins(self, since: datetime) -> tuple[Rejoin, ...]:
         """Return the nodes that came back after a moment, in the order of the topology.
@@ -234,7 +234,7 @@ class TellsRejoin(Protocol):
 
 @runtime_checkable
 class HasSurvivalGoal(Protocol):
-    """What a commit waits for can be changed while it runs."""
+    """A cluster whose commits can be told to wait for more or fewer nodes."""
 
     @property
     def survival_goals(self) -> tuple[SurvivalGoal, ...]:
@@ -254,7 +254,7 @@ class HasSurvivalGoal(Protocol):
 
 @runtime_checkable
 class HasStateFolder(Protocol):
-    """It outlives this process: another one finds it by its state folder."""
+    """A cluster that outlives this process: another one finds it by its state folder."""
 
     @property
     def home(self) -> Path:
@@ -263,7 +263,7 @@ class HasStateFolder(Protocol):
 
 @runtime_checkable
 class CanPurge(Protocol):
-    """It keeps state on this machine that can be removed."""
+    """A cluster that keeps state on this machine, which can be removed."""
 
     def purge(self) -> tuple[str, ...]:
         """Remove a stopped cluster with all its data.
@@ -278,7 +278,7 @@ class CanPurge(Protocol):
 
 @runtime_checkable
 class HasVersions(Protocol):
-    """It knows what it runs."""
+    """A cluster that knows the versions of what it runs."""
 
     def versions(self) -> dict[str, str]:
         """Name and version of each server program."""
@@ -290,7 +290,7 @@ Gather = Callable[[], tuple[Event, ...]]
 
 @runtime_checkable
 class HasFailoverEvidence(Protocol):
-    """Its parts notice outages, and what they noticed can be read."""
+    """A cluster whose parts notice outages, and what they noticed can be read."""
 
     def failover_evidence(self) -> AbstractContextManager[Gather]:
         """Notice what happens while the context is open; `Gather` gives it, also at its end.

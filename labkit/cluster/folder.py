@@ -222,7 +222,7 @@ def remove(home: Path, regions: Iterable[str], before: Before | None = None) -> 
 
 
 def is_roots_alone(path: Path) -> bool:
-    """Whether a path is a folder of root's, and nobody else can change what is in it."""
+    """Tell whether a path is a folder of root's, and nobody else can change what is in it."""
     try:
         found = path.lstat()
     except OSError:

@@ -55,7 +55,7 @@ def servers(statistics: str) -> dict[str, set[str]]:
 
 
 def answers(path: Path) -> bool:
-    """Whether a HAProxy listens on its socket; one that was killed leaves the file."""
+    """Tell whether a HAProxy listens on its socket; one that was killed leaves the file."""
     try:
         _ask(path, "show version")
     except ClusterError:
@@ -95,7 +95,7 @@ def give(path: Path, wanted: Servers) -> None:
 
 
 def _checked(path: Path, servers: Sequence[tuple[str, str]]) -> bool:
-    """Whether the checks of new servers have said whether they are up."""
+    """Tell whether the checks of new servers have said whether they are up."""
     states = [_states(path)[server] for server in servers]
     return all(
         row["status"].startswith("DOWN") or row["check_status"] in ("L4OK", "L6OK", "L7OK")

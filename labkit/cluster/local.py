@@ -159,7 +159,7 @@ class LocalLab(ABC, Generic[S, L]):
 
     @property
     def settings(self) -> S:
-        """What the lab was made with, and has become."""
+        """Return what the lab was made with, and has become."""
         there = self._file_version()
         if there is not None and there != self._read:
             self._settings = self.settings_type.load(self.home)
@@ -226,11 +226,11 @@ class LocalLab(ABC, Generic[S, L]):
 
     @abstractmethod
     def _is_there(self) -> bool:
-        """Whether anything of it runs, or died and was not taken down."""
+        """Tell whether anything of it runs, or died and was not taken down."""
 
     @abstractmethod
     def _was_started(self) -> bool:
-        """Whether anything of it ever was: a lab that was only made has nothing to lose."""
+        """Tell whether anything of it ever was: a lab that was only made has nothing to lose."""
 
     # clients
 
@@ -311,7 +311,7 @@ class LocalLab(ABC, Generic[S, L]):
     @property
     @abstractmethod
     def _wan(self) -> WanClient | None:
-        """Who changes its links; None when it was made without a WAN."""
+        """Tell who changes its links; None when it was made without a WAN."""
 
     def _require_wan(self) -> WanClient:
         if self._wan is None:

@@ -71,7 +71,7 @@ class Mark:
         return json.dumps(asdict(self)) + "\n"
 
     def has(self, folder: Path) -> bool:
-        """Whether a run folder is this run's own, or lies in it, as those of trials do."""
+        """Tell whether a run folder is this run's own, or lies in it, as those of trials do."""
         return folder.resolve().is_relative_to(Path(self.folder).resolve())
 
     def __str__(self) -> str:

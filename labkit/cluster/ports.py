@@ -57,7 +57,7 @@ def require_free(wanted: Mapping[int, str]) -> None:
 
 
 def _holder(port: int) -> str:
-    """Who listens on a port, as far as this user may see."""
+    """Tell who listens on a port, as far as this user may see."""
     try:
         for connection in psutil.net_connections("inet4"):
             if connection.laddr and connection.laddr.port == port and connection.pid:

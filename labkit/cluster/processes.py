@@ -87,7 +87,7 @@ class Identity:
 
     @classmethod
     def current(cls) -> Identity:
-        """How a program that is no lab's runs: root's as nobody.
+        """Tell how a program that is no lab's runs: root's as nobody.
 
         Raises:
             ClusterError: root that may not change user.
@@ -121,7 +121,7 @@ class Identity:
 
     @classmethod
     def of_root(cls, uid: int, gid: int) -> Identity:
-        """How servers run that root starts as somebody else.
+        """Tell how servers run that root starts as somebody else.
 
         Raises:
             ClusterError: this root may not do what that takes, as in a container without
@@ -138,7 +138,7 @@ class Identity:
 
     @property
     def exclusive(self) -> bool:
-        """Whether every process of this user is the lab's."""
+        """Tell whether every process of this user is the lab's."""
         return self.dropped and self.uid in OWN_UIDS
 
     @property
@@ -148,7 +148,7 @@ class Identity:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What stands before the command line of a program; nothing where nobody changes."""
+        """Return what stands before the command line of a program; nothing where nobody changes."""
         if not self.dropped:
             return ()
         return (sys.executable, "-I", "-S", privileges.__file__, self.name)
@@ -207,7 +207,7 @@ def _read_proc(path: Path) -> str:
 
 
 def start_time(pid: int) -> float | None:
-    """When a live process started; None for a dead one or a zombie."""
+    """Tell when a live process started; None for a dead one or a zombie."""
     if Path("/proc/self/stat").exists():  # Linux
         try:
             # the command may hold spaces and parentheses: fields count from the last one
@@ -478,7 +478,7 @@ def alive(pids: Iterable[int]) -> list[int]:
 
 
 def stopped(pid: int) -> bool:
-    """Whether a process is frozen by SIGSTOP."""
+    """Tell whether a process is frozen by SIGSTOP."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.Error:

@@ -51,7 +51,7 @@ def _users_of_other_labs() -> set[int]:
 
 
 def identity(home: Path, settings: LabSettings) -> Identity:
-    """Who a lab's servers run as.
+    """Tell who a lab's servers run as.
 
     Raises:
         ClusterError: root may not change user here, or the lab is another user's.
@@ -163,7 +163,7 @@ def _copy_file(source: str | Path, target: str | Path) -> None:
 
 
 def _will_do(folder: Path, user: Identity) -> bool:
-    """Whether the servers' user can get into a folder, and execute programs there."""
+    """Tell whether the servers' user can get into a folder, and execute programs there."""
     return user.may("-x", folder) and not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 

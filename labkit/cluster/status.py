@@ -61,7 +61,7 @@ class NodeStatus:
 
     @property
     def behind(self) -> str:
-        """What its data lacks, for people; empty when nothing is known to."""
+        """Return what its data lacks, for people; empty when nothing is known to."""
         told = [] if self.lag_bytes is None else [f"{self.lag_bytes:,} bytes not yet replayed"]
         if self.ranges_unavailable:
             told.append(f"{self.ranges_unavailable:,} ranges unavailable")
@@ -135,7 +135,7 @@ class ClusterStatus:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What keeps it from being healthy, each in a few words."""
+        """Return what keeps it from being healthy, each in a few words."""
         led = any(node.role is Role.PRIMARY for node in self.nodes)
         unwell = [part for part in self.parts if not part.healthy]
         return (

@@ -213,7 +213,7 @@ def _carriers(home: Path, lab_id: str | None = None) -> list[_Carrier]:
 
 
 def _elsewhere(carriers: Iterable[_Carrier]) -> set[Path]:
-    """Where servers have their files when not in the state folder."""
+    """Tell where servers have their files when not in the state folder."""
     return {Path(one.place) for one in carriers if is_servers_folder(Path(one.place), one.lab)}
 
 
@@ -238,7 +238,7 @@ def _processes_of(users: Container[int], fact: str) -> Iterator[psutil.Process]:
 
 
 def _stands_in(process: psutil.Process, folders: tuple[str, ...]) -> bool:
-    """Whether a process works in one of some folders, which may have been removed."""
+    """Tell whether a process works in one of some folders, which may have been removed."""
     try:
         return process.cwd().removesuffix(GONE).startswith(folders) and _same_mounts(process.pid)
     except psutil.Error:
@@ -246,7 +246,7 @@ def _stands_in(process: psutil.Process, folders: tuple[str, ...]) -> bool:
 
 
 def _same_mounts(pid: int) -> bool:
-    """Whether a process finds the same files under the same paths as this one."""
+    """Tell whether a process finds the same files under the same paths as this one."""
     here, there = Path("/proc/self"), Path(f"/proc/{pid}")
     if not (here / "ns" / "mnt").exists():
         return True  # a system without them

@@ -184,7 +184,7 @@ def _count(result: Result, checker: str) -> int | None:
 
 
 def _gone_s(result: Result) -> float:
-    """How long service had been gone when nobody watched any more."""
+    """Tell how long service had been gone when nobody watched any more."""
     return max((row.at_least_s for row in result.summary.recovery), default=0.0)
 
 

@@ -36,7 +36,7 @@ def node_table(status: ClusterStatus) -> pd.DataFrame:
 
 
 def felt_figure(felt: pd.DataFrame) -> go.Figure:
-    """How long each statement takes from each region, on a logarithmic scale.
+    """Tell how long each statement takes from each region, on a logarithmic scale.
 
     Args:
         felt: what `labkit.measurement.felt.felt_latency` returned.

@@ -53,14 +53,14 @@ class Box(NamedTuple):
     height: float
 
     def overlaps(self, other: Box) -> bool:
-        """Whether they touch or stand closer than a link's label needs."""
+        """Tell whether they touch or stand closer than a link's label needs."""
         return (
             abs(self.x - other.x) < (self.width + other.width) / 2 + _GAP
             and abs(self.y - other.y) < (self.height + other.height) / 2 + _GAP
         )
 
     def edge_towards(self, other: Box) -> tuple[float, float]:
-        """Where a line from its centre to the other's leaves it."""
+        """Tell where a line from its centre to the other's leaves it."""
         dx, dy = other.x - self.x, other.y - self.y
         reach = min(
             self.width / 2 / abs(dx) if dx else float("inf"),
@@ -214,7 +214,7 @@ def _part(status: NodeStatus | ServiceStatus, x: float, y: float, mark: Mark, te
 
 
 def leases_text(count: int) -> str:
-    """How many ranges a node leads, in words."""
+    """Tell how many ranges a node leads, in words."""
     return "leads 1 range" if count == 1 else f"leads {count} ranges"
 
 

@@ -250,7 +250,7 @@ class _Drawing:
                 self.canvas.text(middle, end - 6, str(text), size=_SMALL_PX)
 
     def _offset(self, trace: Any, axis: Axis) -> float:
-        """How far a trace stands beside the middle of its slot, in pixels."""
+        """Tell how far a trace stands beside the middle of its slot, in pixels."""
         groups = self._group_names(trace)
         if self.layout.barmode == "overlay" or len(groups) < 2:
             return 0.0

@@ -51,7 +51,7 @@ class Axis:
         return begin + share * (end - begin)
 
     def pixels_a_unit(self) -> float:
-        """How long a unit is."""
+        """Tell how long a unit is."""
         return abs(self.pixels[1] - self.pixels[0]) / ((self.high - self.low) or 1.0)
 
     def shrink(self, unit_px: float) -> None:

@@ -160,7 +160,7 @@ def region_dash(regions: Sequence[str], name: str) -> str:
 
 
 def node_mark(node: NodeStatus) -> Mark:
-    """How a node looks now: its state when it does not run, else its role."""
+    """Tell how a node looks now: its state when it does not run, else its role."""
     role = LEASEHOLDER if node.leases else ROLE_MARKS[node.role]
     return STATE_MARKS.get(node.state) or role
 

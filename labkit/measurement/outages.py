@@ -114,7 +114,7 @@ class Moment:
 
     @property
     def error_s(self) -> float:
-        """How far off `at_s` may be."""
+        """Tell how far off `at_s` may be."""
         return max(self.at_s - self.low_s, self.high_s - self.at_s)
 
 
@@ -162,12 +162,12 @@ class Stream:
 
     @cached_property
     def in_time(self) -> np.ndarray:
-        """Which were acknowledged within `slow_ms`."""
+        """Tell which were acknowledged within `slow_ms`."""
         return np.asarray(self.ok & (self.finished_s - self.due_s <= self.healthy.slow_ms / 1000))
 
     @cached_property
     def waited(self) -> np.ndarray:
-        """Which were in time, and took longer than usual."""
+        """Tell which were in time, and took longer than usual."""
         longer_s = self.finished_s - self.due_s - self.usual.high_s
         return np.asarray(self.in_time & (longer_s > RESOLUTION_S))
 
@@ -206,7 +206,7 @@ class Stream:
 
     @cached_property
     def missed(self) -> np.ndarray:
-        """Which orders met no service at their due moment.
+        """Tell which orders met no service at their due moment.
 
         Those that were not served in time; and those that waited while nobody was served, where
         they are too many for single slow ones.
@@ -292,7 +292,7 @@ class Stream:
         return Moment(at_s, low_s, max(high_s, at_s))
 
     def _due_at(self, place: float) -> float:
-        """When the order at a place was due; in between for half a place."""
+        """Tell when the order at a place was due; in between for half a place."""
         place = min(max(place, 0.0), len(self.due_s) - 1.0)
         below = int(place)
         above = min(below + 1, len(self.due_s) - 1)

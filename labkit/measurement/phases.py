@@ -96,7 +96,7 @@ def held_spans(faults: tuple[FaultWindow, ...]) -> Spans:
 
 
 def _touching(scheduled: np.ndarray, finished: np.ndarray, spans: Spans) -> np.ndarray:
-    """Which lives lie in one of the spans, at least in part."""
+    """Tell which lives lie in one of the spans, at least in part."""
     touched = np.zeros(len(scheduled), dtype=bool)
     for since_s, until_s in spans:
         touched |= (finished >= since_s) & (scheduled < until_s)

@@ -144,7 +144,7 @@ def _of_times(ops: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _known(column: pd.Series, names: tuple[str, ...]) -> np.ndarray:
-    """Which values are among these."""
+    """Tell which values are among these."""
     of_code = np.append(np.isin(column.cat.categories.astype(str), [*names]), False)
     return np.asarray(of_code[column.cat.codes.to_numpy()])  # the code of no value is -1
 

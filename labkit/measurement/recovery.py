@@ -162,7 +162,7 @@ def write_gap_s(ops: pd.DataFrame, fault: FaultWindow) -> float | None:
 
 
 def rpo_s(history: History, lost: Iterable[str]) -> float | None:
-    """How much acknowledged work is missing, in seconds.
+    """Tell how much acknowledged work is missing, in seconds.
 
     From the first lost acknowledgement to the last one, or to the first fault after it where that
     is later: what an operator would say was rolled back. 0 when nothing was lost. None when the

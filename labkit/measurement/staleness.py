@@ -56,7 +56,7 @@ def staleness(history: History) -> tuple[Staleness, ...]:
 
 
 def staleness_s(history: History, reads: np.ndarray) -> np.ndarray:
-    """How far behind each read was, in seconds.
+    """Tell how far behind each read was, in seconds.
 
     The time from the earliest acknowledgement of an order that the read does not show to the
     sending of the read; 0 when it shows all that were acknowledged. It is what clients can know:

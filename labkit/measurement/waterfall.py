@@ -92,7 +92,7 @@ class RegionWaterfall:
 
     @property
     def ceased(self) -> bool:
-        """Whether there was an outage in this region at all."""
+        """Tell whether there was an outage in this region at all."""
         return self.last_ack_s is not None
 
     def seen(self, stage: Stage) -> Sighting:
@@ -251,7 +251,7 @@ def _detected(aimed_at: Sequence[Event], here: Sequence[Event]) -> Event | None:
 
 
 def _elected(known: Sequence[Event]) -> Event | None:
-    """Who led when service came back: the last one that was elected until then.
+    """Tell who led when service came back: the last one that was elected until then.
 
     Where the leader key's change went unnoticed, the promotion that followed stands for it.
     """
@@ -287,7 +287,7 @@ def _first(events: Sequence[Event], sign: Sign, since_s: float) -> Event | None:
 
 
 def _hits_balancer(fault: FaultWindow, region: str) -> bool:
-    """Whether the fault ends or freezes the region's own balancer."""
+    """Tell whether the fault ends or freezes the region's own balancer."""
     return fault.fault in _OF_PROCESSES and fault.target in (region, f"lb:{region}")
 
 
@@ -299,6 +299,6 @@ def _lets_go(event: Event, region: str) -> bool:
 
 
 def _aimed_at(fault: FaultWindow, node: str) -> bool:
-    """Whether a node is the target, or stands in it: `us-west-2/1`, `us-west-2 (out)`."""
+    """Tell whether a node is the target, or stands in it: `us-west-2/1`, `us-west-2 (out)`."""
     target = re.split(r"[ :>]", fault.target)[0]
     return node == target or node.startswith(f"{target}/")

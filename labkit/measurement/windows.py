@@ -16,7 +16,7 @@ ALL_REGIONS = "all regions"
 
 
 def is_ok(ops: pd.DataFrame) -> np.ndarray:
-    """Which operations were acknowledged."""
+    """Tell which operations were acknowledged."""
     return np.asarray(ops["outcome"] == str(Outcome.OK))
 
 

@@ -137,7 +137,7 @@ class FinalRead:
 
     @staticmethod
     def file(folder: Path, name: str, moment: str = FINAL) -> Path:
-        """Where one of the three is in a folder."""
+        """Tell where one of the three is in a folder."""
         return folder / f"{moment}_{name}.parquet"
 
 

@@ -80,7 +80,7 @@ class Position:
 
     @property
     def value(self) -> Decimal:
-        """What the shares would bring at the current price; negative when it sold short."""
+        """Return what the shares would bring at the current price; negative when it sold short."""
         return self.quantity * self.current_price
 
     @property

@@ -60,7 +60,7 @@ class Instrument:
 
     @property
     def change(self) -> Decimal:
-        """What all orders so far have made of the price."""
+        """Return what all orders so far have made of the price."""
         return self.current_price - self.initial_price
 
 

@@ -85,12 +85,12 @@ class Fate:
         return reply
 
     def leaves_the_connection(self, reply: Reply) -> bool:
-        """Whether the next attempt needs another connection, perhaps to another node."""
+        """Tell whether the next attempt needs another connection, perhaps to another node."""
         return reply is Reply.UNKNOWN or self.sqlstate == READ_ONLY
 
     @property
     def backoff_s(self) -> float:
-        """How long to wait before the next attempt: longer each time, and never the same."""
+        """Tell how long to wait before the next attempt: longer each time, and never the same."""
         longest_s = min(FIRST_BACKOFF_S * 2.0 ** (self.attempts - 1), LONGEST_BACKOFF_S)
         return longest_s * uniform(0.5, 1.0)
 
@@ -118,7 +118,7 @@ class Fate:
 
 
 def reconnect_pause_s() -> float:
-    """How long to wait when there was no connection to be had: never the same."""
+    """Tell how long to wait when there was no connection to be had: never the same."""
     return LONGEST_BACKOFF_S * uniform(0.5, 1.0)
 
 

@@ -63,7 +63,7 @@ def load(dsn: str, regions: Sequence[str] = DEFAULT.region_names) -> None:
 
 
 def loaded(dsn: str) -> bool:
-    """Whether `load` has been here and came to its end.
+    """Tell whether `load` has been here and came to its end.
 
     Raises:
         LabMismatch: the database holds another version of the schema.

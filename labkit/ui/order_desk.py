@@ -55,7 +55,7 @@ class Ticket:
 
     @property
     def cost(self) -> Decimal | None:
-        """What was paid or received; None unless it was acked."""
+        """Return what was paid or received; None unless it was acked."""
         return self.receipt.amount if self.receipt else None
 
     def to_page(self) -> dict[str, object]:

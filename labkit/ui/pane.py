@@ -31,7 +31,7 @@ def style(name: str) -> str:
 
 
 def plotly_module() -> dict[str, str]:
-    """Where a page finds plotly.js (`module`), or why it cannot (`problem`)."""
+    """Tell where a page finds plotly.js (`module`), or why it cannot (`problem`)."""
     try:
         return {"module": ensure_plotly_module().name, "problem": ""}
     except OSError as error:

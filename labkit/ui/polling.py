@@ -35,7 +35,7 @@ class Seen(Generic[T]):
     asked_s: float = 0.0
 
     def to_page(self) -> dict[str, object]:
-        """How old it is, for a page: milliseconds since the epoch, as JavaScript counts.
+        """Tell how old it is, for a page: milliseconds since the epoch, as JavaScript counts.
 
         Every question makes a difference, so that a page hears of each: of what does not change,
         nothing is sent.

@@ -30,7 +30,7 @@ class Staleness:
                 self._fresh.popleft()
 
     def of(self, asked_s: float, moves: Mapping[str, int]) -> tuple[float, int]:
-        """How stale an answer is that a replica was asked for at `asked_s`.
+        """Tell how stale an answer is that a replica was asked for at `asked_s`.
 
         Returns:
             Seconds, and how many orders it did not show yet; 0 and 0 when it was up to date.

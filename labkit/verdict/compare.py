@@ -122,7 +122,7 @@ class Comparison:
 
     @property
     def with_change(self) -> bool:
-        """Whether there are two runs, so that one number says what changed."""
+        """Tell whether there are two runs, so that one number says what changed."""
         return len(self.names) == 2
 
 

@@ -158,7 +158,7 @@ class Evidence:
 
     @property
     def count(self) -> int:
-        """How many distinct orders anybody speaks of; their numbers are below it."""
+        """Tell how many distinct orders anybody speaks of; their numbers are below it."""
         return len(self.ids)
 
     @cached_property
@@ -168,12 +168,12 @@ class Evidence:
 
     @cached_property
     def acked_in_history(self) -> np.ndarray:
-        """Which ones the history has as acknowledged."""
+        """Tell which ones the history has as acknowledged."""
         return self._marked(self._of_outcome(is_ok(self.history.ops)))
 
     @cached_property
     def acked(self) -> np.ndarray:
-        """Which ones the ledger or the history has as acknowledged."""
+        """Tell which ones the ledger or the history has as acknowledged."""
         return np.asarray(self.ledgered | self.acked_in_history)
 
     @cached_property
@@ -198,12 +198,12 @@ class Evidence:
 
     @cached_property
     def attempted(self) -> np.ndarray:
-        """Which ones were ever tried, whatever came of it."""
+        """Tell which ones were ever tried, whatever came of it."""
         return np.asarray(self.ledgered | self._marked(self._of_outcome(slice(None))))
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """How many rows of the final read each order has."""
+        """Tell how many rows of the final read each order has."""
         return np.bincount(self.in_final, minlength=self.count).astype(np.int32)
 
     @cached_property
@@ -215,7 +215,7 @@ class Evidence:
 
     @property
     def lost_orders(self) -> np.ndarray:
-        """Which acknowledged ones the final read lacks; none when there was no final read."""
+        """Tell which acknowledged ones the final read lacks; none when there was no final read."""
         if self.final is None:
             return np.zeros(self.count, dtype=bool)
         return np.asarray(self.acked & (self.rows == 0))

@@ -134,7 +134,7 @@ def checked(checker: Checker, evidence: Evidence) -> Finding | None:
 
 
 def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:
-    """Whether a probe saw the effect of every fault; None when there was no fault.
+    """Tell whether a probe saw the effect of every fault; None when there was no fault.
 
     Proves: something was broken, so that what held, held under it.
     Cannot: tell that nothing else broke at the same time.

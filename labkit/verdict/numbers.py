@@ -103,7 +103,7 @@ def _distinct(values: np.ndarray) -> np.ndarray:
 
 
 def _key_space(halves: tuple[np.ndarray, ...], texts: dict[bytes, str]) -> OrderIds:
-    """How 128 bits become 64; no ids yet."""
+    """Tell how 128 bits become 64; no ids yet."""
     none = np.empty(0, np.uint64)
     some = [half for half in halves if len(half)]
     if not some:
@@ -128,7 +128,7 @@ def _pieces(column: pd.Series | Iterable[Any]) -> Iterator[Any]:
 
 
 def _halves(pieces: Iterable[Any], texts: dict[bytes, str]) -> tuple[np.ndarray, np.ndarray]:
-    """Which ids are not empty, and the two 64-bit halves of those, a row each."""
+    """Tell which ids are not empty, and the two 64-bit halves of those, a row each."""
     there = [np.empty(0, bool)]
     halves = [np.empty((0, 2), np.uint64)]
     for ids in pieces:
@@ -139,7 +139,7 @@ def _halves(pieces: Iterable[Any], texts: dict[bytes, str]) -> tuple[np.ndarray,
 
 
 def _offsets(ids: Any) -> np.ndarray:
-    """Where in its text buffer each id begins, and where the last one ends."""
+    """Tell where in its text buffer each id begins, and where the last one ends."""
     return np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
 
 

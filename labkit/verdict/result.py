@@ -291,12 +291,12 @@ class Result:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the steady state, the faults, the checkers and the requirements say."""
+        """Return what the steady state, the faults, the checkers and the requirements say."""
         return self.summary.findings
 
     @property
     def waterfall(self) -> Waterfall | None:
-        """What the outage of the first fault was made of; None without a fault.
+        """Return what the outage of the first fault was made of; None without a fault.
 
         With trials: that of the trial in which service was gone longest.
         """

@@ -38,7 +38,7 @@ class WanClient:
         return self._ask("GET", "/links")
 
     def answers(self) -> bool:
-        """Whether it is there and takes the token."""
+        """Tell whether it is there and takes the token."""
         try:
             self.state()
         except LabError:

@@ -64,12 +64,12 @@ class Link:
         return sum(line.held_bytes for line in self.lines)
 
     def trip_s(self) -> float:
-        """How long the next bytes travel, in seconds: delay and jitter."""
+        """Tell how long the next bytes travel, in seconds: delay and jitter."""
         settings = self.settings
         return (settings.delay_ms + settings.jitter_ms * random()) / 1e3
 
     def reserve(self, size_bytes: int, due_s: float, now_s: float) -> float:
-        """When bytes that are due have gone through the link's bandwidth; takes their turn.
+        """Tell when bytes that are due have gone through the link's bandwidth; takes their turn.
 
         Each line has at most one reservation at a time, so that busy ones share evenly.
         """
@@ -100,7 +100,7 @@ class Network:
 
     @property
     def settings(self) -> dict[Pair, LinkSettings]:
-        """What is in force."""
+        """Return what is in force."""
         return {pair: link.settings for pair, link in self._links.items()}
 
     def apply(self, changes: Mapping[Pair, LinkSettings]) -> None:

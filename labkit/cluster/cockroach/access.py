@@ -33,7 +33,7 @@ def url(home: Path, *ports: int, secure: bool, read_only: bool = False) -> str:
 
 
 def operator(home: Path, layout: Layout) -> Operator:
-    """Who asks the nodes themselves, as root."""
+    """Tell who asks the nodes themselves, as root."""
     parameters = {"sslmode": "disable", "gssencmode": "disable"}
     if layout.secure:
         parameters |= {

@@ -98,7 +98,7 @@ class CockroachCluster(LocalLab[S, L]):
     @property
     @abstractmethod
     def machine(self) -> Machine:
-        """What runs its services.
+        """Return what runs its services.
 
         Raises:
             MissingBinary: there is no such thing here.
@@ -178,7 +178,7 @@ class CockroachCluster(LocalLab[S, L]):
                 self._served.touch()
 
     def _is_there(self) -> bool:
-        """Whether anything of it runs, or died and was not taken down."""
+        """Tell whether anything of it runs, or died and was not taken down."""
         return bool(self.machine.states())
 
     @contextmanager

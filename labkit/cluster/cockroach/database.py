@@ -79,7 +79,7 @@ class Leases:
 
 
 def leases(connection: psycopg.Connection, topology: Topology) -> Leases:
-    """Who holds leases. Expensive: every few seconds at most."""
+    """Tell who holds leases. Expensive: every few seconds at most."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return parse_leases(cursor.execute(statements.RANGES).fetchall(), topology)
 
@@ -100,7 +100,7 @@ def parse_leases(rows: Sequence[Mapping[str, object]], topology: Topology) -> Le
 
 
 def obeys(found: Leases, goal: SurvivalGoal, topology: Topology) -> bool:
-    """Whether replicas have been moved to where the goal wants them.
+    """Tell whether replicas have been moved to where the goal wants them.
 
     ZONE: 3 voters in a range's home region. REGION: 5, of which 2 there, so 2+2+1 in three regions
     (multiregion-survival-goals.md, v25.4; logic test multi_region, num_voters).
@@ -118,7 +118,7 @@ def zones_known(connection: psycopg.Connection) -> set[str]:
 
 
 def exists(connection: psycopg.Connection) -> bool:
-    """Whether the trading database is there."""
+    """Tell whether the trading database is there."""
     rows = connection.execute(statements.DATABASES).fetchall()
     return any(row[0] == statements.DATABASE for row in rows)
 

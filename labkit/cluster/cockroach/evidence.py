@@ -85,7 +85,7 @@ class LeaseWatch:
 
     @property
     def noticed(self) -> tuple[Event, ...]:
-        """What it noticed so far."""
+        """Return what it noticed so far."""
         with self._lock:
             return tuple(self._noticed)
 

@@ -86,7 +86,7 @@ class Layout(ABC):
         return self._at(200, 26276) + self._region(region)
 
     def balancer_from(self, source: str, region: str) -> int:
-        """Where clients in `source` dial another region's balancer, through the WAN."""
+        """Tell where clients in `source` dial another region's balancer, through the WAN."""
         if source == region or not self.wan:
             return self.balancer(region)
         return self._first_way + self.ways.index((source, region))
@@ -130,18 +130,18 @@ class Layout(ABC):
 
     @abstractmethod
     def sql_from(self, source: str, node: Node) -> Place:
-        """Where `source` dials a node for SQL and node-to-node traffic."""
+        """Tell where `source` dials a node for SQL and node-to-node traffic."""
 
     @abstractmethod
     def health_from(self, source: str, node: Node) -> Place:
-        """Where `source` dials a node for its health."""
+        """Tell where `source` dials a node for its health."""
 
     @abstractmethod
     def balancer_way(self, source: str, region: str) -> tuple[int, Place]:
         """Return the WAN's own port behind `balancer_from`, and where it leads."""
 
     def join(self, region: str) -> list[str]:
-        """Whom a node of a region dials first: two of its region, one of each other region.
+        """Tell whom a node of a region dials first: two of its region, one of each other region.
 
         The first node of all is on every list, so `init` may go to it (cockroach-init.md). Advised
         are more than one address a region and the same list for all nodes (cockroach-start.md,

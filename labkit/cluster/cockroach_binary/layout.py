@@ -32,7 +32,7 @@ class ProcessLayout(Layout):
 
     @property
     def _pairs(self) -> int:
-        """How many pairs of a dialling region and a node there can be, with nodes to come."""
+        """Tell how many pairs of a dialling region and a node there can be, with nodes to come."""
         return max(ELSEWHERE, MAX_NODES * len(self.topology.regions) ** 2)
 
     def _through_wan(self, source: str, node: Node) -> int:
@@ -41,13 +41,13 @@ class ProcessLayout(Layout):
         )
 
     def sql_from(self, source: str, node: Node) -> Place:
-        """Where `source` dials a node for SQL and node-to-node traffic."""
+        """Tell where `source` dials a node for SQL and node-to-node traffic."""
         if source == node.region or not self.wan:
             return HOST, self.sql(node)
         return HOST, self._at(300, 28000) + self._through_wan(source, node)
 
     def health_from(self, source: str, node: Node) -> Place:
-        """Where `source` dials a node for its health."""
+        """Tell where `source` dials a node for its health."""
         if source == node.region or not self.wan:
             return HOST, self.console(node)
         return HOST, self._at(300, 28000) + self._pairs + self._through_wan(source, node)
@@ -95,5 +95,5 @@ class ProcessLayout(Layout):
         return self.all_data / node_service(node)
 
     def balancer_socket(self, region: str) -> Path:
-        """Where a balancer's servers can be changed while it runs."""
+        """Tell where a balancer's servers can be changed while it runs."""
         return self.place / "run" / f"{region}.sock"

@@ -172,7 +172,7 @@ class Engine:
         return str(text.decode(errors="replace"))
 
     def has_image(self, name: str) -> bool:
-        """Whether an image is there."""
+        """Tell whether an image is there."""
         try:
             with _clear_errors(name):
                 self._client.api.inspect_image(name)

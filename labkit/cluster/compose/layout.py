@@ -42,13 +42,13 @@ class ComposeLayout(Layout):
         return 100 * self._region(source) + self._number(node)
 
     def sql_from(self, source: str, node: Node) -> Place:
-        """Where `source` dials a node for SQL and node-to-node traffic."""
+        """Tell where `source` dials a node for SQL and node-to-node traffic."""
         if source == node.region or not self.wan:
             return node_service(node), SQL_PORT
         return WAN, 27000 + self._through_wan(source, node)
 
     def health_from(self, source: str, node: Node) -> Place:
-        """Where `source` dials a node for its health."""
+        """Tell where `source` dials a node for its health."""
         if source == node.region or not self.wan:
             return node_service(node), HTTP_PORT
         return WAN, 28000 + self._through_wan(source, node)

@@ -27,7 +27,7 @@ class Containers:
         return self.engine.containers(self.compose.name)
 
     def others(self, lab_id: str) -> set[str]:
-        """Whose the project's containers and volumes are that are not this lab's.
+        """Tell whose the project's containers and volumes are that are not this lab's.
 
         Their labs; an empty text stands for what labkit did not make.
         """

@@ -30,7 +30,7 @@ class Settings(CockroachSettings):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the Compose file leaves open, secrets not included."""
+        """Return what the Compose file leaves open, secrets not included."""
         return {**self.images, VERSION_VARIABLE: self.version}
 
     @property

@@ -63,7 +63,7 @@ def write(layout: ComposeLayout, folder: Path) -> Path:
 
 
 def _is_rendered(path: Path) -> bool:
-    """Whether a file is one that was rendered, by this or an earlier labkit."""
+    """Tell whether a file is one that was rendered, by this or an earlier labkit."""
     if path.is_symlink() or not path.is_file():
         return False
     try:

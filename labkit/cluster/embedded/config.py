@@ -98,7 +98,7 @@ def postgres_parameters(topology: Topology) -> dict[str, str | int]:
 
 
 def synchronous_nodes(topology: Topology, goal: SurvivalGoal) -> int:
-    """How many standbys must have a commit before it is acknowledged.
+    """Tell how many standbys must have a commit before it is acknowledged.
 
     ZONE: as many as a region has besides the primary; they answer first, so the commit stays in
     the region. REGION: one more than a region has nodes, so that at least one copy is elsewhere
@@ -219,7 +219,7 @@ thousand a second, of 45 nodes in nine regions, etcd's members did not hear each
 
 
 def _checks(topology: Topology, proxy: str) -> str:
-    """How often a proxy's servers are checked: less often in a lab with many ways to check.
+    """Tell how often a proxy's servers are checked: less often in a lab with many ways to check.
 
     With usual intervals a primary that is gone is out after two failed checks (0.7 s), its sessions
     with it.

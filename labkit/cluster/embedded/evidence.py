@@ -113,7 +113,7 @@ class LeaderWatch:
 
     @property
     def noticed(self) -> tuple[Noticed, ...]:
-        """What it was told so far."""
+        """Return what it was told so far."""
         with self._lock:
             return tuple(self._noticed)
 

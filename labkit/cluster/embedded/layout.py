@@ -95,7 +95,7 @@ class Layout:
 
     @property
     def run(self) -> Path:
-        """What servers make while they run: sockets, and Patroni's password files."""
+        """Return what servers make while they run: sockets, and Patroni's password files."""
         return self.place / "run"
 
     @property
@@ -118,7 +118,7 @@ class Layout:
         return self.run / f"{member_name(node)}.pgpass"
 
     def balancer_socket(self, region: str) -> Path:
-        """Where a balancer's servers can be changed while it runs."""
+        """Tell where a balancer's servers can be changed while it runs."""
         return self.run / f"{region}.sock"
 
     def member_config(self, node: Node) -> Path:
@@ -127,7 +127,7 @@ class Layout:
 
     @property
     def certificate(self) -> Path:
-        """What etcd, its peers and its clients show each other."""
+        """Return what etcd, its peers and its clients show each other."""
         return self.conf / "etcd.crt"
 
     @property
@@ -163,12 +163,12 @@ class Layout:
 
     @property
     def _most_nodes(self) -> int:
-        """How many nodes there can be after any number of additions."""
+        """Tell how many nodes there can be after any number of additions."""
         return MAX_NODES * len(self.topology.regions)
 
     @property
     def _pairs(self) -> int:
-        """How many pairs of a dialling region and a node there can be."""
+        """Tell how many pairs of a dialling region and a node there can be."""
         return self._most_nodes * len(self.topology.regions)
 
     def _elsewhere(self, source: str, node: Node, purpose: int) -> int:
@@ -191,7 +191,7 @@ class Layout:
         return self.port_base + 10 * self._region(region)
 
     def balancer_from(self, source: str, region: str) -> int:
-        """Where clients in `source` dial another region's balancer to reach the primary."""
+        """Tell where clients in `source` dial another region's balancer to reach the primary."""
         if source == region or not self.wan:
             return self.read_write(region)
         pair = len(self.topology.regions) * self._region(source) + self._region(region)
@@ -211,43 +211,43 @@ class Layout:
         return self.port_base + 99
 
     def postgres(self, node: Node) -> int:
-        """Where a node's PostgreSQL listens."""
+        """Tell where a node's PostgreSQL listens."""
         return self.port_base + 100 + self._node(node)
 
     def postgres_advertised(self, node: Node) -> int:
-        """Where other members dial a node's PostgreSQL."""
+        """Tell where other members dial a node's PostgreSQL."""
         return self.postgres(node) + (100 if self.wan else 0)
 
     def rest(self, node: Node) -> int:
-        """Where a node's Patroni answers."""
+        """Tell where a node's Patroni answers."""
         return self.port_base + 300 + self._node(node)
 
     def rest_advertised(self, node: Node) -> int:
-        """Where other members dial a node's Patroni."""
+        """Tell where other members dial a node's Patroni."""
         return self.rest(node) + (100 if self.wan else 0)
 
     def etcd_client(self, region: str, source: str | None = None) -> int:
-        """Where clients in `source` (default: the same region) dial a region's etcd."""
+        """Tell where clients in `source` (default: the same region) dial a region's etcd."""
         if source is None or source == region or not self.wan:
             return self.port_base + 500 + self._region(region)
         return self.port_base + 530 + 10 * self._region(source) + self._region(region)
 
     def etcd_peer(self, region: str) -> int:
-        """Where a region's etcd listens for its peers."""
+        """Tell where a region's etcd listens for its peers."""
         return self.port_base + 510 + self._region(region)
 
     def etcd_peer_advertised(self, region: str) -> int:
-        """Where its peers dial a region's etcd."""
+        """Tell where its peers dial a region's etcd."""
         return self.etcd_peer(region) + (10 if self.wan else 0)
 
     def postgres_from(self, source: str, node: Node) -> int:
-        """Where a balancer in `source` dials a node's PostgreSQL."""
+        """Tell where a balancer in `source` dials a node's PostgreSQL."""
         if source == node.region or not self.wan:
             return self.postgres(node)
         return self._elsewhere(source, node, 0)
 
     def rest_from(self, source: str, node: Node) -> int:
-        """Where a balancer in `source` dials a node's health check."""
+        """Tell where a balancer in `source` dials a node's health check."""
         if source == node.region or not self.wan:
             return self.rest(node)
         return self._elsewhere(source, node, 1)

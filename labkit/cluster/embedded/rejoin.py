@@ -31,7 +31,7 @@ def rejoins(layout: Layout, since: datetime) -> tuple[Rejoin, ...]:
 
 
 def rejoin(node: str, log: str, since: datetime) -> Rejoin | None:
-    """How one node came back: it was started again, or had to rewind where it stood.
+    """Tell how one node came back: it was started again, or had to rewind where it stood.
 
     Args:
         since: with a time zone.

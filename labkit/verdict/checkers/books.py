@@ -156,7 +156,7 @@ class OwnSums:
 
 
 def twice_in(keys: pd.Series) -> tuple[str, ...]:
-    """Which keys are there more than once, in order."""
+    """Tell which keys are there more than once, in order."""
     return () if keys.is_unique else tuple(map(str, sorted(set(keys[keys.duplicated()]))))
 
 
@@ -280,7 +280,7 @@ class _Chain:
         self._sound = self._links.chosen(~(ends & self._wrong[self._links.symbol]))
 
     def _own_orders(self, symbol: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """How many buys and how many sells of each symbol are this run's, each order once."""
+        """Tell how many buys and how many sells of each symbol are this run's, each order once."""
         once = self._evidence.final_row[self._evidence.in_final[rows]] == rows
         up = np.asarray(self._orders["side"].iloc[rows] == "buy")
         return np.stack(
@@ -317,11 +317,11 @@ class _Chain:
 
     @property
     def count(self) -> int:
-        """How many prices and orders are not as they should be."""
+        """Tell how many prices and orders are not as they should be."""
         return int(self._wrong.sum()) + len(self._broken) + len(self._stray)
 
     def _possible(self, places: np.ndarray, cents: np.ndarray) -> np.ndarray:
-        """Whether as many orders, buys or sells, can move a price by as much."""
+        """Tell whether as many orders, buys or sells, can move a price by as much."""
         reach = places * self._step_cents
         return np.asarray(
             (places >= 0)
@@ -330,7 +330,7 @@ class _Chain:
         )
 
     def fits(self, symbol: np.ndarray, place: np.ndarray, price: np.ndarray) -> np.ndarray:
-        """Whether each price may have been that of the symbol at that place."""
+        """Tell whether each price may have been that of the symbol at that place."""
         fits = np.zeros(len(symbol), dtype=bool)
         known = symbol < len(self._stocks)
         symbol, place, price = symbol[known], place[known], price[known]
@@ -365,7 +365,7 @@ class _Chain:
         return found + [self._break(i) for i in self._broken[:OFFENDERS_SHOWN]]
 
     def _more(self, i: int) -> str:
-        """Whether this run alone has more orders of a symbol than the database has."""
+        """Tell whether this run alone has more orders of a symbol than the database has."""
         own, stock = self._own[:, i], self._stocks.iloc[i]
         if own[0] <= stock["buys"] and own[1] <= stock["sells"]:
             return ""
@@ -405,7 +405,7 @@ class _Reads:
 
     @property
     def count(self) -> int:
-        """How many show a price that never was at their place."""
+        """Tell how many show a price that never was at their place."""
         return len(self._wrong)
 
     def offenders(self) -> list[str]:
@@ -446,7 +446,7 @@ class _Told:
 
     @property
     def count(self) -> int:
-        """How many were told something else."""
+        """Tell how many were told something else."""
         return len(self._pairs)
 
     def offenders(self) -> list[str]:
@@ -466,7 +466,7 @@ class _Told:
 
 
 def _texts_differ(one: pd.Series, other: pd.Series) -> np.ndarray:
-    """Where two categorical columns of the same length have different texts."""
+    """Tell where two categorical columns of the same length have different texts."""
     codes = np.asarray(other.cat.codes)
     translated = one.cat.categories.get_indexer(other.cat.categories)
     same = np.append(translated, -2)[codes]

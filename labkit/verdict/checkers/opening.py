@@ -113,7 +113,7 @@ class _Books:
         yield from self._of_own()
 
     def _of_own(self) -> Iterator[str]:
-        """Where the books gained less than this run's orders, or other money than theirs."""
+        """Tell where the books gained less than this run's orders, or other money than theirs."""
         for column, own in self._own_of_symbol.items():
             gain = _gain(self._stocks, column)
             mine = own.reindex(gain.index, fill_value=0)

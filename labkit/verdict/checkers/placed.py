@@ -245,7 +245,7 @@ def _more(row: pd.Series) -> str:
 
 
 def _forward(statuses: str) -> bool:
-    """Whether an order's activities, with commas between them, only move forward."""
+    """Tell whether an order's activities, with commas between them, only move forward."""
     seen = statuses.split(",") if statuses else []
     if any(status not in STATUSES for status in seen):
         return False

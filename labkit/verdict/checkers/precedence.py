@@ -128,7 +128,7 @@ def _events(
 
 
 def too_low(events: Events, earlier: Events) -> np.ndarray:
-    """Which events start below a place that an earlier one of their group had left.
+    """Tell which events start below a place that an earlier one of their group had left.
 
     Args:
         events: judged.

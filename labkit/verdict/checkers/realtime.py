@@ -243,12 +243,12 @@ def _made(history: History, kind: OpKind) -> bool:
 
 
 def _too_new(reads: Events, orders: Events) -> np.ndarray:
-    """Which reads show an order that was sent after they were answered."""
+    """Tell which reads show an order that was sent after they were answered."""
     return too_low(reads.mirrored(), orders.mirrored())
 
 
 def _beyond(evidence: Evidence, reads: Events) -> np.ndarray:
-    """Which reads show more moves of their symbol than there are at the end."""
+    """Tell which reads show more moves of their symbol than there are at the end."""
     assert evidence.final is not None
     moves = np.zeros(len(evidence.symbols), np.int64)  # of what is no instrument: none
     known = evidence.instruments["moves"].to_numpy(np.int64)
