@@ -336,7 +336,7 @@ def _free(port: int) -> bool:
 
 
 def notebook_packages() -> Check:
-    """Whether what runs and shows notebooks can be imported: labkit's installation brings it."""
+    """Check that the packages that run and show notebooks can be imported."""
     missing = [name for name in NOTEBOOK_PACKAGES if find_spec(name) is None]
     needed_for = (Feature.NOTEBOOKS,)
     if missing:

@@ -60,7 +60,7 @@ class Run:
 
     @cached_property
     def misplaced(self) -> tuple[str, ...]:
-        """Which experiments are there and should not be, or should be and are not: a line each."""
+        """List experiments that should not be there and those that are missing, one per line."""
         more = draft.more_folders(self.folder)
         found = [
             f"{path}: an experiment under a name that labkit does not give"

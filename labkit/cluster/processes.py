@@ -161,7 +161,7 @@ class Identity:
         return [sys.executable, "-P", "-m", name, *map(str, arguments)]
 
     def may(self, test: str, path: Path) -> bool:
-        """Whether the servers' user may do something with a path: `-r`, `-w` or `-x` of test(1)."""
+        """Test the servers' user's right to a path: `-r`, `-w` or `-x` of test(1)."""
         return self.run("test", test, path).returncode == 0
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:

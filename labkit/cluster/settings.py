@@ -26,7 +26,7 @@ def labkit_version() -> str:
 
 
 def is_servers_folder(path: Path, lab_id: str) -> bool:
-    """Whether a folder is called as those that labkit makes for the servers of one of root's labs.
+    """Tell whether a folder has the name of one that labkit makes for servers of root's labs.
 
     All that is in such a folder is removed with the lab.
     """

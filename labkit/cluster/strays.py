@@ -135,7 +135,7 @@ def end_unusable_lab(home: Path, on_stage: OnStage = quiet) -> int:
 
 
 def _user_of(home: Path) -> Identity | None:
-    """Whom the settings of any labkit name for the servers of root's lab, where root wrote them."""
+    """Find the user whom a lab.json of any labkit names for servers, if root wrote it."""
     try:
         folder.require_own(home)
         run_as = Stamp.model_validate_json((home / folder.MARK).read_text(encoding="utf-8")).run_as

@@ -121,7 +121,7 @@ class _Drawing:
                 axis.low, axis.high = low, high if high > low else low + 1.0
 
     def _keep_shape(self) -> None:
-        """Where a unit is as long on one axis as on another, the plot takes no more than it needs.
+        """Shrink the plot to what it needs, where a unit is as long on one axis as on another.
 
         It keeps its middle, between axes without ticks.
         """

@@ -263,7 +263,7 @@ def _elected(known: Sequence[Event]) -> Event | None:
 
 
 def _moved(aimed_at: Sequence[Event]) -> Event | None:
-    """When the last node of the target lost its leases; at any time: some are in nobody's way."""
+    """Find when the last node of the target lost its leases, at any time."""
     first: dict[str, Event] = {}
     for event in aimed_at:
         if event.sign is Sign.LEASES_MOVED:
@@ -272,7 +272,7 @@ def _moved(aimed_at: Sequence[Event]) -> Event | None:
 
 
 def _rerouted(here: Sequence[Event], detected: Event | None, elected: Event | None) -> Event | None:
-    """When the balancer took the new leader in, or the old one again where no other was elected."""
+    """Find when the balancer took in the new leader, or the old one if no other was elected."""
     if elected is not None and elected.sign is not Sign.LEASES_MOVED:
         ups = [event for event in here if event.node == elected.node]
         return _first(ups, Sign.SERVER_UP, elected.not_before_s)

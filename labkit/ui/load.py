@@ -32,7 +32,7 @@ EVERY_S: Final = 0.25
 
 
 def connections_for(rate_per_s: float) -> int:
-    """How many connections one region's clients need: for orders that take 0.4 s, and six at least.
+    """Count the connections that a region's clients need: orders of 0.4 s, and at least six.
 
     A server takes a hundred, from pages and other clients too.
     """

@@ -17,7 +17,7 @@ _ARC = 0.55
 
 
 def geometry(topology: Topology) -> dict[str, object]:
-    """Where regions and links stand, in percent of the map, and the map's width over its height.
+    """Place regions and links, in percent of the map; gives the map's width over its height too.
 
     Up to three regions stand in a row, which leaves room for the rest of a page; more on a ring.
     """

@@ -168,7 +168,7 @@ class Session:
             return self._readings.get(key, Reading(Seen()))
 
     def order_ms(self, region: str) -> tuple[int, float | None, float | None]:
-        """How many of this desk's orders a region acknowledged, the last one's ms, the median."""
+        """Count a region's acknowledged orders; gives the last one's ms and the median."""
         took = [
             ticket.took_s * 1000
             for ticket in self.orders.done

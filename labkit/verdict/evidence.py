@@ -163,7 +163,7 @@ class Evidence:
 
     @cached_property
     def ledgered(self) -> np.ndarray:
-        """Which orders the ledger has. This and the following: a value an order, by its number."""
+        """Return a boolean per order number: True if the ledger has the order."""
         return self._marked(self.in_ledger)
 
     @cached_property

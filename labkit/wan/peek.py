@@ -44,7 +44,7 @@ Peek = Callable[[bytes], Finding]
 
 
 def peek_for(listener: Listener, plan: Plan) -> Peek | None:
-    """How this listener looks at the first bytes of a connection; None if they tell nothing."""
+    """Choose how a listener looks at the first bytes of a connection; None if they tell nothing."""
     match listener.kind:
         case Kind.FIXED:
             dialler = From(str(listener.source))

@@ -46,7 +46,7 @@ def operator(home: Path, layout: Layout) -> Operator:
 
 
 def tls(home: Path, *, secure: bool) -> ssl.SSLContext | None:
-    """Whom to trust when a node is asked for its health; None where it has no certificate, yet."""
+    """Return whom to trust when asking a node for its health; None without a certificate."""
     authority = _authority(home)
     if not secure or not authority.exists():
         return None

@@ -44,7 +44,7 @@ class Seen:
         return tuple(node for node, said in self.nodes.items() if said.ready)
 
     def leaders(self) -> dict[Node, int]:
-        """How many leases each ready node holds; before there are tables, who would hold them."""
+        """Count the leases of each ready node, or those it would hold if there were tables."""
         if self.view is None or not self.ready:
             return {}
         if not self.view.leases.held:

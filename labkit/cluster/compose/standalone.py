@@ -23,7 +23,7 @@ def rendered(layout: ComposeLayout, folder: Path) -> dict[str, str]:
 
 
 def package_from(folder: Path) -> str:
-    """Where the WAN's program is, as a Compose file in `folder` says it: relative if beside it."""
+    """Return the WAN program's path for a Compose file in `folder`; relative if beside it."""
     package = Path(__file__).resolve().parents[2]
     beside = folder.resolve().parent == package.parent
     return f"../{package.name}" if beside else str(package)

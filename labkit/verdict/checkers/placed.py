@@ -227,7 +227,7 @@ class Executions:
 
 
 def _says_otherwise(status: pd.Series, said: np.ndarray, life: np.ndarray) -> np.ndarray:
-    """Where an order's own status is not what its last activity says; none said is not judged."""
+    """Find orders whose status is not what their last activity says; no activity is not judged."""
     own = pd.Categorical(status)
     differs = np.array(
         [[bool(due) and due != name for due in said] for name in own.categories], dtype=bool
