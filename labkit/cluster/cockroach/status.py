@@ -44,7 +44,7 @@ class Seen:
         return tuple(node for node, said in self.nodes.items() if said.ready)
 
     def leaders(self) -> dict[Node, int]:
-        """Count the leases of each ready node, or those it would hold if there were tables."""
+        """Count the leases of each ready node; before there are tables, the first one has 0."""
         if self.view is None or not self.ready:
             return {}
         if not self.view.leases.held:
