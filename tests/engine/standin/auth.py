@@ -61,7 +61,7 @@ async def greet(
             writer.write(b"N")
         elif code == wire.PROTOCOL_3:
             parameters = wire.read_startup(await reader.readexactly(length - 8))
-            return _client(parameters, encrypted, _certified(writer))
+            return _client(parameters, encrypted, certified(writer))
         else:
             raise SqlError("08P01", f"unknown protocol version {code}")
         head = await reader.readexactly(8)
@@ -82,7 +82,8 @@ def _client(parameters: Mapping[str, str], encrypted: bool, certified: str) -> C
     )
 
 
-def _certified(writer: asyncio.StreamWriter) -> str:
+def certified(writer: asyncio.StreamWriter) -> str:
+    """Return the user whom a peer's certificate names; empty without one."""
     certificate = writer.get_extra_info("peercert") or {}
     subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
     return str(subject.get("commonName", ""))

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from . import catalog, gossip, wire
+from .auth import certified
 from .catalog import Catalog, Member
 from .errors import Refused, SqlError, Unreachable
 from .gossip import Gossip, Peer, Record
@@ -23,6 +24,9 @@ from .postgres import Store, cancel
 TXN_EXPIRY_S = 5.0
 """A transaction without heartbeats for so long is aborted by whoever meets its locks
 (architecture/transaction-layer.md, v25.4)."""
+SPEAK_AS_NODES = ("node", "root")
+"""Whose certificate a secure cluster takes requests between nodes with (cockroach: pkg/rpc/auth.go,
+requireSuperUser)."""
 PING_S = 1.5
 POLL_S = 0.1
 
@@ -162,6 +166,8 @@ class Node:
                     writer.write(b"S")
                     await writer.drain()
                     await writer.start_tls(self.tls)
+                    if certified(writer) not in SPEAK_AS_NODES:
+                        return
                 await self._answer_nodes(reader, writer)
             elif code == wire.CANCEL_REQUEST:
                 await cancel(self.flags.store, head + await reader.readexactly(length - 8))
