@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "env.sh"
 PYTHON = """#!/bin/sh
@@ -219,3 +223,19 @@ def test_a_user_who_cannot_have_a_lab_is_told_so_before_anything_is_fetched(
 def test_a_checkout_that_cannot_be_written_to_is_refused(machine: Machine) -> None:
     machine.checkout.chmod(0o555)
     assert "cannot be written to" in machine.refuses()
+
+
+def test_uv_warns_of_no_extra_that_its_package_does_not_have() -> None:
+    settings = tomllib.loads((SCRIPT.parents[1] / "pyproject.toml").read_text())["tool"]["uv"]
+    overridden = {Requirement(line).name for line in settings["override-dependencies"]}
+    found = {canonicalize_name(each.metadata["Name"]): each for each in distributions()}
+    asked = [Requirement(line) for each in found.values() for line in each.requires or ()]
+    missing = [
+        str(one)
+        for one in asked
+        if (package := found.get(canonicalize_name(one.name)))
+        and one.name not in overridden
+        and one.extras - set(package.metadata.get_all("Provides-Extra") or ())
+        and (one.marker is None or one.marker.evaluate({"extra": ""}))
+    ]
+    assert missing == []
