@@ -30,8 +30,8 @@ from rich.table import Table
 
 from labkit.assets import asset
 from labkit.cluster.base import Cluster
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.programs import postgres
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.machines.programs import postgres
 from labkit.demo import temporary_lab
 from labkit.faults.kill import Kill
 from labkit.history import History

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, Error, sync_playwright
 from rich.console import Console
 
 from bench.lab import Number, table
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.demo import temporary_lab
 from labkit.trading.orders import Order, Side, place_order
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labkit.cluster.base import Cluster
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.demo import temporary_lab
 from labkit.experiment import Experiment
 from labkit.faults.kill import Kill

@@ -19,20 +19,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from labkit.cluster import backend_of
-from labkit.cluster.cockroach.settings import VERSION_VARIABLE
-from labkit.cluster.cockroach_binary.processes import build_tag, find_cockroach
-from labkit.cluster.compose.engine import Engine
-from labkit.cluster.compose.layout import ComposeLayout
-from labkit.cluster.compose.project import find_compose
-from labkit.cluster.compose.render import DEFAULT_VERSION
-from labkit.cluster.compose.settings import images_asked_for
-from labkit.cluster.compose.starting import NODE_MIB
-from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.layout import Layout
-from labkit.cluster.embedded.room import free_bytes
-from labkit.cluster.embedded.settings import DEFAULT_PORT_BASE, Settings
+from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
+from labkit.cluster.engines.cockroachdb.containers.render import DEFAULT_VERSION
+from labkit.cluster.engines.cockroachdb.containers.settings import images_asked_for
+from labkit.cluster.engines.cockroachdb.containers.starting import NODE_MIB
+from labkit.cluster.engines.cockroachdb.processes.machine import build_tag, find_cockroach
+from labkit.cluster.engines.cockroachdb.settings import VERSION_VARIABLE
+from labkit.cluster.engines.postgresql.layout import Layout
+from labkit.cluster.engines.postgresql.room import free_bytes
+from labkit.cluster.engines.postgresql.settings import DEFAULT_PORT_BASE, Settings
 from labkit.cluster.folder import require_usable
 from labkit.cluster.limits import UNLIMITED, Limits, memory_left_mib, memory_mib, too_low
+from labkit.cluster.machines import programs
+from labkit.cluster.machines.compose import find_compose
+from labkit.cluster.machines.docker import Engine
 from labkit.cluster.ports import HOST
 from labkit.cluster.processes import Identity
 from labkit.cluster.strays import marked
@@ -42,7 +42,7 @@ from labkit.topology import DEFAULT, Topology
 
 MIB = 1 << 20
 PORTS_A_LAB = 1000
-"""A lab's ports lie in one block of this size (labkit.cluster.embedded.layout)."""
+"""A lab's ports lie in one block of this size (labkit.cluster.engines.postgresql.layout)."""
 ETCD_FIXED = (3, 5, 3)
 """Earlier 3.5 releases can diverge when killed under load (etcd's data inconsistency postmortem,
 https://github.com/etcd-io/etcd/blob/main/Documentation/postmortems/v3.5-data-inconsistency.md)."""

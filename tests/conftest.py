@@ -25,9 +25,9 @@ from labs import LABS, REAL_CLUSTERS
 from ports import PORT_BASE
 from results import problems
 
-from labkit.cluster.cockroach_binary.cluster import BinaryCluster
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.privileges import LATE_IMPORT
 
 RealLab = EmbeddedCluster | ComposeCluster | BinaryCluster

@@ -44,8 +44,8 @@ def render(
     output: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("compose"),
 ) -> None:
     """Write the Compose file, the balancers' configurations and the WAN's plan to a folder."""
-    from labkit.cluster.compose.layout import ComposeLayout
-    from labkit.cluster.compose.standalone import write
+    from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
+    from labkit.cluster.engines.cockroachdb.containers.standalone import write
 
     shape = Topology.load(topology) if topology else DEFAULT
     file = write(ComposeLayout(shape, wan is OnOff.ON, secure, port_base), output)

@@ -195,7 +195,7 @@ def sql(
     ] = None,
 ) -> None:
     """Open psql on a region's load balancer, or a small prompt if there is no psql."""
-    from labkit.cluster.embedded.programs import psql
+    from labkit.cluster.machines.programs import psql
 
     cluster = running_lab()
     url = cluster.dsn(region_named(cluster, region), read_only=read_only)

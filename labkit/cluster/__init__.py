@@ -15,9 +15,9 @@ from labkit.errors import BadInput, LabMismatch, NotRunning
 
 if TYPE_CHECKING:
     from labkit.cluster.base import Cluster
-    from labkit.cluster.cockroach_binary.cluster import BinaryCluster
-    from labkit.cluster.compose.cluster import ComposeCluster
-    from labkit.cluster.embedded.cluster import EmbeddedCluster
+    from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+    from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
+    from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
     from labkit.topology import SurvivalGoal, Topology
 
 BACKENDS = ("embedded", "cockroachdb", "cockroach-binary")
@@ -110,14 +110,14 @@ def _class_of(
 ) -> type[EmbeddedCluster | ComposeCluster | BinaryCluster]:
     """Return what a backend is; the embedded engine where there is none of that name."""
     if backend == "cockroachdb":
-        from labkit.cluster.compose.cluster import ComposeCluster
+        from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
 
         return ComposeCluster
     if backend == "cockroach-binary":
-        from labkit.cluster.cockroach_binary.cluster import BinaryCluster
+        from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
 
         return BinaryCluster
-    from labkit.cluster.embedded.cluster import EmbeddedCluster
+    from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 
     return EmbeddedCluster
 

@@ -20,8 +20,8 @@ MIB = 1 << 20
 UNLIMITED = sys.maxsize
 
 LEAST_CONNECTIONS = 64
-"""Of one balancer: a region's load has 33 (labkit.cluster.embedded.config), and as many again while
-lost ones are replaced."""
+"""Of one balancer: a region's load has 33 (labkit.cluster.engines.postgresql.config), and as many
+again while lost ones are replaced."""
 _OF_A_BALANCER, _OF_A_NODE = 27, 4
 """Open files of a HAProxy 3 beside two for each connection: of itself, and of each node that it
 checks. It refuses to start with fewer than it may come to use (measured for 3 to 81 nodes)."""

@@ -75,7 +75,7 @@ class Identity:
     """Who a lab's servers run as: root's as another user, everybody else's as their owner.
 
     PostgreSQL refuses to run as root. The servers keep none of root's rights, so what they read
-    and execute must lie where this user may go (`labkit.cluster.reach`).
+    and execute must lie where this user may go (`labkit.cluster.machines.reach`).
 
     Attributes:
         dropped: whether a process of this one has to become that user first.

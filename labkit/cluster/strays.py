@@ -41,7 +41,7 @@ GONE = " (deleted)"
 _VIEW = ("ns/mnt", "root")
 """What says, in /proc, which files a process finds under a path."""
 _MEMBER = re.compile(r"labkit patroni (.+)-\d+")
-"""The title of a Patroni (labkit.cluster.embedded.members)."""
+"""The title of a Patroni (labkit.cluster.engines.postgresql.members)."""
 
 
 def of_table(table: ProcessTable) -> list[int]:

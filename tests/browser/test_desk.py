@@ -19,7 +19,7 @@ from playwright.sync_api import Locator, Page, expect
 from ports import free_port
 
 from labkit.assets import asset
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.cluster.status import settled
 from labkit.lab import bring_up
 from labkit.trading.catalogue import DEMO_ACCOUNT

@@ -21,8 +21,8 @@ from test_desk import PICTURES, fill, outcome, part
 from test_live_board import lab_url, run_all_cells, wait_for_motion
 
 from labkit.clock import wait_until
-from labkit.cluster.cockroach_binary.cluster import BinaryCluster
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.lab import bring_up
 from labkit.notebooks import notebooks
 from labkit.ui.saving import WIDGET

@@ -20,9 +20,9 @@ from labkit.cluster.base import (
     HasWan,
     HasWaysElsewhere,
 )
-from labkit.cluster.cockroach import monitoring
-from labkit.cluster.cockroach.cluster import CockroachCluster
-from labkit.cluster.cockroach.layout import node_service
+from labkit.cluster.engines.cockroachdb import monitoring
+from labkit.cluster.engines.cockroachdb.cluster import CockroachCluster
+from labkit.cluster.engines.cockroachdb.layout import node_service
 from labkit.cluster.rolling import rolling_restart
 from labkit.cluster.status import ClusterStatus, Role, State, settled
 from labkit.errors import BadInput, NotReady, NotRunning, TopologyError, UnknownTarget

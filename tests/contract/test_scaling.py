@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.layout import member_name
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.layout import member_name
 from labkit.cluster.status import settled
 from labkit.errors import NotReady
 from labkit.topology import Node

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit.cluster import strays
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.cluster.processes import NOBODY, Identity
 
 pytestmark = [

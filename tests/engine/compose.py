@@ -11,10 +11,10 @@ from engine.fixtures import grammar_folder
 from engine.images import STORE_IMAGE
 from engine.standin.cli import STORE_VARIABLE
 from engine.standin.grammar import VARIABLE
-from labkit.cluster.cockroach.layout import node_service
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.layout import LAB_LABEL
-from labkit.cluster.compose.project import OVERRIDE_FILE
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.engines.cockroachdb.containers.layout import LAB_LABEL
+from labkit.cluster.engines.cockroachdb.layout import node_service
+from labkit.cluster.machines.compose import OVERRIDE_FILE
 
 STORE = "standin-store"
 GRAMMAR = "/opt/grammar"

@@ -21,7 +21,7 @@ from docker.errors import ImageNotFound
 
 from engine.daemon import Engine
 from engine.rootfs import ESSENTIAL, Debian, unpack
-from labkit.cluster.embedded.programs import postgres
+from labkit.cluster.machines.programs import postgres
 
 LABEL = "labkit.standin"
 STORE_IMAGE = "labkit-standin-store:latest"

@@ -18,10 +18,10 @@ from ports import PORT_BASE
 from engine.compose import write_override
 from engine.daemon import Engine
 from labkit.clock import wait_until
-from labkit.cluster.compose import engine as labkit_engine
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.engine import PROJECT_LABEL, NoEngine
-from labkit.cluster.compose.project import OVERRIDE_FILE
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.machines import docker as labkit_engine
+from labkit.cluster.machines.compose import OVERRIDE_FILE
+from labkit.cluster.machines.docker import PROJECT_LABEL, NoEngine
 from labkit.experiment import Experiment
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition

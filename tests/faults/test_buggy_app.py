@@ -9,7 +9,7 @@ import pytest
 from buggy_app import trade
 from buggy_app.verdict import assert_caught
 
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.lab import bring_up
 from labkit.trading.audit import final_read
 from labkit.trading.catalogue import GENERATED_ACCOUNTS

@@ -18,11 +18,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from labkit.clock import wait_until
-from labkit.cluster.embedded import patroni
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.etcd import EtcdClient
-from labkit.cluster.embedded.layout import member_name
-from labkit.cluster.embedded.services import Services
+from labkit.cluster.engines.postgresql import patroni
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.etcd import EtcdClient
+from labkit.cluster.engines.postgresql.layout import member_name
+from labkit.cluster.engines.postgresql.services import Services
 from labkit.cluster.processes import freeze, send
 from labkit.history import History
 from labkit.lab import bring_up

@@ -11,7 +11,7 @@ import pytest
 from secret_texts import secret_texts
 
 from labkit.clock import wait_until
-from labkit.cluster.embedded.layout import etcd_name, member_name
+from labkit.cluster.engines.postgresql.layout import etcd_name, member_name
 from labkit.cluster.processes import LAB_VARIABLE, alive, postgres_pids
 from labkit.cluster.status import settled
 

@@ -13,7 +13,7 @@ from living import alive
 from labkit import draft
 from labkit.clock import wait_until
 from labkit.cluster import marks, watchdogs
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.lab import bring_up
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result

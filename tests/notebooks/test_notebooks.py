@@ -23,9 +23,9 @@ from labs import REAL_CLUSTERS
 
 from labkit.assets import asset
 from labkit.clock import wait_until
-from labkit.cluster.cockroach_binary.cluster import BinaryCluster
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.cluster.status import settled
 from labkit.notebooks import notebooks
 from labkit.runs import NOTEBOOK_FILE

@@ -6,8 +6,8 @@ import re
 
 from listening import kind
 
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.etcd import encoded
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.etcd import encoded
 
 
 def ports_of(lab: EmbeddedCluster, pattern: str) -> list[int]:

@@ -29,12 +29,12 @@ from intruder import TLS
 from listening import documented, kind, marked, sockets
 from ports import PORT_BASE
 
-from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
-from labkit.cluster.cockroach.program import HTTP_PORT, SQL_PORT
-from labkit.cluster.cockroach_binary.cluster import BinaryCluster
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.engine import PROJECT_LABEL
-from labkit.cluster.compose.layout import STATISTICS, WAN_CONTROL
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.engines.cockroachdb.containers.layout import STATISTICS, WAN_CONTROL
+from labkit.cluster.engines.cockroachdb.layout import WAN, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
+from labkit.cluster.engines.cockroachdb.program import HTTP_PORT, SQL_PORT
+from labkit.cluster.machines.docker import PROJECT_LABEL
 from labkit.topology import DEFAULT
 
 CockroachLab = ComposeCluster | BinaryCluster

@@ -15,10 +15,10 @@ from intruder import REQUESTS, SOME, TLS
 from listening import documented, marked, sockets
 from secret_texts import secret_texts
 
-from labkit.cluster.embedded.certificate import Certificate
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.config import REST_USER
-from labkit.cluster.embedded.layout import member_name
+from labkit.cluster.engines.postgresql.certificate import Certificate
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.config import REST_USER
+from labkit.cluster.engines.postgresql.layout import member_name
 
 pytestmark = pytest.mark.cluster
 

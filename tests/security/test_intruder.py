@@ -12,7 +12,7 @@ from threading import Thread
 import intruder
 import pytest
 
-from labkit.cluster.embedded.certificate import Certificate
+from labkit.cluster.engines.postgresql.certificate import Certificate
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from listening import documented
 from playwright.sync_api import Browser, Page
 from test_intruder import answering
 
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.config import REST_USER
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.config import REST_USER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, NEEDED]
 

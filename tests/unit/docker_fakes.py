@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from labkit.cluster.compose.engine import Container
+from labkit.cluster.machines.docker import Container
 
 
 def container(name: str, raw_state: str = "running") -> Container:

@@ -17,10 +17,10 @@ import pytest
 from commands import labkit
 
 from labkit import doctor
-from labkit.cluster.compose.engine import NoEngine
-from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.programs import Program
-from labkit.cluster.embedded.settings import Settings
+from labkit.cluster.engines.postgresql.settings import Settings
+from labkit.cluster.machines import programs
+from labkit.cluster.machines.docker import NoEngine
+from labkit.cluster.machines.programs import Program
 from labkit.doctor import Check, Diagnosis, Feature, Level
 from labkit.errors import MissingBinary
 

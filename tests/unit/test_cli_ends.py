@@ -87,7 +87,7 @@ def test_a_signal_cleans_up_and_leaves_no_traceback(
 
 def test_light_commands_do_not_import_heavy_packages() -> None:
     heavy = {"pandas", "plotly", "papermill", "IPython", "jupyterlab", "pyarrow", "numpy"}
-    imports = "import sys, labkit.cli.app, labkit.cluster.embedded.cluster"
+    imports = "import sys, labkit.cli.app, labkit.cluster.engines.postgresql.cluster"
     script = f"{imports}; print({heavy} & {{*sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -201,7 +201,7 @@ def test_sql_becomes_psql_on_the_url(
 def test_sql_without_psql_and_without_a_database_is_one_line(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.setattr("labkit.cluster.embedded.programs.psql", lambda: None)
+    monkeypatch.setattr("labkit.cluster.machines.programs.psql", lambda: None)
     monkeypatch.setattr(
         cluster, "dsn", lambda region, read_only: "postgresql://trader@127.0.0.1:1/trade_db"
     )

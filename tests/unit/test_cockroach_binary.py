@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import labkit.cluster
-from labkit.cluster.cockroach import haproxy, program
-from labkit.cluster.cockroach.layout import WAN, balancer_service, node_service
-from labkit.cluster.cockroach_binary.cluster import BinaryCluster
-from labkit.cluster.cockroach_binary.layout import ProcessLayout
-from labkit.cluster.compose.layout import ComposeLayout
+from labkit.cluster.engines.cockroachdb import haproxy, program
+from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
+from labkit.cluster.engines.cockroachdb.layout import WAN, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
+from labkit.cluster.engines.cockroachdb.processes.layout import ProcessLayout
 from labkit.cluster.ports import require_distinct
 from labkit.cluster.processes import Identity
 from labkit.errors import LabMismatch, MissingBinary
@@ -38,7 +38,7 @@ def cockroach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr("labkit.cluster.reach.placed", lambda program, *_: program)
+    monkeypatch.setattr("labkit.cluster.machines.reach.placed", lambda program, *_: program)
     return path
 
 

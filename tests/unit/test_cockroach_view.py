@@ -8,11 +8,11 @@ from threading import Event
 import pytest
 
 from labkit.cluster import haproxy
-from labkit.cluster.cockroach import database, monitoring, program
-from labkit.cluster.cockroach.database import Leases
-from labkit.cluster.cockroach.monitoring import Ready
-from labkit.cluster.cockroach.status import Seen
-from labkit.cluster.cockroach.view import View, Watch
+from labkit.cluster.engines.cockroachdb import database, monitoring, program
+from labkit.cluster.engines.cockroachdb.database import Leases
+from labkit.cluster.engines.cockroachdb.monitoring import Ready
+from labkit.cluster.engines.cockroachdb.status import Seen
+from labkit.cluster.engines.cockroachdb.view import View, Watch
 from labkit.cluster.status import NodeStatus, Role, State
 from labkit.errors import ClusterError
 from labkit.topology import DEFAULT, Node, SurvivalGoal
@@ -136,7 +136,7 @@ def test_leases_are_asked_for_once_until_the_ready_nodes_change() -> None:
 def test_an_older_view_is_shown_while_the_database_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("labkit.cluster.cockroach.view.PATIENCE_S", 0.01)
+    monkeypatch.setattr("labkit.cluster.engines.cockroachdb.view.PATIENCE_S", 0.01)
     released = Event()
 
     def ask(node: Node) -> View:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from labkit.cli import completion
 from labkit.cli.app import app
 from labkit.cli.targets import node_named, nodes_named, region_named
-from labkit.cluster.embedded.settings import Settings
+from labkit.cluster.engines.postgresql.settings import Settings
 from labkit.faults.parse import parse
 from labkit.notebooks import notebooks
 from labkit.testing import FakeCluster

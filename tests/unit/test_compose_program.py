@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 from docker_fakes import compose_says
 
-from labkit.cluster.compose import project
+from labkit.cluster.machines import compose as program
 from labkit.errors import ClusterError, MissingBinary, PortInUse
 
 
 def test_a_compose_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     compose_says(monkeypatch, 0, "1.29.2\n")
     with pytest.raises(MissingBinary, match=r"1\.29\.2, which is too old.*docs\.docker\.com"):
-        project.find_compose()
+        program.find_compose()
 
 
 def test_a_docker_without_compose_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     compose_says(monkeypatch, 1, "", "docker: 'compose' is not a docker command")
     with pytest.raises(MissingBinary, match="no Docker Compose on this machine"):
-        project.find_compose()
+        program.find_compose()
 
 
 def test_a_compose_that_answers_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     compose_says(monkeypatch, 0, "v2.40.3\n")
-    assert project.find_compose() == (["/usr/bin/docker", "compose"], "2.40.3")
+    assert program.find_compose() == (["/usr/bin/docker", "compose"], "2.40.3")
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "port is already allocated"
     )
     compose_says(monkeypatch, 1, "", said)
-    compose = project.Compose(["docker", "compose"], "labkit", Path("compose.yml"), {})
+    compose = program.Compose(["docker", "compose"], "labkit", Path("compose.yml"), {})
     with pytest.raises(PortInUse, match=r"port 26257 is taken.*--port-base"):
         compose.up()
 
@@ -42,7 +42,7 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_command_in_a_container_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     said = 'ERROR: cannot dial server.\nIs the server running?\n\nFailed running "node"\n'
     compose_says(monkeypatch, 1, "", said)
-    compose = project.Compose(["docker", "compose"], "labkit", Path("compose.yml"), {})
+    compose = program.Compose(["docker", "compose"], "labkit", Path("compose.yml"), {})
     why = r"`cockroach node status` in crdb1 failed: ERROR: cannot dial server. Is the server run"
     with pytest.raises(ClusterError, match=why) as refused:
         compose.run("crdb1", ["cockroach", "node", "status"], timeout_s=5)
@@ -54,4 +54,4 @@ def test_an_image_that_cannot_be_pulled_is_named(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(
         ClusterError, match=r"haproxy:3\.2 cannot be pulled .*timeout.*HAPROXY_IMAG"
     ):
-        project.pull("haproxy:3.2")
+        program.pull("haproxy:3.2")

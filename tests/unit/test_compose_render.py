@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.cluster.cockroach import statements
-from labkit.cluster.cockroach.layout import balancer_service, node_service
-from labkit.cluster.compose import render
-from labkit.cluster.compose.layout import ComposeLayout
-from labkit.cluster.compose.standalone import rendered
-from labkit.cluster.embedded import programs
+from labkit.cluster.engines.cockroachdb import statements
+from labkit.cluster.engines.cockroachdb.containers import render
+from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
+from labkit.cluster.engines.cockroachdb.containers.standalone import rendered
+from labkit.cluster.engines.cockroachdb.layout import balancer_service, node_service
+from labkit.cluster.machines import programs
 from labkit.topology import DEFAULT, Node, Topology
 from labkit.wan.plan import Plan
 

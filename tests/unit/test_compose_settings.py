@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import labkit.cluster
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.settings import Settings
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.engines.cockroachdb.containers.settings import Settings
 from labkit.errors import BadInput, LabMismatch, TopologyError
 from labkit.topology import SurvivalGoal
 

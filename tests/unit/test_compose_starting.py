@@ -18,13 +18,13 @@ from unittest.mock import Mock
 import pytest
 from docker_fakes import compose_says, container
 
-from labkit.cluster.cockroach import database
-from labkit.cluster.cockroach.layout import WAN, node_service
-from labkit.cluster.cockroach.starting import start_everything
-from labkit.cluster.compose import project
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.compose.engine import Container
-from labkit.cluster.compose.machine import Containers
+from labkit.cluster.engines.cockroachdb import database
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.engines.cockroachdb.layout import WAN, node_service
+from labkit.cluster.engines.cockroachdb.starting import start_everything
+from labkit.cluster.machines import compose as program
+from labkit.cluster.machines.containers import Containers
+from labkit.cluster.machines.docker import Container
 from labkit.errors import ClusterError, LabError, LabMismatch, NotReady, PortInUse
 from labkit.topology import DEFAULT
 
@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def starter(lab: ComposeCluster, **engine: object) -> Any:
-    from labkit.cluster.compose.starting import ComposeStarter
+    from labkit.cluster.engines.cockroachdb.containers.starting import ComposeStarter
 
     facts = SimpleNamespace(memory_bytes=64 << 30, version="28", system="Linux")
     fake = {
@@ -49,7 +49,7 @@ def starter(lab: ComposeCluster, **engine: object) -> Any:
         **engine,
     }
     file = lab.home / "compose" / "cockroachdb.yml"
-    compose = project.Compose([], lab.settings.project, file, {})
+    compose = program.Compose([], lab.settings.project, file, {})
     lab.__dict__["machine"] = Containers(SimpleNamespace(**fake), compose)  # type: ignore[arg-type]
     return ComposeStarter(**lab._parts_of(lab.settings))
 
@@ -112,7 +112,7 @@ def test_a_node_that_does_not_join_is_named_with_its_stage_and_last_words(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = ComposeCluster.create(home)
-    monkeypatch.setattr("labkit.cluster.cockroach.starting.SERVICE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("labkit.cluster.engines.cockroachdb.starting.SERVICE_TIMEOUT_S", 0.0)
     there = {node_service(node): container(node_service(node)) for node in DEFAULT.nodes}
     waiting = starter(
         lab, containers=lambda project: there, last_words=lambda container: "no route to wan:27003"

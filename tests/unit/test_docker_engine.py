@@ -14,7 +14,7 @@ import requests
 from docker.errors import APIError, DockerException
 from docker_fakes import container
 
-from labkit.cluster.compose.engine import Engine, NoEngine
+from labkit.cluster.machines.docker import Engine, NoEngine
 from labkit.cluster.status import State
 from labkit.errors import ClusterError
 

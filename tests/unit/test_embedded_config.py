@@ -5,10 +5,10 @@ import pytest
 import yaml
 from secret_texts import secret_texts
 
-from labkit.cluster.embedded import config
-from labkit.cluster.embedded.layout import Layout, member_name
-from labkit.cluster.embedded.programs import Program
-from labkit.cluster.embedded.settings import Secrets
+from labkit.cluster.engines.postgresql import config
+from labkit.cluster.engines.postgresql.layout import Layout, member_name
+from labkit.cluster.engines.postgresql.settings import Secrets
+from labkit.cluster.machines.programs import Program
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 from labkit.wan.plan import Kind
 from labkit.workload.trading import TradingWorkload

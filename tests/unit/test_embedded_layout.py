@@ -2,8 +2,8 @@ from itertools import combinations
 
 import pytest
 
-from labkit.cluster.embedded.forker import remove_half_copy
-from labkit.cluster.embedded.layout import Layout, member_name
+from labkit.cluster.engines.postgresql.forker import remove_half_copy
+from labkit.cluster.engines.postgresql.layout import Layout, member_name
 from labkit.topology import DEFAULT, Topology
 
 SMALL = {

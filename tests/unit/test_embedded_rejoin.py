@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from labkit.cluster.embedded.rejoin import rejoin
+from labkit.cluster.engines.postgresql.rejoin import rejoin
 
 BEFORE = (
     "2026-05-01 12:00:00,000 INFO: no action. I am (n-1), a secondary, and following a leader (m)"

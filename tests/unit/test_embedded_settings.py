@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.settings import Secrets, Settings
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.engines.postgresql.settings import Secrets, Settings
 from labkit.cluster.folder import write_whole
 from labkit.cluster.settings import FORMAT
 from labkit.errors import ClusterError, LabMismatch, NotRunning, TopologyError

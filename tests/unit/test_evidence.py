@@ -20,17 +20,17 @@ import pytest
 from labkit.clock import Anchor, wait_until
 from labkit.cluster import balancer_log
 from labkit.cluster.base import HasFailoverEvidence
-from labkit.cluster.cockroach.evidence import LeaseWatch, moved
-from labkit.cluster.embedded import programs
-from labkit.cluster.embedded.certificate import Certificate
-from labkit.cluster.embedded.etcd import EtcdClient
-from labkit.cluster.embedded.evidence import (
+from labkit.cluster.engines.cockroachdb.evidence import LeaseWatch, moved
+from labkit.cluster.engines.postgresql.certificate import Certificate
+from labkit.cluster.engines.postgresql.etcd import EtcdClient
+from labkit.cluster.engines.postgresql.evidence import (
     LEADER_KEY,
     LeaderWatch,
     Noticed,
     first_noticed,
     promotion,
 )
+from labkit.cluster.machines import programs
 from labkit.errors import ClusterError
 from labkit.events import Event, Sign
 from labkit.testing import FakeCluster

@@ -13,9 +13,9 @@ from commands import labkit
 from histories import failover_run
 
 from labkit import files
-from labkit.cluster.compose import render
-from labkit.cluster.compose.layout import ComposeLayout
-from labkit.cluster.compose.standalone import write
+from labkit.cluster.engines.cockroachdb.containers import render
+from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
+from labkit.cluster.engines.cockroachdb.containers.standalone import write
 from labkit.errors import BadInput
 from labkit.runs import NOTEBOOK_FILE, UNFINISHED_FILE, finish_notebook
 from labkit.topology import DEFAULT

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.cluster import folder
-from labkit.cluster.cockroach_binary.cluster import BinaryCluster
-from labkit.cluster.compose.cluster import ComposeCluster
-from labkit.cluster.embedded.cluster import EmbeddedCluster
+from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
+from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.errors import BadInput, ClusterError
 from labkit.topology import DEFAULT
 

@@ -14,10 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from labkit import doctor
-from labkit.cluster.embedded import config, room
-from labkit.cluster.embedded.layout import Layout
-from labkit.cluster.embedded.programs import haproxy
-from labkit.cluster.embedded.settings import Secrets
+from labkit.cluster.engines.postgresql import config, room
+from labkit.cluster.engines.postgresql.layout import Layout
+from labkit.cluster.engines.postgresql.settings import Secrets
 from labkit.cluster.limits import (
     LEAST_CONNECTIONS,
     UNLIMITED,
@@ -26,6 +25,7 @@ from labkit.cluster.limits import (
     memory_mib,
     too_low,
 )
+from labkit.cluster.machines.programs import haproxy
 from labkit.doctor import Level
 from labkit.errors import ClusterError
 from labkit.topology import DEFAULT, Topology

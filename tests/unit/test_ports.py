@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import labkit.cluster
-from labkit.cluster.local import LocalLab
+from labkit.cluster.lab import LocalLab
 from labkit.cluster.ports import require_distinct
 from labkit.errors import TopologyError
 from labkit.topology import SurvivalGoal, Topology

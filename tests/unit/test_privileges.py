@@ -14,10 +14,11 @@ import pytest
 
 from labkit import doctor, privileges
 from labkit.clock import wait_until
-from labkit.cluster import reach, strays
-from labkit.cluster.embedded import first_data
-from labkit.cluster.embedded.cluster import EmbeddedCluster
-from labkit.cluster.embedded.programs import Program, etcd, haproxy, postgres
+from labkit.cluster import strays
+from labkit.cluster.engines.postgresql import first_data
+from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.machines import reach
+from labkit.cluster.machines.programs import Program, etcd, haproxy, postgres
 from labkit.cluster.processes import (
     HOME_VARIABLE,
     LAB_VARIABLE,

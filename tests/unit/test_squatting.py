@@ -12,10 +12,10 @@ from threading import Thread
 import psycopg
 import pytest
 
-from labkit.cluster.embedded import serving
-from labkit.cluster.embedded.layout import Layout
-from labkit.cluster.embedded.settings import Secrets, Settings
-from labkit.cluster.embedded.starting import Starter
+from labkit.cluster.engines.postgresql import serving
+from labkit.cluster.engines.postgresql.layout import Layout
+from labkit.cluster.engines.postgresql.settings import Secrets, Settings
+from labkit.cluster.engines.postgresql.starting import Starter
 from labkit.topology import DEFAULT
 
 SECRETS = Secrets()

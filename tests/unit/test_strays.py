@@ -16,7 +16,7 @@ from commands import labkit
 
 from labkit.clock import wait_until
 from labkit.cluster import strays
-from labkit.cluster.embedded.settings import Settings
+from labkit.cluster.engines.postgresql.settings import Settings
 from labkit.cluster.processes import (
     HOME_VARIABLE,
     LAB_VARIABLE,
