@@ -33,7 +33,7 @@ from labkit.cluster.base import Cluster
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.cluster.machines.programs import postgres
 from labkit.demo import temporary_lab
-from labkit.faults.kill import Kill
+from labkit.faults.signals import Kill
 from labkit.history import History
 from labkit.measurement.recovery import recovery, write_gap_s
 from labkit.record import FaultWindow

@@ -22,7 +22,7 @@ from labkit.cluster.base import Cluster
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.demo import temporary_lab
 from labkit.experiment import Experiment
-from labkit.faults.kill import Kill
+from labkit.faults.signals import Kill
 from labkit.measurement.felt import felt_latency
 from labkit.topology import SurvivalGoal
 from labkit.verdict.steady import SteadyState

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from labkit.faults.base import applied as applied
     from labkit.faults.brownout import Brownout as Brownout
     from labkit.faults.disaster import Disaster as Disaster
-    from labkit.faults.kill import Kill as Kill
     from labkit.faults.links import Direction as Direction
     from labkit.faults.partition import Partition as Partition
-    from labkit.faults.pause import Pause as Pause
     from labkit.faults.resize import AddNode as AddNode
     from labkit.faults.rolling import RollingRestart as RollingRestart
+    from labkit.faults.signals import Kill as Kill
+    from labkit.faults.signals import Pause as Pause
+    from labkit.faults.signals import Stop as Stop
     from labkit.faults.slow import Slow as Slow
-    from labkit.faults.stop import Stop as Stop
     from labkit.figures.beside import beside as beside
     from labkit.figures.beside import beside_table as beside_table
     from labkit.figures.beside import price_figure as price_figure
@@ -85,11 +85,11 @@ _HOME = {
     "Direction": "labkit.faults.links",
     "Disaster": "labkit.faults.disaster",
     "Experiment": "labkit.experiment",
-    "Kill": "labkit.faults.kill",
+    "Kill": "labkit.faults.signals",
     "LiveBoard": "labkit.ui.live_board",
     "Order": "labkit.trading.orders",
     "Partition": "labkit.faults.partition",
-    "Pause": "labkit.faults.pause",
+    "Pause": "labkit.faults.signals",
     "Ramp": "labkit.workload.shape",
     "Result": "labkit.verdict.result",
     "RollingRestart": "labkit.faults.rolling",
@@ -97,7 +97,7 @@ _HOME = {
     "Slow": "labkit.faults.slow",
     "SteadyState": "labkit.verdict.steady",
     "Steps": "labkit.workload.shape",
-    "Stop": "labkit.faults.stop",
+    "Stop": "labkit.faults.signals",
     "SurvivalGoal": "labkit.topology",
     "Topology": "labkit.topology",
     "TradingDesk": "labkit.ui.trading_desk",

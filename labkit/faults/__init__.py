@@ -1,9 +1,8 @@
-"""Faults of a cluster: one file per fault, and their common base.
+"""Faults of a cluster, and their common base.
 
 base        Fault, Probe, and `applied`, which heals however its block ends
-kill        a power cut                    \\
-stop        an orderly shutdown             } of a node, a region or a balancer
-pause       alive, but not answering       /
+signals     kill (a power cut), stop (an orderly shutdown) and pause (alive, but not answering)
+            of a node, a region or a balancer
 disaster    a region is cut off, then killed
 brownout    a part is frozen for a share of each period
 rolling     every node is restarted in turn

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, sleep
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
@@ -42,6 +42,10 @@ class Fault(ABC):
 
     name: ClassVar[str]
     """The name that people and commands use, such as `kill`."""
+    needs: ClassVar[tuple[type, ...]] = ()
+    """The capabilities that a cluster must have (`labkit.cluster.base`)."""
+    deed: ClassVar[str] = ""
+    """What a backend without them cannot do: `kill its parts`."""
     needs_not: ClassVar[frozenset[State]] = frozenset()
     """The fault cannot take effect on a part that is in one of these states."""
 
@@ -75,16 +79,17 @@ class Fault(ABC):
     def __str__(self) -> str:
         return self.label
 
-    @abstractmethod
     def available(self, cluster: Cluster) -> str | None:
         """Return why the fault cannot be applied to this cluster, or None if it can."""
+        if all(isinstance(cluster, capability) for capability in self.needs):
+            return None
+        return f"the {cluster.backend} backend cannot {self.deed}"
 
     @abstractmethod
-    def inject(self, cluster: Cluster) -> None:
-        """Apply the fault.
+    def inject(self, cluster: Any) -> None:
+        """Apply the fault to a cluster where it is available.
 
         Raises:
-            FaultUnavailable: `available` gives a reason.
             UnknownTarget: the target is not part of this cluster.
         """
 
@@ -93,6 +98,9 @@ class Fault(ABC):
         """Look for the effect. A probe changes nothing and takes as long as `cluster.status()`."""
 
     @abstractmethod
+    def mend(self, cluster: Any) -> None:
+        """Undo the fault in a cluster where it is available. Idempotent."""
+
     def heal(self, cluster: Cluster) -> None:
         """Undo the fault and wait until the target is in service.
 
@@ -101,6 +109,17 @@ class Fault(ABC):
         Raises:
             NotReady: the target did not come back in time.
         """
+        if self.available(cluster) is None:  # else it cannot have been injected
+            self.mend(cluster)
+            self.await_healed(cluster)
+
+    def await_healed(self, cluster: Cluster) -> None:
+        """Wait until the target is in service.
+
+        Raises:
+            NotReady: it did not come back in time.
+        """
+        await_service(cluster, self.target)
 
     def unfit(self, cluster: Cluster) -> list[str]:
         """Name what keeps the fault from taking effect now: `us-west-2/1 is down`."""

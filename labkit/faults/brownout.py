@@ -11,7 +11,7 @@ from typing import ClassVar
 from labkit.cluster.base import CanPause, Cluster
 from labkit.cluster.status import State
 from labkit.errors import BadInput
-from labkit.faults.base import Fault, Probe, await_service, parts_of
+from labkit.faults.base import Fault, Probe, parts_of
 
 _SAMPLES = 12
 """A probe looks so often, so that it sees the target both frozen and running."""
@@ -32,6 +32,8 @@ class Brownout(Fault):
     """
 
     name: ClassVar[str] = "brownout"
+    needs: ClassVar[tuple[type, ...]] = (CanPause,)
+    deed: ClassVar[str] = "pause its parts"
 
     share: float = 0.7
     period_s: float = 0.5
@@ -50,16 +52,8 @@ class Brownout(Fault):
         if not 0 < self.period_s < inf:
             raise BadInput(f"brownout: period_s must be above 0 and finite, not {self.period_s:g}")
 
-    def available(self, cluster: Cluster) -> str | None:
-        """Require `CanPause`."""
-        if isinstance(cluster, CanPause):
-            return None
-        return f"the {cluster.backend} backend cannot pause its parts"
-
-    def inject(self, cluster: Cluster) -> None:
+    def inject(self, cluster: CanPause) -> None:
         """Freeze the target for the first time, and let a thread go on with it."""
-        self.require_available(cluster)
-        assert isinstance(cluster, CanPause)
         self._stop()
         cluster.pause(self.target)
         over = Event()
@@ -91,12 +85,10 @@ class Brownout(Fault):
             sleep(self.period_s / 5)
         return Probe(False, f"{self.target} seen {' and '.join(sorted(seen))} only")
 
-    def heal(self, cluster: Cluster) -> None:
-        """Let the target run and wait until it is in service."""
+    def mend(self, cluster: CanPause) -> None:
+        """Let the target run."""
         self._stop()
-        if isinstance(cluster, CanPause):
-            cluster.resume(self.target)
-            await_service(cluster, self.target)
+        cluster.resume(self.target)
 
     def _stop(self) -> None:
         while self._running:

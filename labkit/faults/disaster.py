@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 from time import sleep
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from labkit.cluster.base import CanKill, Cluster
 from labkit.cluster.status import State
 from labkit.errors import BadInput
-from labkit.faults.base import Fault, Probe, await_service, probe_state
+from labkit.faults.base import Fault, Probe, probe_state
 from labkit.faults.partition import Partition
 from labkit.topology import Region
 
@@ -29,6 +29,8 @@ class Disaster(Fault):
     """
 
     name: ClassVar[str] = "disaster"
+    needs: ClassVar[tuple[type, ...]] = (CanKill,)
+    deed: ClassVar[str] = "kill its parts"
 
     target: Region
     alone_s: float = 1.0
@@ -55,18 +57,14 @@ class Disaster(Fault):
 
     def available(self, cluster: Cluster) -> str | None:
         """Require `CanKill`, and what a partition requires."""
-        if not isinstance(cluster, CanKill):
-            return f"the {cluster.backend} backend cannot kill its parts"
-        return self._cut.available(cluster)
+        return super().available(cluster) or self._cut.available(cluster)
 
-    def inject(self, cluster: Cluster) -> None:
+    def inject(self, cluster: Any) -> None:
         """Cut the region off, kill all its processes, and open the links again.
 
         No process is left behind the links then, and the region's customers reach the other
         regions on other ways.
         """
-        self.require_available(cluster)
-        assert isinstance(cluster, CanKill)
         self._cut.inject(cluster)
         sleep(self.alone_s)
         cluster.kill(self.target)
@@ -76,11 +74,7 @@ class Disaster(Fault):
         """See whether every part is down."""
         return probe_state(cluster, self.target, State.DOWN)
 
-    def heal(self, cluster: Cluster) -> None:
-        """Start the parts of the region that are down, and wait until it is in service."""
-        if self.available(cluster) is not None:
-            return
-        assert isinstance(cluster, CanKill)
+    def mend(self, cluster: Any) -> None:
+        """Open the links, and start the parts of the region that are down."""
         self._cut.mend(cluster)
         cluster.restart(self.target)
-        await_service(cluster, self.target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,8 +10,8 @@ from enum import StrEnum
 from labkit.clock import wait_until
 from labkit.cluster.base import Cluster, HasWan
 from labkit.cluster.status import ClusterStatus, LinkStatus
-from labkit.errors import BadInput, FaultUnavailable
-from labkit.faults.base import HEAL_TIMEOUT_S, Fault, Probe, await_service
+from labkit.errors import BadInput
+from labkit.faults.base import HEAL_TIMEOUT_S, Fault, Probe
 from labkit.topology import Region, Topology
 
 
@@ -94,36 +95,30 @@ class LinkFault(Fault):
             return "there is only one region, so there are no links"
         return None
 
-    def wan_of(self, cluster: Cluster) -> HasWan:
-        """Return the cluster if it has links.
-
-        Unlike `available`, this asks for no status. That would delay the injection, whose moment
-        counts, and `set_link` refuses by itself if the WAN is off.
-
-        Raises:
-            FaultUnavailable: the cluster has no links.
-        """
-        if not isinstance(cluster, HasWan):
-            raise FaultUnavailable(f"{self.label}: {self.available(cluster)}")
-        return cluster
-
     def links_of(self, status: ClusterStatus, topology: Topology) -> tuple[LinkStatus, ...]:
         """Pick the fault's links from a status, which may know none of them."""
         meant = self.links(topology)
         return tuple(link for link in status.links if (link.source, link.target) in meant)
 
-    def await_calm(self, cluster: Cluster, calm: Callable[[LinkStatus], bool]) -> None:
+    @abstractmethod
+    def healed(self, link: LinkStatus, topology: Topology) -> bool:
+        """Say whether a link shows no effect of the fault."""
+
+    def await_healed(self, cluster: Cluster) -> None:
         """Wait until the links show no effect, and the target is in service.
 
         Raises:
             NotReady: a link still shows the effect, or a part of the region is not in service.
         """
+        topology = cluster.topology
         wait_until(
-            lambda: all(map(calm, self.links_of(cluster.status(), cluster.topology))),
+            lambda: all(
+                self.healed(link, topology) for link in self.links_of(cluster.status(), topology)
+            ),
             what=f"links of {self.target_name}",
             timeout_s=HEAL_TIMEOUT_S,
         )
-        await_service(cluster, self.target)
+        super().await_healed(cluster)
 
 
 def probe_links(links: Sequence[LinkStatus], shows: Callable[[LinkStatus], bool]) -> Probe:

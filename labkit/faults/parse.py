@@ -9,12 +9,10 @@ from labkit.cluster.base import Cluster, resolve
 from labkit.errors import BadInput, UnknownTarget
 from labkit.faults.base import Fault
 from labkit.faults.disaster import Disaster
-from labkit.faults.kill import Kill
 from labkit.faults.links import Direction, LinkFault
 from labkit.faults.partition import Partition
-from labkit.faults.pause import Pause
+from labkit.faults.signals import Kill, Pause, Stop
 from labkit.faults.slow import Slow
-from labkit.faults.stop import Stop
 
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault for fault in (Kill, Stop, Pause, Disaster, Partition, Slow)

@@ -19,30 +19,24 @@ class AddNode(Fault):
     """
 
     name: ClassVar[str] = "add node"
+    needs: ClassVar[tuple[type, ...]] = (CanScale,)
+    deed: ClassVar[str] = "add nodes"
 
     target: Region
     added: list[Node] = field(default_factory=list, init=False, compare=False)
-
-    def available(self, cluster: Cluster) -> str | None:
-        """Require `CanScale`."""
-        if isinstance(cluster, CanScale):
-            return None
-        return f"the {cluster.backend} backend cannot add nodes"
 
     @property
     def injection_s(self) -> float:
         """Allow for a new node, which copies all data first."""
         return 180.0
 
-    def inject(self, cluster: Cluster) -> None:
+    def inject(self, cluster: CanScale) -> None:
         """Add the node, and return when it is in service behind its region's balancer.
 
         Raises:
             TopologyError: the region is full.
             NotReady: the node was not in service in time; it is removed again.
         """
-        self.require_available(cluster)
-        assert isinstance(cluster, CanScale)
         self.added.append(cluster.add_node(self.target.name))
 
     def probe(self, cluster: Cluster) -> Probe:
@@ -55,8 +49,8 @@ class AddNode(Fault):
             return Probe(False, f"{self.added[-1]} {status.detail if status else 'is not there'}")
         return Probe(True, f"{status.name} in service as {status.role}")
 
-    def heal(self, cluster: Cluster) -> None:
-        """Remove the node. Idempotent."""
-        while self.added and isinstance(cluster, CanScale):
+    def mend(self, cluster: CanScale) -> None:
+        """Remove the node."""
+        while self.added:
             cluster.remove_node(self.added[-1])
             self.added.pop()

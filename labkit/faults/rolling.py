@@ -28,6 +28,8 @@ class RollingRestart(Fault):
     """
 
     name: ClassVar[str] = "rolling restart"
+    needs: ClassVar[tuple[type, ...]] = (CanStop, CanKill)
+    deed: ClassVar[str] = "stop its nodes and start them again"
 
     target: Region
     also: tuple[Region, ...] = ()
@@ -60,19 +62,12 @@ class RollingRestart(Fault):
         regions: Iterable[Region] = (self.target, *self.also)
         return tuple(node for region in regions for node in cluster.topology.nodes_of(region.name))
 
-    def available(self, cluster: Cluster) -> str | None:
-        """Require `CanStop` and `CanKill`."""
-        if isinstance(cluster, CanStop) and isinstance(cluster, CanKill):
-            return None
-        return f"the {cluster.backend} backend cannot stop its nodes and start them again"
-
     def inject(self, cluster: Cluster) -> None:
         """Restart every node, and return when the cluster is in service.
 
         Raises:
             NotReady: a node, or the cluster, did not come back; no further node is restarted.
         """
-        self.require_available(cluster)
         nodes = self.nodes(cluster)
         self._pids.clear()
         self._pids.update({node.name: node.pid for node in cluster.status().nodes})
@@ -95,11 +90,16 @@ class RollingRestart(Fault):
             return Probe(False, f"{len(spared)} of {len(nodes)} nodes not restarted: {spared[0]}")
         return Probe(True, f"all {len(nodes)} nodes restarted, one after the other")
 
-    def heal(self, cluster: Cluster) -> None:
-        """Start the nodes that a failed restart left down. Healing is idempotent."""
-        if self.available(cluster) is not None:
-            return
-        assert isinstance(cluster, CanKill)
+    def mend(self, cluster: CanKill) -> None:
+        """Start the nodes that a failed restart left down."""
         for region in (self.target, *self.also):
             cluster.restart(region)
+
+    def await_healed(self, cluster: Cluster) -> None:
+        """Wait until every region is in service.
+
+        Raises:
+            NotReady: one of them is not in time.
+        """
+        for region in (self.target, *self.also):
             await_service(cluster, region)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isclose
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from labkit.cluster.base import Cluster
 from labkit.cluster.status import LinkStatus
 from labkit.errors import BadInput
 from labkit.faults.base import Probe
 from labkit.faults.links import LinkFault, probe_links
+from labkit.topology import Topology
 from labkit.wan.line import TIMER_STEP_S
 from labkit.wan.plan import MAX_MS
 
@@ -63,12 +64,12 @@ class Slow(LinkFault):
         links = self.links_of(cluster.status(), cluster.topology)
         return [f"{link.source}>{link.target} is cut" for link in links if link.cut]
 
-    def inject(self, cluster: Cluster) -> None:
+    def inject(self, cluster: Any) -> None:
         """Slow every link down."""
-        wan, topology = self.wan_of(cluster), cluster.topology
+        topology = cluster.topology
         for source, target in self.links(topology):
             delay_ms = topology.one_way_ms(source, target) + self.delay_ms
-            wan.set_link(source, target, delay_ms=delay_ms, jitter_ms=self.jitter_ms)
+            cluster.set_link(source, target, delay_ms=delay_ms, jitter_ms=self.jitter_ms)
 
     def probe(self, cluster: Cluster) -> Probe:
         """See whether every link is open, and has the new delay and jitter."""
@@ -81,17 +82,14 @@ class Slow(LinkFault):
 
         return probe_links(self.links_of(cluster.status(), topology), slow)
 
-    def heal(self, cluster: Cluster) -> None:
+    def mend(self, cluster: Any) -> None:
         """Give the links the delay of the topology again."""
-        if self.available(cluster) is not None:
-            return
-        wan, topology = self.wan_of(cluster), cluster.topology
+        topology = cluster.topology
         for source, target in self.links(topology):
             delay_ms = topology.one_way_ms(source, target)
-            wan.set_link(source, target, delay_ms=delay_ms, jitter_ms=0.0)
+            cluster.set_link(source, target, delay_ms=delay_ms, jitter_ms=0.0)
 
-        def calm(link: LinkStatus) -> bool:
-            delay_ms = topology.one_way_ms(link.source, link.target)
-            return isclose(link.delay_ms, delay_ms) and link.jitter_ms == 0
-
-        self.await_calm(cluster, calm)
+    def healed(self, link: LinkStatus, topology: Topology) -> bool:
+        """Say whether a link has the delay of the topology, and no jitter."""
+        delay_ms = topology.one_way_ms(link.source, link.target)
+        return isclose(link.delay_ms, delay_ms) and link.jitter_ms == 0

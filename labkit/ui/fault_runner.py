@@ -12,12 +12,10 @@ from labkit.cluster.base import CanKill, CanPause, Cluster, HasStateFolder, HasW
 from labkit.cluster.marks import require_no_run
 from labkit.errors import LabError
 from labkit.faults.base import await_bite, await_service, require_absent
-from labkit.faults.kill import Kill
 from labkit.faults.parse import FAULTS, parse
 from labkit.faults.partition import Partition
-from labkit.faults.pause import Pause
+from labkit.faults.signals import Kill, Pause, Stop
 from labkit.faults.slow import Slow
-from labkit.faults.stop import Stop
 from labkit.record import FaultWindow
 from labkit.topology import Region
 from labkit.ui.polling import first_line

@@ -12,12 +12,10 @@ from labkit.errors import FaultUnavailable, UnknownTarget
 from labkit.faults.base import Fault, applied, await_bite
 from labkit.faults.brownout import Brownout
 from labkit.faults.disaster import Disaster
-from labkit.faults.kill import Kill
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
-from labkit.faults.pause import Pause
+from labkit.faults.signals import Kill, Pause, Stop
 from labkit.faults.slow import Slow
-from labkit.faults.stop import Stop
 from labkit.topology import Node, Region
 
 US_WEST, EU_WEST = Region(name="us-west-2"), Region(name="eu-west-1")

@@ -12,10 +12,9 @@ import pytest
 from labkit.cluster.base import Cluster, resolve
 from labkit.experiment import Experiment
 from labkit.faults.base import Fault
-from labkit.faults.kill import Kill
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
-from labkit.faults.pause import Pause
+from labkit.faults.signals import Kill, Pause
 from labkit.lab import bring_up
 from labkit.topology import Balancer, Region
 from labkit.verdict.checkers import CHECKERS, Verdict

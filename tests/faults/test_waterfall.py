@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit.experiment import Experiment
-from labkit.faults.kill import Kill
+from labkit.faults.signals import Kill
 from labkit.lab import bring_up
 from labkit.measurement.waterfall import Stage, Waterfall
 from labkit.verdict.result import Result

@@ -16,7 +16,7 @@ from market import Market, into_memory, without_pictures
 
 from labkit.errors import BadInput, VerdictFailed
 from labkit.experiment import Experiment
-from labkit.faults.kill import Kill
+from labkit.faults.signals import Kill
 from labkit.history import SAMPLES_FILE, History, write_columns
 from labkit.testing import FakeCluster
 from labkit.trials import Trials

@@ -88,7 +88,7 @@ def test_a_fault_that_failed_half_way_and_cannot_be_healed_says_both(
         raise ClusterError("us-east-1/1 cannot be started")
 
     monkeypatch.setattr(cluster, "kill", fail)
-    monkeypatch.setattr("labkit.faults.kill.Kill.heal", fail_to_heal)
+    monkeypatch.setattr("labkit.faults.signals.Kill.heal", fail_to_heal)
     done = labkit("fault", "kill", "us-east-1")
     assert done.exit_code == 3
     assert done.stderr == (

@@ -14,7 +14,7 @@ from labkit.cluster import marks
 from labkit.cluster.status import ClusterStatus
 from labkit.errors import BadInput, ClusterError, LabBusy, LabTakenDown, RunError
 from labkit.experiment import Experiment, read_back
-from labkit.faults.kill import Kill
+from labkit.faults.signals import Kill
 from labkit.measurement.live import Silent, Watch
 from labkit.run_folders import make_whole
 from labkit.testing import FakeCluster

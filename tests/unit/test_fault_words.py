@@ -14,15 +14,13 @@ from labkit.errors import BadInput, FaultUnavailable, UnknownTarget
 from labkit.faults.base import Fault, Probe, applied, await_bite, parts_of, require_absent
 from labkit.faults.brownout import Brownout
 from labkit.faults.disaster import Disaster
-from labkit.faults.kill import Kill
 from labkit.faults.links import Direction, LinkFault
 from labkit.faults.parse import FAULTS, parse
 from labkit.faults.partition import Partition
-from labkit.faults.pause import Pause
 from labkit.faults.resize import AddNode
 from labkit.faults.rolling import RollingRestart
+from labkit.faults.signals import Kill, Pause, Stop
 from labkit.faults.slow import Slow
-from labkit.faults.stop import Stop
 from labkit.testing import FakeCluster
 from labkit.topology import DEFAULT, Balancer, Node, Region, Topology
 
@@ -51,9 +49,6 @@ class Scripted(Fault):
     probes: list[Probe] = field(default_factory=list)
     on_inject: Callable[[], None] = lambda: None
 
-    def available(self, cluster: Cluster) -> str | None:
-        return None
-
     def inject(self, cluster: Cluster) -> None:
         self.log.append("inject")
         self.on_inject()
@@ -61,7 +56,7 @@ class Scripted(Fault):
     def probe(self, cluster: Cluster) -> Probe:
         return self.probes.pop(0) if self.probes else Probe(False, "calm")
 
-    def heal(self, cluster: Cluster) -> None:
+    def mend(self, cluster: Cluster) -> None:
         self.log.append("heal")
 
 
@@ -136,8 +131,8 @@ def test_a_backend_without_the_capability_is_told_so(fault: Fault) -> None:
     core: Cluster = CoreOnly()
     with pytest.raises(FaultUnavailable, match=rf"^{fault.label}: the core-only backend "):
         fault.require_available(core)
-    with pytest.raises(FaultUnavailable, match="core-only"):
-        fault.inject(core)
+    with pytest.raises(FaultUnavailable, match="core-only"), applied(fault, core):
+        pytest.fail("the block ran although the fault cannot be injected")
     fault.heal(core)  # nothing can have been injected, so there is nothing to heal
 
 

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.faults.base import Fault
-from labkit.faults.kill import Kill
 from labkit.faults.partition import Partition
 from labkit.faults.rolling import RollingRestart
+from labkit.faults.signals import Kill
 from labkit.figures.page import report_html
 from labkit.history import History
 from labkit.measurement.staleness import Staleness

@@ -14,8 +14,7 @@ from market import Market, database, into_memory, without_pictures  # noqa: F401
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.experiment import Experiment
-from labkit.faults.kill import Kill
-from labkit.faults.pause import Pause
+from labkit.faults.signals import Kill, Pause
 from labkit.figures.page import report_html
 from labkit.measurement.live import Silent
 from labkit.record import FaultWindow

@@ -7,9 +7,8 @@ from random import Random
 import pytest
 
 from labkit.faults.base import Fault
-from labkit.faults.kill import Kill
 from labkit.faults.partition import Partition
-from labkit.faults.pause import Pause
+from labkit.faults.signals import Kill, Pause
 from labkit.faults.victims import Victims
 from labkit.testing import FakeCluster
 from labkit.topology import Balancer, Region, Topology
