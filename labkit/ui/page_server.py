@@ -6,14 +6,17 @@ import asyncio
 import logging
 import os
 import secrets
+import shutil
 import socket
 import tempfile
 import webbrowser
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 
+from jupyter_core.paths import jupyter_config_dir
 from jupyter_server import DEFAULT_STATIC_FILES_PATH
 from jupyter_server.log import log_request
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -181,7 +184,10 @@ def serve_page(
         if browser:
             open_in_browser(url, Path(folder))
 
-    with tempfile.TemporaryDirectory(prefix="labkit-desk-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="labkit-desk-"))
+        # jupyter makes an empty folder in place of the user's settings, and would leave it there
+        stack.callback(shutil.rmtree, jupyter_config_dir())
         IOLoop.current().add_callback(ready)  # comes to its turn when the server listens
         app.start()
 

@@ -259,3 +259,16 @@ def test_an_error_in_the_notebook_is_told(page: Page, server: Server) -> None:
     Folder(server.notebook.parent).write(server.notebook.name, broken)
     page.goto(server.url, wait_until="commit")
     expect(page.get_by_text("no lab: labkit up").last).to_be_visible()
+
+
+def test_a_desk_that_ends_leaves_nothing_where_temporary_files_are(
+    page: Page, tmp_path: Path
+) -> None:
+    there = tmp_path / "tmp"
+    there.mkdir()
+    notebook = Folder(tmp_path).write("desk.ipynb", DESK)
+    with served(page_server(notebook, 60), os.environ | {"TMPDIR": str(there)}) as (url, _):
+        page.goto(url, wait_until="commit")
+        expect(page.locator(".lk-pane")).to_have_count(7)
+        assert any(there.iterdir())
+    assert list(there.iterdir()) == []
