@@ -18,6 +18,7 @@ SETTINGS = Path(__file__).parent / "jupyter" / "lab"
   other sites make.
 - No news and no look for updates: JupyterLab asks whether it may, on top of the notebook's figures.
 - No debugger: its port takes commands from every user of the machine.
+- No voila, which would run a `voila.py` of the folder that it is started in.
 """
 
 
@@ -34,6 +35,8 @@ def serve_notebooks(folder: Path, *, port: int, browser: bool) -> None:
     """
     there = os.environ.get("JUPYTER_CONFIG_PATH")
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(SETTINGS), there)))
+    # extensions look for programs and settings where they are started, which may be /tmp
+    os.chdir(folder)
     # this list is in no command line that others can read
     options = [
         "--ServerApp.ip=127.0.0.1",

@@ -134,6 +134,7 @@ def serve_page(
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise PortInUse(f"port {port} on 127.0.0.1: {error.strerror}; choose --port") from error
+    os.chdir(notebook.parent)  # voila runs a `voila.py` where it is started, which may be /tmp
     there = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (str(TEMPLATES), there)))
     os.environ["JUPYTER_NO_CONFIG"] = "1"  # a user's settings for voila are for the user's pages

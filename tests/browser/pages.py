@@ -81,8 +81,8 @@ page_server.serve_page(Path(sys.argv[1]), port=int(sys.argv[2]), browser=False, 
 
 def page_server(notebook: Path, closed_s: int) -> list[str]:
     """The command that serves a notebook as `labkit desk` does its own."""
-    # -u: somebody waits for its first line
-    return [sys.executable, "-u", "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
+    # -P: as of a command, nothing is imported from here; -u: somebody waits for its first line
+    return [sys.executable, "-Pu", "-c", SERVE, str(notebook), str(free_port()), str(closed_s)]
 
 
 @contextmanager

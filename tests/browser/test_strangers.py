@@ -259,6 +259,28 @@ def test_the_owner_gets_what_a_stranger_does_not(server: Server, stranger: dict[
         client_of(path).stop_channels()
 
 
+@pytest.mark.parametrize("command", ["desk", "notebook"])
+def test_nothing_of_the_folder_that_a_server_is_started_in_is_run(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, marker = tmp_path / "shared", tmp_path / "was-run"
+    shared.mkdir()
+    for name in ("voila", "jupyter_config", "jupyter_server_config", "ipykernel", "pandas"):
+        (shared / f"{name}.py").write_text(f"open({str(marker)!r}, 'w')")
+    notebooks = Folder(tmp_path / "notebooks")
+    notebooks.path.mkdir()
+    notebook = notebooks.write("word.ipynb", "print('a word')")
+    monkeypatch.chdir(shared)
+    if command == "desk":
+        with served(page_server(notebook, 600), dict(os.environ)) as (url, _):
+            assert "a word" in httpx.get(url, timeout=TIMEOUT_S).text
+    else:
+        (notebook.parent / "voila.py").write_text(f"open({str(marker)!r}, 'w')")
+        with labkit_notebook(notebook.parent, tmp_path) as (url, _):
+            assert httpx.get(url, timeout=TIMEOUT_S).status_code == 200
+    assert not marker.exists()
+
+
 def test_neither_token_nor_path_is_in_a_command_line(server: Server) -> None:
     path = httpx.URL(server.base).path
     for process in psutil.process_iter(["cmdline"]):
