@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 PYTHON_SWITCHES = frozenset(
     {
@@ -39,6 +40,10 @@ STACK_BYTES = 8 << 20
 FOR_SERVERS = ("LABKIT_", "LOGNAME", "PATH", "TMPDIR", "USER")
 """All that a lab's servers see of the user's environment: names, and beginnings of names that end
 with an underscore."""
+
+
+FOLDERS = ("LABKIT_HOME", "LABKIT_RUNS", "LABKIT_NOTEBOOKS")
+"""Variables that name a folder as the user types it; a kernel runs in another than the user."""
 
 
 def of_programs(environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -92,6 +97,11 @@ def drop_foreign() -> None:
     for name in [name for name in os.environ if name not in own]:
         del os.environ[name]
     os.environ.update(own)
+    for name in filter(os.environ.get, FOLDERS):
+        # of a user who is not there, `~name` stays as it is, as in a shell
+        folder = Path(os.path.expanduser(os.environ[name]))  # noqa: PTH111
+        with suppress(FileNotFoundError):  # the current folder is gone; whoever needs it says so
+            os.environ[name] = str(folder.absolute())
     os.umask(os.umask(0o077) & 0o077)
 
 

@@ -114,6 +114,8 @@ def _refused(error: Any) -> str:
 def of_the_machine(error: OSError) -> str:
     """Say what the machine refused, for which file, and what to do next."""
     what = error.strerror or str(error)
+    if error.errno == errno.ENOENT and error.filename is None:  # of os.getcwd alone
+        return "the current folder was removed: go to another one, and repeat the command"
     where = "" if error.filename is None else f"{_path(error.filename)}: "
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (

@@ -179,3 +179,18 @@ def test_a_refused_command_line_is_one_line(words: list[str], says: str) -> None
     assert re.fullmatch(r"labkit: .* --help`\n", done.stderr)
     assert says in done.stderr
     assert "Value error" not in done.stderr
+
+
+def test_a_current_folder_that_was_removed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("LABKIT_RUNS", "runs")
+    done = labkit("runs")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr == (
+        "labkit: the current folder was removed: go to another one, and repeat the command\n"
+    )

@@ -196,3 +196,25 @@ def test_a_program_of_labkits_drops_them_from_its_own_environment(tmp_path: Path
     )
     assert (done.returncode, done.stdout) == (0, "[]"), done.stderr
     assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_named_from_the_current_one_is_the_same_for_a_kernel_elsewhere(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import os\n"
+        "from labkit.environment import drop_foreign\n"
+        "drop_foreign()\n"
+        "print(*map(os.environ.get, ['LABKIT_HOME', 'LABKIT_RUNS', 'LABKIT_NOTEBOOKS']))\n"
+    )
+    chosen = {"LABKIT_HOME": "lab", "LABKIT_RUNS": "~nobody-of-this-name/runs", "HOME": "/h"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **chosen, "LABKIT_NOTEBOOKS": "~/mine"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = f"{tmp_path}/lab {tmp_path}/~nobody-of-this-name/runs /h/mine\n"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
