@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from labkit.errors import BadInput
-from labkit.trading.attempts import Rows, attempt, attempt_async, raise_refusal
+from labkit.trading.attempts import Rows, attempt, raise_refusal
 from labkit.trading.engines import dialect_of
 from labkit.trading.ids import new_id
 from labkit.trading.money import check_whole_cents
@@ -90,12 +90,6 @@ def create_account(conn: psycopg.Connection[Any], account: NewAccount) -> bool:
     """
     arguments = _account_arguments(account)
     return _was_created(attempt(conn, dialect_of(conn).create_account, arguments))
-
-
-async def create_account_async(conn: psycopg.AsyncConnection[Any], account: NewAccount) -> bool:
-    """`create_account` for an async connection."""
-    arguments = _account_arguments(account)
-    return _was_created(await attempt_async(conn, dialect_of(conn).create_account, arguments))
 
 
 def _account_arguments(account: NewAccount) -> dict[str, object]:
@@ -176,14 +170,6 @@ def make_deposit(conn: psycopg.Connection[Any], deposit: Deposit) -> DepositRece
         psycopg.Error: the attempt failed; `attempts.reply_of` says what that means.
     """
     rows = attempt(conn, dialect_of(conn).deposit, _deposit_arguments(deposit))
-    return _deposit_receipt(deposit, rows)
-
-
-async def make_deposit_async(
-    conn: psycopg.AsyncConnection[Any], deposit: Deposit
-) -> DepositReceipt:
-    """`make_deposit` for an async connection."""
-    rows = await attempt_async(conn, dialect_of(conn).deposit, _deposit_arguments(deposit))
     return _deposit_receipt(deposit, rows)
 
 

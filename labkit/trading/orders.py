@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 
 from labkit.errors import BadInput
-from labkit.trading.attempts import Rows, attempt, attempt_async, raise_refusal
+from labkit.trading.attempts import Rows, attempt, raise_refusal
 from labkit.trading.engines import dialect_of
 from labkit.trading.ids import new_id
 from labkit.trading.money import cents
@@ -118,12 +118,6 @@ def place_order(conn: psycopg.Connection[Any], order: Order) -> Receipt:
         psycopg.Error: the attempt failed; `attempts.reply_of` says what that means.
     """
     return _receipt(order, attempt(conn, dialect_of(conn).place_order, _arguments(order)))
-
-
-async def place_order_async(conn: psycopg.AsyncConnection[Any], order: Order) -> Receipt:
-    """`place_order` for an async connection."""
-    rows = await attempt_async(conn, dialect_of(conn).place_order, _arguments(order))
-    return _receipt(order, rows)
 
 
 def _arguments(order: Order) -> dict[str, object]:

@@ -8,24 +8,25 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from threading import Lock, Thread
-from time import monotonic, sleep, time
+from time import monotonic, time
 from typing import Final
 
 import psycopg
 
 from labkit.cluster.base import Cluster
-from labkit.errors import BadInput, LabError
+from labkit.errors import BadInput
 from labkit.record import Outcome
-from labkit.trading.attempts import Reply
 from labkit.trading.orders import Order, Receipt, Side, place_order
-from labkit.trading.retries import Fate, reconnect_pause_s
-from labkit.ui.line import Line
+from labkit.trading.retries import Attempts, insist
+from labkit.ui.line import ANSWER_S, Line
 from labkit.ui.polling import first_line
 
 GIVE_UP_S: Final = 12.0
 """From the click until no further attempt is begun; the order's outcome may be unknown then."""
 TOO_LATE_S: Final = 10.0
 """A click that was this long on its way is not obeyed: its reader has given it up."""
+STATES: Final = {Outcome.OK: "acked", Outcome.FAIL: "refused", Outcome.INFO: "unknown"}
+"""The state on the page of a write that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class OrderDesk:
             self.ticket = replace(ticket, state="sending", clicked_s=clicked_s, took_s=None)
             self.last = None
         if late_s > TOO_LATE_S:
-            self._end("refused", f"the click came {late_s:.0f} s late: not sent")
+            self._end("refused", BadInput(f"the click came {late_s:.0f} s late: not sent"))
             return False
         self._on_change()
         Thread(target=self._send, name="labkit-order", daemon=True).start()
@@ -171,52 +172,33 @@ class OrderDesk:
         return Ticket(order, region)
 
     def _send(self) -> None:
-        fate = Fate(Outcome.INFO if self.ticket.attempts else Outcome.FAIL)
+        attempts = Attempts(Outcome.INFO if self.ticket.attempts else Outcome.FAIL)
         try:
-            self._insist(fate)
+            with self._wire:
+                _, receipt = insist(
+                    lambda: self._line_to(self.ticket.region).connect(),
+                    lambda conn: place_order(conn, self.ticket.order),
+                    deadline_s=monotonic() + GIVE_UP_S,
+                    attempt_timeout_s=ANSWER_S,
+                    attempts=attempts,
+                    on_attempt=self._count_attempt,
+                )
         except Exception as error:  # a bug: a thread has nobody else to tell
-            if self.ticket.state == "sending":
-                state = "unknown" if self.ticket.attempts else "refused"
-                self._end(state, first_line(error), _name(error))
+            self._end("unknown" if self.ticket.attempts else "refused", error)
             raise
+        self._end(STATES[attempts.outcome], attempts.error, receipt)
 
-    def _insist(self, fate: Fate) -> None:
-        begun_s = monotonic()
-        with self._wire:
-            while True:
-                try:
-                    line = self._line_to(self.ticket.region)
-                    line.connect()
-                except psycopg.Error as error:
-                    refused, reason, name = False, first_line(error), _name(error)
-                    pause_s = reconnect_pause_s()
-                else:
-                    fate.attempt()
-                    self.ticket = replace(self.ticket, attempts=self.ticket.attempts + 1)
-                    self._on_change()
-                    try:
-                        receipt = line.ask(lambda conn: place_order(conn, self.ticket.order))
-                    except (psycopg.Error, LabError) as error:
-                        reason, name = first_line(error), _name(error)
-                        refused = fate.failed(error) is Reply.REFUSED
-                        pause_s = fate.backoff_s
-                    else:
-                        return self._end("acked", receipt=receipt)
-                # refused after an attempt without an answer: that one may be applied all the same
-                if refused or monotonic() - begun_s > GIVE_UP_S:
-                    state = "unknown" if fate.outcome is Outcome.INFO else "refused"
-                    return self._end(state, reason, name)
-                sleep(pause_s)
+    def _count_attempt(self) -> None:
+        self.ticket = replace(self.ticket, attempts=self.ticket.attempts + 1)
+        self._on_change()
 
-    def _end(
-        self, state: str, reason: str = "", error: str = "", receipt: Receipt | None = None
-    ) -> None:
+    def _end(self, state: str, error: Exception | None, receipt: Receipt | None = None) -> None:
         with self._lock:
             ended = replace(
                 self.ticket,
                 state=state,
-                reason=reason,
-                error=error,
+                reason=first_line(error) if error else "",
+                error=type(error).__name__ if error else "",
                 receipt=receipt,
                 took_s=time() - self.ticket.clicked_s,
             )
@@ -243,7 +225,3 @@ class OrderDesk:
                 self._line[1].close()
             self._line = region, Line(self._cluster.dsn(region))
         return self._line[1]
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__

@@ -7,18 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from threading import Lock, Thread
-from time import monotonic, sleep, time
-
-import psycopg
+from time import monotonic, time
 
 from labkit.cluster.base import Cluster
-from labkit.errors import LabError
 from labkit.record import Outcome
 from labkit.trading.accounts import Deposit, make_deposit
-from labkit.trading.attempts import Reply
-from labkit.trading.retries import Fate, reconnect_pause_s
-from labkit.ui.line import Line
-from labkit.ui.order_desk import GIVE_UP_S, TOO_LATE_S
+from labkit.trading.retries import Attempts, insist
+from labkit.ui.line import ANSWER_S, Line
+from labkit.ui.order_desk import GIVE_UP_S, STATES, TOO_LATE_S
 from labkit.ui.polling import first_line
 
 
@@ -88,48 +84,32 @@ class Teller:
             if before.state == "unknown" and before.deposit and before.deposit.amount == amount:
                 wanted = before.deposit
             self.slip = Slip(wanted, "sending", f"Adding {amount:,.2f}…")
-            fate = Fate(Outcome.INFO if wanted is before.deposit else Outcome.FAIL)
+            attempts = Attempts(Outcome.INFO if wanted is before.deposit else Outcome.FAIL)
         self._on_change(self.slip)
         Thread(
-            target=self._send, args=(wanted, region, fate), name="labkit-deposit", daemon=True
+            target=self._send, args=(wanted, region, attempts), name="labkit-deposit", daemon=True
         ).start()
         return True
 
-    def _send(self, deposit: Deposit, region: str, fate: Fate) -> None:
+    def _send(self, deposit: Deposit, region: str, attempts: Attempts) -> None:
         reason = "an error in labkit"
         try:
             with closing(Line(self._cluster.dsn(region))) as line:
-                reason = self._insist(line, deposit, fate)
+                insist(
+                    line.connect,
+                    lambda conn: make_deposit(conn, deposit),
+                    deadline_s=monotonic() + GIVE_UP_S,
+                    attempt_timeout_s=ANSWER_S,
+                    attempts=attempts,
+                )
+            reason = first_line(attempts.error) if attempts.error else ""
         except Exception:  # a bug; an attempt may have come through all the same
-            fate.outcome = Outcome.INFO if fate.attempts else Outcome.FAIL
+            attempts.outcome = Outcome.INFO if attempts.count else Outcome.FAIL
             raise
         finally:  # a slip must not stay "sending" for good
-            state = {"ok": "acked", "fail": "refused", "info": "unknown"}[fate.outcome]
+            state = STATES[attempts.outcome]
             told = "added" if state == "acked" else f"not added: {reason}"
             if state == "unknown":
-                told = f"not known whether it was added ({reason}): add it again to ask"
+                told = f"outcome unknown ({reason}): add the same amount again, it is added once"
             self.slip = replace(self.slip, state=state, text=f"{deposit.amount:,.2f} {told}")
             self._on_change(self.slip)
-
-    def _insist(self, line: Line, deposit: Deposit, fate: Fate) -> str:
-        """Attempt it until its fate is known or time is up; the reason is the last error's."""
-        begun_s, reason = monotonic(), ""
-        while fate.refusal is None and monotonic() - begun_s < GIVE_UP_S:
-            try:
-                line.connect()
-            except psycopg.Error as error:
-                reason, pause_s = first_line(error), reconnect_pause_s()
-            else:
-                fate.attempt()
-                try:
-                    line.ask(lambda conn: make_deposit(conn, deposit))
-                except (psycopg.Error, LabError) as error:
-                    reason = first_line(error)
-                    if fate.failed(error) is Reply.REFUSED:
-                        break
-                    pause_s = fate.backoff_s
-                else:
-                    fate.succeeded()
-                    break
-            sleep(pause_s)
-        return reason

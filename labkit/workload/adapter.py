@@ -25,7 +25,7 @@ from labkit import libpq
 from labkit.errors import BadInput, LabError
 from labkit.record import Op, Outcome
 from labkit.trading.connection import hanging_up_after
-from labkit.trading.retries import LONGEST_BACKOFF_S, Fate, Patience, insist
+from labkit.trading.retries import LONGEST_BACKOFF_S, Attempts, Patience, insist
 from labkit.workload.pool import CONNECT_TIMEOUT_S
 
 NEVER_BEGUN = "loop"
@@ -177,7 +177,7 @@ class ClassClient:
             async with asyncio.timeout(scheduled_s + self._patience.deadline_s - monotonic()):
                 customer = await self._idle.get()
         except TimeoutError:
-            record(_finished(Fate(), NEVER_BEGUN, self._region, scheduled_s))
+            record(_finished(Attempts(), NEVER_BEGUN, self._region, scheduled_s))
             return
         loop = asyncio.get_running_loop()
         try:
@@ -227,7 +227,7 @@ class _Customer:
     def loop_once(self, scheduled_s: float) -> list[Op]:
         ops: list[Op] = []
         if self._connected_by(scheduled_s + self._patience.deadline_s) is None:
-            return [_finished(Fate(), NEVER_BEGUN, self._region, scheduled_s)]
+            return [_finished(Attempts(), NEVER_BEGUN, self._region, scheduled_s)]
         for function in self._next_loop():
             ops.append(self._call(function, ops[-1].finished_s if ops else scheduled_s))
             if ops[-1].outcome is not Outcome.OK:
@@ -262,13 +262,15 @@ class _Customer:
             with user_code(self._file, outcomes=True):
                 return function(conn)
 
-        fate, _ = insist(
+        attempts, _ = insist(
             self._connected,
             called,
             deadline_s=scheduled_s + self._patience.deadline_s,
             attempt_timeout_s=self._patience.attempt_timeout_s,
         )
-        return _finished(fate, getattr(function, "__name__", "function"), self._region, scheduled_s)
+        return _finished(
+            attempts, getattr(function, "__name__", "function"), self._region, scheduled_s
+        )
 
     def _connected_by(self, deadline_s: float) -> Connection | None:
         while monotonic() < deadline_s:
@@ -291,20 +293,20 @@ class _Customer:
         return self._conn
 
 
-def _finished(fate: Fate, kind: str, region: str, scheduled_s: float) -> Op:
+def _finished(attempts: Attempts, kind: str, region: str, scheduled_s: float) -> Op:
     return Op(
         scheduled_s=scheduled_s,
-        sent_s=fate.sent_s,
+        sent_s=attempts.sent_s,
         finished_s=monotonic(),
         region=region,
         kind=kind,
-        outcome=fate.outcome,
+        outcome=attempts.outcome,
         order_id="",
         symbol="",
         side="",
         session=0,
         move_nbr=None,
         price_cents=None,
-        attempts=fate.attempts,
-        sqlstate=fate.sqlstate,
+        attempts=attempts.count,
+        sqlstate=attempts.sqlstate,
     )

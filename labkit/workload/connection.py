@@ -20,16 +20,13 @@ from labkit.trading.asking import OrderTalk
 
 T = TypeVar("T")
 
-Answer = Result | psycopg.OperationalError
-"""The result of a statement, which may be an error of the server, or why there was none."""
-
 
 class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
     """A connection of one event loop; the methods of psycopg work as well."""
 
     _on_end: Callable[[Connection], None] | None = None
     _descriptor = -1
-    _on_answer: Callable[[Answer], None] | None = None
+    _waiting: asyncio.Future[Result] | None = None
     _result: Result | None = None
     _is_full = False
     order_talk: OrderTalk | None = None
@@ -47,42 +44,25 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
         self._deafen()
         self.pgconn.finish()
 
-    def ask(
-        self,
-        statement: bytes,
-        values: Sequence[bytes | None],
-        types: Sequence[int],
-        on_answer: Callable[[Answer], None],
-    ) -> None:
-        """Send one statement, and call `on_answer` once with its answer.
+    async def answer(
+        self, statement: bytes, values: Sequence[bytes | None], types: Sequence[int]
+    ) -> Result:
+        """Send one statement, and wait for its result, which may be an error of the server.
 
         Args:
             values: the values of the parameters $1, $2 ..., as text.
             types: their OIDs, or 0 if the server is to infer one.
 
         Raises:
-            psycopg.OperationalError: the link is dead. Nothing was sent, and `on_answer` will not
-                be called.
+            psycopg.OperationalError: the link died before the answer came.
         """
         assert self._descriptor >= 0, "ask a connection that listens"
         self._result = None
         self.pgconn.send_query_params(statement, values, types)
         if self.pgconn.flush():
             self._flush()
-        self._on_answer = on_answer
-
-    async def answer(
-        self, statement: bytes, values: Sequence[bytes | None], types: Sequence[int]
-    ) -> Answer:
-        """Send one statement, and wait for its answer."""
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def on_answer(answer: Answer) -> None:
-            if not waiting.cancelled():
-                waiting.set_result(answer)
-
-        self.ask(statement, values, types, on_answer)
-        return await waiting
+        self._waiting = asyncio.get_running_loop().create_future()
+        return await self._waiting
 
     async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         """Wait as psycopg does, which registers the connection itself and takes it out again."""
@@ -103,7 +83,7 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
         pgconn = self.pgconn
         try:
             pgconn.consume_input()  # idle: a changed setting, a notice, or the end
-            if self._on_answer is None:
+            if self._waiting is None:
                 return
             while not pgconn.is_busy():
                 result = pgconn.get_result()
@@ -118,14 +98,18 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
             assert self._result is not None
             self._answered(self._result)
 
-    def _answered(self, answer: Answer) -> None:
-        on_answer, self._on_answer = self._on_answer, None
-        if on_answer:
-            on_answer(answer)
+    def _answered(self, answer: Result | psycopg.OperationalError) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or waiting.done():
+            return
+        if isinstance(answer, psycopg.OperationalError):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
 
     def _ended(self, error: psycopg.OperationalError) -> None:
         self.drop()
-        if self._on_answer:
+        if self._waiting:
             # the server's last word may say more, such as that it is shutting down; a success
             # counts when the server is ready again: until then its commit is not over
             said = self._result

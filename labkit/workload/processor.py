@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 
 from labkit.trading.processing import Queue, claim_orders_async, complete_orders_async
-from labkit.workload.persist import persist
+from labkit.trading.retries import insist_async
 from labkit.workload.pool import Pool
 
 IDLE_S = 0.25
@@ -53,21 +53,21 @@ class Processor:
 
     async def _process_batch(self) -> int:
         """Claim a batch and execute it; return how many orders it had."""
-        fate, claim = await persist(
+        attempts, claim = await insist_async(
             self._pool,
             partial(claim_orders_async, queue=self._queue),
             deadline_s=self._deadline_s(),
             attempt_timeout_s=ATTEMPT_TIMEOUT_S,
         )
         if claim and claim.order_ids:
-            fate, _ = await persist(
+            attempts, _ = await insist_async(
                 self._pool,
                 partial(complete_orders_async, claim=claim),
                 deadline_s=self._deadline_s(),
                 attempt_timeout_s=ATTEMPT_TIMEOUT_S,
             )
-        if fate.refusal:
-            raise fate.refusal
+        if attempts.refused and attempts.error:
+            raise attempts.error
         return len(claim.order_ids) if claim else 0
 
     def _deadline_s(self) -> float:

@@ -17,8 +17,7 @@ from time import monotonic
 
 from labkit.record import Op, OpKind, Outcome
 from labkit.trading.quotes import fresh_quote_async, quote_async
-from labkit.trading.retries import Patience
-from labkit.workload.persist import persist
+from labkit.trading.retries import Patience, insist_async
 from labkit.workload.pool import Pool
 
 REMEMBERED_ORDERS = 50
@@ -61,7 +60,7 @@ class PriceReader:
     async def read(self, scheduled_s: float, kind: OpKind, symbol: str, *, session: int) -> None:
         """Read one price, with retries until its deadline, and record it."""
         ask = fresh_quote_async if kind is OpKind.FRESH_READ else quote_async
-        fate, shown = await persist(
+        attempts, shown = await insist_async(
             self._pools[kind],
             partial(ask, symbol=symbol),
             deadline_s=scheduled_s + self._patience.deadline_s,
@@ -70,7 +69,7 @@ class PriceReader:
         self._record(
             Op(
                 scheduled_s=scheduled_s,
-                sent_s=fate.sent_s,
+                sent_s=attempts.sent_s,
                 finished_s=monotonic(),
                 region=self._region,
                 kind=kind,
@@ -81,7 +80,7 @@ class PriceReader:
                 session=session,
                 move_nbr=shown.moves if shown else None,
                 price_cents=shown.price_cents if shown else None,
-                attempts=fate.attempts,
-                sqlstate=fate.sqlstate,
+                attempts=attempts.count,
+                sqlstate=attempts.sqlstate,
             )
         )

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any
 
 from labkit.workload.shape import Shape
-from labkit.workload.tasks import Tasks
 
 LOOK_EVERY_S = 0.05
 """A closed loop compares its customers with its level so often, in seconds."""
 
-Done = Callable[[], None]
-
-Run = Callable[[float, Done], None]
-"""Begins one thing; called with the monotonic time in seconds at which it is due, and with what to
-call when its outcome is known. That is never called before `Run` has returned."""
+Run = Callable[[float], Coroutine[Any, Any, None]]
+"""Does one job, until its outcome is recorded. Its argument is when the job is due, by
+`time.monotonic`."""
 
 Job = tuple[float, Run]
 """When a job is due, in seconds after the start (unused in a closed loop), and what to run."""
@@ -30,45 +26,34 @@ async def send(
 ) -> None:
     """Run jobs until told to stop, or until none is left; then wait for those under way.
 
+    The error of a job goes to the exception handler of the event loop.
+
     Args:
         concurrency: how many jobs run at the same time in a closed loop; None for a schedule.
         under_way: kept up to date; it belongs to this call alone.
     """
     if concurrency is None:
         sending = asyncio.create_task(_by_schedule(jobs, under_way))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            stopped.cancel()
+        if not sending.cancelling():
+            sending.result()
     else:
-        sending = asyncio.create_task(_in_a_loop(jobs, concurrency, stop, under_way))
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        sending.cancel()
-        stopped.cancel()
-    if not sending.cancelling():
-        sending.result()
+        await _in_a_loop(jobs, concurrency, stop, under_way)
     await under_way.none()
-
-
-def in_task(do: Callable[[float], Coroutine[Any, Any, None]]) -> Run:
-    """Turn a coroutine function into a `Run`."""
-    tasks = Tasks()
-
-    async def to_its_end(due_s: float, done: Done) -> None:
-        await do(due_s)
-        done()
-
-    return lambda due_s, done: tasks.start(to_its_end(due_s, done))
 
 
 class UnderWay:
     """The jobs that have begun and not ended, and the moment at which the next is due."""
 
     def __init__(self) -> None:
-        self._due_s: dict[int, float] = {}
-        self._begun = 0
+        # also what keeps the tasks: the event loop has weak references only
+        self._due_s: dict[asyncio.Task[None], float] = {}
         self._next_s = inf
-        self._none = asyncio.Event()
-        self._none.set()
 
     @property
     def watermark_s(self) -> float:
@@ -80,22 +65,22 @@ class UnderWay:
         """Set when the next job is due, which is not earlier than any job under way."""
         self._next_s = due_s
 
-    def begin(self, due_s: float) -> Done:
-        """Record that a job begins, and return the function to call at its end."""
-        self._begun = number = self._begun + 1
-        self._due_s[number] = due_s
-        self._none.clear()
-
-        def done() -> None:
-            del self._due_s[number]
-            if not self._due_s:
-                self._none.set()
-
-        return done
+    def begin(self, run: Run, due_s: float) -> asyncio.Task[None]:
+        """Begin a job, and return the task that does it."""
+        task = asyncio.create_task(run(due_s))
+        self._due_s[task] = due_s
+        task.add_done_callback(self._ended)
+        return task
 
     async def none(self) -> None:
-        """Wait until no job is under way."""
-        await self._none.wait()
+        """Wait until those under way have ended; no other begins meanwhile."""
+        if self._due_s:
+            await asyncio.wait(self._due_s)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.result()  # a job that failed was not recorded, so it stays under way
+        del self._due_s[task]
 
 
 async def _by_schedule(jobs: Iterator[Job], under_way: UnderWay) -> None:
@@ -104,7 +89,7 @@ async def _by_schedule(jobs: Iterator[Job], under_way: UnderWay) -> None:
         due_s = begun_s + at_s
         under_way.expect(due_s)
         await asyncio.sleep(max(0.0, due_s - monotonic()))
-        run(due_s, under_way.begin(due_s))
+        under_way.begin(run, due_s)
     under_way.expect(inf)
 
 
@@ -112,41 +97,29 @@ async def _in_a_loop(
     jobs: Iterator[Job], concurrency: Shape, stop: asyncio.Event, under_way: UnderWay
 ) -> None:
     begun_s = monotonic()
-    customers: set[int] = set()
-    more = True
     changes_for_s = sum(piece.for_s for piece in concurrency.pieces)
+    present: set[int] = set()
+    more = True
 
     def wanted() -> int:
         return max(1, round(concurrency.level(monotonic() - begun_s)))
 
-    def enter(number: int) -> None:
-        def next_one() -> None:
-            nonlocal more
-            job = next(jobs, None)
-            if job is None:
+    async def customer(number: int) -> None:
+        nonlocal more
+        while not stop.is_set() and (not changes_for_s or number < wanted()):
+            if (job := next(jobs, None)) is None:
                 more = False
-                customers.remove(number)
-            else:
-                due_s = monotonic()
-                job[1](due_s, partial(through, under_way.begin(due_s)))
+                break
+            await under_way.begin(job[1], monotonic())
+        present.remove(number)
 
-        def through(last: Done) -> None:
-            if stop.is_set() or (changes_for_s and number >= wanted()):
-                customers.remove(number)
-            else:
-                next_one()
-            last()  # after the next has begun, or nothing would seem to be under way
-
-        customers.add(number)
-        next_one()
-
-    def begin() -> None:
-        for number in range(wanted()):
-            if number not in customers:
-                enter(number)
-
-    while more and monotonic() < begun_s + changes_for_s:
-        begin()
-        await asyncio.sleep(LOOK_EVERY_S)
-    begin()
-    await under_way.none()
+    async with asyncio.TaskGroup() as customers:
+        changes = True
+        while changes and more and not stop.is_set():
+            changes = monotonic() < begun_s + changes_for_s
+            for number in range(wanted()):
+                if number not in present:
+                    present.add(number)
+                    customers.create_task(customer(number))
+            if changes:
+                await asyncio.sleep(LOOK_EVERY_S)

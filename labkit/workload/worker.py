@@ -38,7 +38,7 @@ from labkit.workload.pool import Pool
 from labkit.workload.processor import Processor
 from labkit.workload.reader import PriceReader
 from labkit.workload.schedule import Planned, due_times, plan
-from labkit.workload.sending import Job, UnderWay, in_task, send
+from labkit.workload.sending import Job, UnderWay, send
 from labkit.workload.shape import Shape
 
 WARM_UP_S = 5.0
@@ -214,8 +214,7 @@ async def _looking(config: WorkerConfig, log: OpLog) -> AsyncIterator[Callable[[
     enough = asyncio.Event()
     async with asyncio.TaskGroup() as background:
         keep_open = [background.create_task(pool.keep_open()) for pool in pools.values()]
-        look = in_task(reader.look)
-        jobs = ((at_s, look) for at_s in times_s)
+        jobs = ((at_s, reader.look) for at_s in times_s)
         looking = background.create_task(send(jobs, None, enough, UnderWay()))
         yield reader.ordered
         enough.set()
@@ -248,7 +247,7 @@ async def _run_class(config: WorkerConfig, file: str, stop: asyncio.Event) -> No
         with OpLog(Path(config.folder), config.region, under_way) as log:
             keep_flushing = asyncio.create_task(log.keep_flushing())
             times_s = due_times(config.rate_per_s, config.seed, config.worker)
-            run = in_task(partial(client.run, record=log.append))
+            run = partial(client.run, record=log.append)
             jobs = ((at_s, run) for at_s in times_s)
             await send(islice(jobs, config.iterations), config.concurrency, stop, under_way)
             keep_flushing.cancel()

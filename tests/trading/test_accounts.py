@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
@@ -20,9 +19,7 @@ from labkit.trading.accounts import (
     Deposit,
     NewAccount,
     create_account,
-    create_account_async,
     make_deposit,
-    make_deposit_async,
 )
 from labkit.trading.attempts import Reply, reply_of, sqlstate_of
 from labkit.trading.catalogue import DEMO_ACCOUNT
@@ -97,16 +94,6 @@ def test_a_repeated_opening_is_answered_and_changes_nothing(
     make_deposit(conn, Deposit.new(new.account_nbr, Decimal(1)))
     assert create_account(conn, new) is True
     assert balance(conn, new.account_nbr) == Decimal("1001.50")
-
-
-def test_the_async_variants_open_and_fill_the_same_account(dsn: str, new: NewAccount) -> None:
-    async def scenario() -> tuple[bool, bool, Decimal]:
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-            before = await create_account_async(conn, new), await create_account_async(conn, new)
-            deposit = Deposit.new(new.account_nbr, Decimal(2))
-            return *before, (await make_deposit_async(conn, deposit)).balance
-
-    assert asyncio.run(scenario()) == (False, True, Decimal("1002.50"))
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,7 @@ class Bench:
     ops: list[Op] = field(default_factory=list)
 
     async def place(self, order: Order, *, late_by_s: float = 0.0) -> Op:
-        done = asyncio.Event()
-        self.client.place(monotonic() - late_by_s, done.set, order=order, session=7)
-        await done.wait()
+        await self.client.place(monotonic() - late_by_s, order=order, session=7)
         return next(op for op in self.ops if op.order_id == str(order.order_id))
 
 

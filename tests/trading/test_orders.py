@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +19,7 @@ from labkit.errors import (
 from labkit.trading.attempts import REFUSALS, Reply, reply_of, sqlstate_of
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
-from labkit.trading.orders import Order, Receipt, Side, place_order, place_order_async
+from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.quotes import Quote, quote
 
 from .conftest import ENGINES
@@ -78,16 +77,6 @@ def test_an_order_leaves_what_is_known_of_its_instrument_unwritten(
     place_order(conn, buy)
     assert conn.execute(instrument).fetchall() == before[0]
     assert conn.execute(quote).fetchall() != before[1]
-
-
-def test_async_variant_places_the_same_order(dsn: str, buy: Order) -> None:
-    async def twice() -> list[Receipt]:
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-            return [await place_order_async(conn, buy), await place_order_async(conn, buy)]
-
-    first, second = asyncio.run(twice())
-    assert not first.retried
-    assert second == replace(first, retried=True)
 
 
 # ---- refused

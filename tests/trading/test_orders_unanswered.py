@@ -3,18 +3,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from labkit.errors import (
-    OutcomeUnknown,
-)
-from labkit.trading.attempts import Reply, reply_of
+from labkit.errors import OutcomeUnknown
+from labkit.trading.attempts import Reply, attempt_async, reply_of
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.connection import hanging_up_after
+from labkit.trading.engines import POSTGRESQL
 from labkit.trading.ids import RunId
-from labkit.trading.orders import Order, Receipt, Side, place_order, place_order_async
+from labkit.trading.orders import Order, Receipt, Side, place_order
 
 from .conftest import ENGINES
 from .placing import backend_waiting, counts, place_alone
@@ -83,19 +84,18 @@ def test_a_cancelled_wait_for_the_standbys_is_not_an_acknowledgement(
 
 
 @on_postgresql
-def test_the_async_variant_sees_a_cancelled_wait_too(
-    dsn: str,
-    conn: psycopg.Connection,
-    buy: Order,
-    pool: ThreadPoolExecutor,
-    no_standby_answers: Server,
+def test_an_attempt_in_an_event_loop_sees_a_cancelled_wait_too(
+    dsn: str, conn: psycopg.Connection, pool: ThreadPoolExecutor, no_standby_answers: Server
 ) -> None:
-    async def place() -> Receipt:
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-            return await place_order_async(conn, buy)
+    deposit = {"deposit_id": uuid4(), "account_nbr": DEMO_ACCOUNT, "amount": Decimal(1)}
 
-    attempt = pool.submit(lambda: asyncio.run(place()))
-    conn.execute("SELECT pg_cancel_backend(%s)", (backend_waiting(conn, "SyncRep"),))
+    async def make_deposit() -> None:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+            await attempt_async(conn, POSTGRESQL.deposit, deposit)
+
+    attempt = pool.submit(lambda: asyncio.run(make_deposit()))
+    pid = backend_waiting(conn, "SyncRep", query="deposit")
+    conn.execute("SELECT pg_cancel_backend(%s)", (pid,))
     assert isinstance(attempt.exception(timeout=10), OutcomeUnknown)
 
 

@@ -16,7 +16,7 @@ from labkit.errors import InsufficientFunds, NotReady, OutcomeUnknown
 from labkit.trading.accounts import Deposit, NewAccount, create_account, make_deposit
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.orders import Order, Side, place_order
-from labkit.trading.retries import Fate, insist
+from labkit.trading.retries import Attempts, insist
 
 from .conftest import ENGINES
 from .executing import STOP_HERE, stopped_backend
@@ -81,10 +81,10 @@ def line(dsn: str) -> Iterator[Line]:
 
 def try_for(
     seconds: float, connect: Callable[[], psycopg.Connection], write: Write, **more: object
-) -> Fate:
+) -> Attempts:
     arguments = {"deadline_s": monotonic() + seconds, "attempt_timeout_s": 5.0, **more}
-    fate, _ = insist(connect, write, **arguments)
-    return fate
+    attempts, _ = insist(connect, write, **arguments)
+    return attempts
 
 
 def written(conn: psycopg.Connection, what: str) -> tuple[object, ...]:
@@ -144,8 +144,8 @@ def test_a_write_whose_link_dies_before_any_of_its_steps_is_there_once(
             pid = stopped_backend(conn)
             conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
             stopped_backend(conn, other_than=pid)
-        fate = writing.result(20)
-    assert (fate.outcome, fate.attempts) == ("ok", 2)
+        attempts = writing.result(20)
+    assert (attempts.outcome, attempts.count) == ("ok", 2)
     assert len(line.made) == 2
     assert written(conn, what) == ONCE[what]
 
@@ -162,8 +162,8 @@ def test_a_write_whose_link_dies_after_its_commit_is_there_once(
         # and wait for its end, or the standby's answer could reach it before the signal does
         conn.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         no_standby_answers.wait_for_standby("")
-        fate = writing.result(20)
-    assert (fate.outcome, fate.attempts) == ("ok", 2)
+        attempts = writing.result(20)
+    assert (attempts.outcome, attempts.count) == ("ok", 2)
     assert written(conn, what) == ONCE[what]
 
 
@@ -204,8 +204,8 @@ def test_an_error_that_passes_is_met_with_another_attempt(
     conn: psycopg.Connection, line: Line, sqlstate: str, connections: int
 ) -> None:
     """On another connection if this one's node may be the trouble."""
-    fate = try_for(20, line, raising(conn, sqlstate, 1))
-    assert (fate.outcome, fate.attempts, fate.sqlstate) == ("ok", 2, "")
+    attempts = try_for(20, line, raising(conn, sqlstate, 1))
+    assert (attempts.outcome, attempts.count, attempts.sqlstate) == ("ok", 2, "")
     assert len(line.made) == connections
     assert written(conn, "deposit") == ONCE["deposit"]
 
@@ -215,10 +215,10 @@ def test_an_error_that_passes_is_met_with_another_attempt(
 
 def test_no_server_until_the_deadline_is_a_failure_that_sent_nothing() -> None:
     line = Line(f"postgresql://postgres@127.0.0.1:{free_port()}/trade")
-    fate = try_for(0.3, line, WRITES["deposit"])
-    assert (fate.outcome, fate.attempts, fate.sent_s) == ("fail", 0, None)
+    attempts = try_for(0.3, line, WRITES["deposit"])
+    assert (attempts.outcome, attempts.count, attempts.sent_s) == ("fail", 0, None)
     with pytest.raises(NotReady, match=r"deposit: 0 attempts, and no service in time: nothing"):
-        fate.check("deposit")
+        attempts.check("deposit")
 
 
 def test_no_answer_until_the_deadline_is_unknown_and_can_be_asked_again(
@@ -226,24 +226,24 @@ def test_no_answer_until_the_deadline_is_unknown_and_can_be_asked_again(
 ) -> None:
     with psycopg.connect(dsn) as blocker:
         blocker.execute("SELECT FROM accounts FOR UPDATE")
-        fate = try_for(0.5, line, WRITES["deposit"], attempt_timeout_s=0.2)
-    assert (fate.outcome, fate.sqlstate) == ("info", "")
+        attempts = try_for(0.5, line, WRITES["deposit"], attempt_timeout_s=0.2)
+    assert (attempts.outcome, attempts.sqlstate) == ("info", "")
     with pytest.raises(OutcomeUnknown, match="no answer that counts: it may be there or not"):
-        fate.check("deposit")
-    before = fate.attempts
-    again = try_for(20, line, WRITES["deposit"], fate=fate)
-    assert again is fate
-    assert (fate.outcome, fate.attempts > before) == ("ok", True)
-    fate.check("deposit")
+        attempts.check("deposit")
+    before = attempts.count
+    again = try_for(20, line, WRITES["deposit"], attempts=attempts)
+    assert again is attempts
+    assert (attempts.outcome, attempts.count > before) == ("ok", True)
+    attempts.check("deposit")
     assert written(conn, "deposit") == ONCE["deposit"]
 
 
 def test_a_refusal_ends_it_at_once(conn: psycopg.Connection, line: Line) -> None:
     too_much = Order.new(DEMO_ACCOUNT, "DIS", Side.BUY, 1_000_000)
-    fate = try_for(20, line, lambda conn: place_order(conn, too_much))
-    assert (fate.outcome, fate.attempts, fate.sqlstate) == ("fail", 1, "LK003")
+    attempts = try_for(20, line, lambda conn: place_order(conn, too_much))
+    assert (attempts.outcome, attempts.count, attempts.sqlstate) == ("fail", 1, "LK003")
     with pytest.raises(InsufficientFunds, match="add money"):
-        fate.check("order")
+        attempts.check("order")
     assert len(line.made) == 1
     assert not line.made[0].closed
 
@@ -252,20 +252,20 @@ def test_a_refusal_after_an_attempt_without_an_answer_leaves_it_unknown(
     conn: psycopg.Connection, line: Line
 ) -> None:
     too_much = Order.new(DEMO_ACCOUNT, "DIS", Side.BUY, 1_000_000)
-    fate = Fate()
-    fate.attempt()
-    fate.failed(psycopg.OperationalError("the link died"))
-    try_for(20, line, lambda conn: place_order(conn, too_much), fate=fate)
-    assert (fate.outcome, fate.attempts, fate.sqlstate) == ("info", 2, "LK003")
+    attempts = Attempts()
+    attempts.begin()
+    attempts.failed(psycopg.OperationalError("the link died"))
+    try_for(20, line, lambda conn: place_order(conn, too_much), attempts=attempts)
+    assert (attempts.outcome, attempts.count, attempts.sqlstate) == ("info", 2, "LK003")
     with pytest.raises(OutcomeUnknown):
-        fate.check("order")
+        attempts.check("order")
 
 
 def test_the_pause_grows_to_half_a_second_and_is_never_the_same() -> None:
-    fate, pauses = Fate(), []
+    attempts, pauses = Attempts(), []
     for _ in range(12):
-        fate.attempt()
-        pauses.append(fate.backoff_s)
+        attempts.begin()
+        pauses.append(attempts.backoff_s)
     assert len(set(pauses)) == 12
     for number, pause in enumerate(pauses):
         longest = min(0.02 * 2**number, 0.5)

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
-from queue import Queue
 from time import time
-from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from answering import PATIENCE_S, Server
 
 from labkit.clock import wait_until
 from labkit.errors import BadInput, InsufficientFunds, OutcomeUnknown
@@ -20,44 +19,30 @@ from labkit.ui import order_desk
 from labkit.ui.order_desk import OrderDesk, Ticket
 
 
-class Server:
-    """Stands in for the line and the database: answers each attempt as it is told to."""
+class Orders(Server):
+    """A server that keeps the ids of the orders it was asked to place."""
 
     def __init__(self) -> None:
-        self.answers: Queue[Exception | None] = Queue()
+        super().__init__()
         self.attempts: list[UUID] = []
-        self.unreachable = False
-
-    def connect(self) -> None:
-        if self.unreachable:
-            raise psycopg.OperationalError("connection refused")
-
-    def ask(self, question: Callable[[Any], Receipt]) -> Receipt:
-        return question(None)
-
-    def close(self) -> None:
-        pass
 
     def place(self, _conn: object, order: Order) -> Receipt:
         self.attempts.append(order.order_id)
-        answer = self.answers.get(timeout=10)
-        if answer is not None:
-            raise answer
+        self.answer()
         price = Decimal("190.00")
         return Receipt(order.order_id, 7, price, price * order.quantity, retried=False, move_nbr=1)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    server = Server()
+def server(monkeypatch: pytest.MonkeyPatch) -> Orders:
+    server = Orders()
     monkeypatch.setattr(order_desk, "Line", lambda _dsn: server)
     monkeypatch.setattr(order_desk, "place_order", server.place)
-    monkeypatch.setattr(order_desk, "reconnect_pause_s", lambda: 0.01)
     return server
 
 
 @pytest.fixture
-def desk(server: Server) -> Iterator[OrderDesk]:
+def desk(server: Orders) -> Iterator[OrderDesk]:
     desk = OrderDesk(FakeCluster(), "0005821112", "us-west-2", lambda: None)
     yield desk
     with suppress(Exception):
@@ -76,7 +61,7 @@ def ended(desk: OrderDesk, state: str) -> Ticket:
 
 
 def test_an_acknowledged_order_has_its_number_and_the_next_ticket_another_id(
-    desk: OrderDesk, server: Server
+    desk: OrderDesk, server: Orders
 ) -> None:
     first = desk.ticket.order.order_id
     server.answers.put(None)
@@ -90,7 +75,7 @@ def test_an_acknowledged_order_has_its_number_and_the_next_ticket_another_id(
     assert desk.ticket.order.order_id != first
 
 
-def test_a_double_click_places_one_order(desk: OrderDesk, server: Server) -> None:
+def test_a_double_click_places_one_order(desk: OrderDesk, server: Orders) -> None:
     ticket_id = str(desk.ticket.order.order_id)
     assert desk.submit(ticket_id, "AAPL", "buy", 10, time())
     assert not desk.submit(ticket_id, "AAPL", "buy", 10, time())
@@ -101,7 +86,7 @@ def test_a_double_click_places_one_order(desk: OrderDesk, server: Server) -> Non
 
 
 def test_a_lost_answer_is_asked_for_again_under_the_same_id(
-    desk: OrderDesk, server: Server
+    desk: OrderDesk, server: Orders
 ) -> None:
     server.answers.put(psycopg.OperationalError("server closed the connection"))
     server.answers.put(None)
@@ -111,7 +96,7 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_id(
     assert ticket.attempts == 2
 
 
-def test_a_refusal_tells_its_reason_and_kind(desk: OrderDesk, server: Server) -> None:
+def test_a_refusal_tells_its_reason_and_kind(desk: OrderDesk, server: Orders) -> None:
     server.answers.put(InsufficientFunds("account 0005821112 has 1.00: add money"))
     click(desk)
     ticket = ended(desk, "refused")
@@ -120,7 +105,7 @@ def test_a_refusal_tells_its_reason_and_kind(desk: OrderDesk, server: Server) ->
 
 
 def test_a_refusal_after_a_lost_answer_is_not_known_to_be_one(
-    desk: OrderDesk, server: Server
+    desk: OrderDesk, server: Orders
 ) -> None:
     server.answers.put(OutcomeUnknown("no standby confirmed"))
     server.answers.put(InsufficientFunds("too little"))
@@ -129,13 +114,14 @@ def test_a_refusal_after_a_lost_answer_is_not_known_to_be_one(
 
 
 def test_an_unknown_outcome_keeps_its_ticket_until_it_is_known(
-    desk: OrderDesk, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: OrderDesk, server: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.0)
-    server.answers.put(psycopg.OperationalError("server closed the connection"))
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", PATIENCE_S)
+    server.answer_too_late(psycopg.OperationalError("server closed the connection"))
     click(desk)
     unknown = ended(desk, "unknown")
     assert desk.ticket == unknown
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", 10.0)
     server.answers.put(None)
     assert click(desk, quantity=99), "asks again; what the page shows now does not count"
     known = ended(desk, "acked")
@@ -143,10 +129,10 @@ def test_an_unknown_outcome_keeps_its_ticket_until_it_is_known(
 
 
 def test_an_unknown_outcome_can_be_left_for_a_fresh_ticket(
-    desk: OrderDesk, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: OrderDesk, server: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.0)
-    server.answers.put(psycopg.OperationalError("server closed the connection"))
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", PATIENCE_S)
+    server.answer_too_late(psycopg.OperationalError("server closed the connection"))
     click(desk)
     unknown = ended(desk, "unknown")
     desk.drop()
@@ -156,9 +142,9 @@ def test_an_unknown_outcome_can_be_left_for_a_fresh_ticket(
 
 
 def test_an_order_that_was_never_sent_is_not_placed(
-    desk: OrderDesk, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: OrderDesk, server: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.0)
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.05)
     server.unreachable = True
     click(desk)
     ticket = ended(desk, "refused")
@@ -167,7 +153,7 @@ def test_an_order_that_was_never_sent_is_not_placed(
 
 
 def test_a_click_that_waited_for_the_connection_is_not_obeyed(
-    desk: OrderDesk, server: Server
+    desk: OrderDesk, server: Orders
 ) -> None:
     assert not click(desk, late_s=order_desk.TOO_LATE_S + 5)
     assert "15 s late" in ended(desk, "refused").reason
@@ -175,10 +161,10 @@ def test_a_click_that_waited_for_the_connection_is_not_obeyed(
 
 
 def test_a_late_click_does_not_make_an_unknown_outcome_known(
-    desk: OrderDesk, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: OrderDesk, server: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.0)
-    server.answers.put(psycopg.OperationalError("server closed the connection"))
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", PATIENCE_S)
+    server.answer_too_late(psycopg.OperationalError("server closed the connection"))
     click(desk)
     unknown = ended(desk, "unknown")
     assert not click(desk, late_s=order_desk.TOO_LATE_S + 5)
@@ -186,7 +172,7 @@ def test_a_late_click_does_not_make_an_unknown_outcome_known(
 
 
 def test_a_bug_is_told_and_leaves_no_ticket_that_is_sent_for_ever(
-    desk: OrderDesk, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: OrderDesk, server: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", told.append)

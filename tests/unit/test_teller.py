@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from decimal import Decimal
-from queue import Queue
 from time import time
-from typing import Any
 
 import psycopg
 import pytest
+from answering import PATIENCE_S, Server
 
 from labkit.clock import wait_until
 from labkit.errors import BadInput, UnknownAccount
@@ -18,41 +16,29 @@ from labkit.ui import teller
 from labkit.ui.teller import Slip, Teller
 
 
-class Server:
-    """Stands in for the line and the database: answers each attempt as it is told to."""
+class Deposits(Server):
+    """A server that keeps the deposits it was asked to make."""
 
     def __init__(self) -> None:
-        self.answers: Queue[Exception | None] = Queue()
+        super().__init__()
         self.deposits: list[Deposit] = []
-
-    def connect(self) -> None:
-        pass
-
-    def ask(self, question: Callable[[Any], DepositReceipt]) -> DepositReceipt:
-        return question(None)
-
-    def close(self) -> None:
-        pass
 
     def make(self, _conn: object, deposit: Deposit) -> DepositReceipt:
         self.deposits.append(deposit)
-        answer = self.answers.get(timeout=10)
-        if answer is not None:
-            raise answer
+        self.answer()
         return DepositReceipt(deposit.deposit_id, deposit.amount, retried=False)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    server = Server()
+def server(monkeypatch: pytest.MonkeyPatch) -> Deposits:
+    server = Deposits()
     monkeypatch.setattr(teller, "Line", lambda _dsn: server)
     monkeypatch.setattr(teller, "make_deposit", server.make)
-    monkeypatch.setattr(teller, "reconnect_pause_s", lambda: 0.01)
     return server
 
 
 @pytest.fixture
-def desk(server: Server) -> Teller:
+def desk(server: Deposits) -> Teller:
     return Teller(FakeCluster(), "0005821112", lambda: "us-west-2", lambda _slip: None)
 
 
@@ -64,7 +50,7 @@ def ended(desk: Teller, state: str) -> Slip:
 HUNDRED = Decimal("100.00")
 
 
-def test_a_deposit_is_made_once_however_often_it_is_pressed(desk: Teller, server: Server) -> None:
+def test_a_deposit_is_made_once_however_often_it_is_pressed(desk: Teller, server: Deposits) -> None:
     assert desk.deposit(HUNDRED, time())
     assert not desk.deposit(HUNDRED, time())
     server.answers.put(None)
@@ -72,7 +58,7 @@ def test_a_deposit_is_made_once_however_often_it_is_pressed(desk: Teller, server
     assert len(server.deposits) == 1
 
 
-def test_a_lost_answer_is_asked_for_again_under_the_same_id(desk: Teller, server: Server) -> None:
+def test_a_lost_answer_is_asked_for_again_under_the_same_id(desk: Teller, server: Deposits) -> None:
     server.answers.put(psycopg.OperationalError("server closed the connection"))
     server.answers.put(None)
     desk.deposit(HUNDRED, time())
@@ -81,7 +67,7 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_id(desk: Teller, server
     assert first == second
 
 
-def test_the_next_deposit_has_another_id(desk: Teller, server: Server) -> None:
+def test_the_next_deposit_has_another_id(desk: Teller, server: Deposits) -> None:
     for _ in range(2):
         server.answers.put(None)
         desk.deposit(HUNDRED, time())
@@ -91,12 +77,12 @@ def test_the_next_deposit_has_another_id(desk: Teller, server: Server) -> None:
 
 
 def test_an_unknown_deposit_is_asked_for_again_by_adding_the_same_amount(
-    desk: Teller, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: Teller, server: Deposits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teller, "GIVE_UP_S", 0.005)
-    server.answers.put(psycopg.OperationalError("server closed the connection"))
+    monkeypatch.setattr(teller, "GIVE_UP_S", PATIENCE_S)
+    server.answer_too_late(psycopg.OperationalError("server closed the connection"))
     desk.deposit(HUNDRED, time())
-    assert "add it again" in ended(desk, "unknown").text
+    assert "add the same amount again" in ended(desk, "unknown").text
     monkeypatch.setattr(teller, "GIVE_UP_S", 10.0)
     server.answers.put(None)
     desk.deposit(HUNDRED, time())
@@ -105,7 +91,7 @@ def test_an_unknown_deposit_is_asked_for_again_by_adding_the_same_amount(
     assert first == second
 
 
-def test_a_refusal_is_told_and_not_repeated(desk: Teller, server: Server) -> None:
+def test_a_refusal_is_told_and_not_repeated(desk: Teller, server: Deposits) -> None:
     server.answers.put(UnknownAccount("no account 0005821112"))
     desk.deposit(HUNDRED, time())
     assert "no account 0005821112" in ended(desk, "refused").text
@@ -113,7 +99,7 @@ def test_a_refusal_is_told_and_not_repeated(desk: Teller, server: Server) -> Non
 
 
 def test_a_bug_is_told_and_leaves_no_deposit_that_is_sent_for_ever(
-    desk: Teller, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: Teller, server: Deposits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", told.append)
@@ -131,6 +117,6 @@ def test_what_is_no_amount_is_refused(desk: Teller, amount: str) -> None:
     assert desk.slip.state == "none"
 
 
-def test_a_click_that_came_late_is_not_obeyed(desk: Teller, server: Server) -> None:
+def test_a_click_that_came_late_is_not_obeyed(desk: Teller, server: Deposits) -> None:
     assert not desk.deposit(HUNDRED, time() - teller.TOO_LATE_S - 1)
     assert server.deposits == []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.workload.sending import Done, Job, UnderWay, send
+from labkit.workload.sending import Job, UnderWay, send
 from labkit.workload.shape import Shape, Steps
 
 takes_s = st.lists(st.sampled_from([0.0, 0.001, 0.004, 0.01]), min_size=1, max_size=30)
@@ -29,14 +29,12 @@ class Witness:
         self.wrong: list[float] = []
 
     def job(self, at_s: float, for_s: float) -> Job:
-        def run(due_s: float, done: Done) -> None:
+        async def run(due_s: float) -> None:
             self.due_s.append(due_s)
-            asyncio.get_running_loop().call_later(for_s, end, due_s, done)
-
-        def end(due_s: float, done: Done) -> None:
-            done()
-            self.ended_s.append(due_s)
+            await asyncio.sleep(for_s)
             self.look()
+            self.ended_s.append(due_s)
+            asyncio.get_running_loop().call_soon(self.look)
 
         return at_s, run
 
@@ -110,9 +108,37 @@ def test_the_watermark_does_not_pass_what_is_due_and_could_not_begin_yet() -> No
 
 
 def test_without_anything_under_way_the_watermark_is_now() -> None:
-    under_way, before_s = UnderWay(), monotonic()
-    assert before_s <= under_way.watermark_s <= monotonic()
-    done = under_way.begin(before_s)
-    assert under_way.watermark_s == before_s
-    done()
-    assert under_way.watermark_s > before_s
+    under_way, due_s = UnderWay(), monotonic()
+
+    async def job(_due_s: float) -> None:
+        assert under_way.watermark_s == due_s
+
+    async def begin() -> None:
+        assert due_s <= under_way.watermark_s <= monotonic()
+        under_way.begin(job, due_s)
+        await under_way.none()
+        assert under_way.watermark_s > due_s
+
+    asyncio.run(begin())
+
+
+@pytest.mark.parametrize("concurrency", [None, Shape.of(3)], ids=["by schedule", "in a loop"])
+def test_the_error_of_a_job_goes_to_the_handler_of_the_event_loop(
+    concurrency: Shape | None,
+) -> None:
+    errors: list[str] = []
+
+    async def job(_due_s: float) -> None:
+        raise OSError("the disk is full")
+
+    async def go() -> None:
+        def end(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+            errors.append(str(context.get("exception")))
+            raise SystemExit(1)
+
+        asyncio.get_running_loop().set_exception_handler(end)
+        await send(iter([(0.0, job)]), concurrency, asyncio.Event(), UnderWay())
+
+    with pytest.raises(SystemExit):
+        asyncio.run(go())
+    assert "the disk is full" in errors
