@@ -56,19 +56,18 @@ class InstrumentView(Pane):
         self._session = session
         super().__init__(figure=json.loads(_skeleton().to_json()), **plotly_module())
         self._show()
-        for topic in ("prices", "history"):
-            session.watch(topic, self._show)
+        session.watch("prices", self._show)
 
     def _show(self) -> None:
         session = self._session
-        seen = session.reading().seen
+        seen = session.reading.seen
         one = (seen.value or {}).get(session.symbol)
         self.view = {
             **seen.to_page(),
             "symbol": session.symbol,
             **(_known(one) if one else {}),
         }
-        self.points = [session.symbol, *session.history.points(session.symbol)]
+        self.points = [session.symbol, *session.market.history.points(session.symbol)]
 
 
 def _known(one: Instrument) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""A connection to a balancer that no question can hang on."""
+"""Connections to balancers on which no question can hang."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from labkit import libpq
+from labkit.cluster.base import Cluster
 from labkit.trading.connection import hanging_up_after
 
 T = TypeVar("T")
@@ -67,3 +68,29 @@ class Line:
             with suppress(psycopg.Error):
                 self._conn.close()
         self._conn = None
+
+
+class RegionLine:
+    """Keeps one line open, to the balancer of the region that was asked for last."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._region = ""
+        self._line: Line | None = None
+
+    def to(self, region: str) -> Line:
+        """Return the line to a region, and close the one to another region.
+
+        Raises:
+            LabError: the region has no address; a lab that is gone, for example.
+        """
+        if self._line is None or self._region != region:
+            self.close()
+            self._line, self._region = Line(self._cluster.dsn(region)), region
+        return self._line
+
+    def close(self) -> None:
+        """Close the line. Idempotent."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None

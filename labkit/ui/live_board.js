@@ -20,7 +20,7 @@ function makeStore(model) {
     const missed = message.first > store.next;
     if (missed || message.first < store.first) clear(message.first);
     // what was missed comes back when the kernel has time to answer
-    if (missed && !asked) model.send({ type: "snapshot?" });
+    if (missed && !asked) model.send({ do: "snapshot" });
     asked = missed;
 
     const values = new Float64Array(

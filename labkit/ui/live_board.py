@@ -10,7 +10,6 @@ from json import loads
 from time import monotonic
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 from IPython.core.getipython import get_ipython
@@ -21,7 +20,7 @@ from labkit.figures.saved import picture
 from labkit.measurement.live import LiveSample
 from labkit.record import FaultWindow
 from labkit.ui import board_figure
-from labkit.ui.pane import plotly_module, script, style
+from labkit.ui.pane import Pane, plotly_module, script, style
 
 _KEPT_ROWS = 1_500
 """Five minutes at five samples a second; older ones leave the board, not the run's history."""
@@ -30,19 +29,19 @@ _SENT_ROWS = 20
 asking: while a cell runs, the kernel answers nobody."""
 
 
-class LiveBoard(anywidget.AnyWidget):
+class LiveBoard(Pane):
     """A `Watch` that draws: pass it to `Experiment.run(watch=...)`.
 
     It shows itself when the run begins, unless the author has displayed it before. When the run
     ends, a static plotly figure of what was recorded takes its place, which a saved notebook shows
     without a kernel. Its methods may be called from any thread, also where no page is open.
+
+    `spec` has what a run fixes: regions, the figure without points, the name of the plotly module.
+    Rows are sent as they come, so there is no `view`.
     """
 
     _esm = script("live_board")
     _css = style("live_board")
-
-    spec = traitlets.Dict().tag(sync=True)
-    """What a run fixes: regions, the figure without points, the name of the plotly module."""
 
     snapshot = traitlets.Any(None).tag(sync=True, to_json=lambda _, board: board.take_snapshot())
     """Never assigned: made afresh whenever a page asks for the state (a reload, a second view)."""
@@ -60,7 +59,6 @@ class LiveBoard(anywidget.AnyWidget):
         self._running = False
         self._reset((), "")
         super().__init__()
-        self.on_msg(self._on_message)
 
     def begin(self, regions: Sequence[str], title: str) -> None:
         """Clear the board for a run, and show it in IPython if it is not shown yet."""
@@ -180,10 +178,10 @@ class LiveBoard(anywidget.AnyWidget):
         rows = min(rows, len(self._rows))
         self.send(self._message(rows), buffers=[self._bytes(rows)])
 
-    def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        if content.get("type") == "snapshot?":
-            with self._lock:
-                self._push(len(self._rows))
+    def do_snapshot(self, _content: object) -> None:
+        """Send all rows: a page missed some."""
+        with self._lock:
+            self._push(len(self._rows))
 
     def _static_bundle(self) -> dict[str, Any]:
         empty = np.empty((0, 1 + len(board_figure.COLUMNS) * len(self._regions)))

@@ -21,7 +21,7 @@ from labkit.measurement.live import LiveTail
 from labkit.record import FaultWindow
 from labkit.ui.live_board import LiveBoard
 from labkit.ui.pane import Pane, script, style
-from labkit.ui.polling import Poller, Seen, first_line
+from labkit.ui.polling import Every, first_line
 from labkit.ui.session import now_ms
 from labkit.workload.running import RunningWorkload
 from labkit.workload.trading import TradingWorkload
@@ -95,12 +95,12 @@ class LoadSwitch(Pane):
         self._thread: Thread | None = None
         self.board = LiveBoard(shows_itself=False)
         super().__init__(least=RATES[0], most=RATES[1])
-        self._poller = Poller(lambda: None, self._tell, every_s=1.0, name="load")
+        self._heartbeat = Every(self._show, every_s=1.0, name="load")
 
     def close(self) -> None:
         """End the load and show no more. Idempotent."""
         self.end()
-        self._poller.end()
+        self._heartbeat.end()
         super().close()
 
     def do_start(self, content: Mapping[str, Any]) -> None:
@@ -184,9 +184,6 @@ class LoadSwitch(Pane):
 
     def _set(self, state: str, problem: str = "") -> None:
         self._state, self._problem = state, problem
-        self._show()
-
-    def _tell(self, _seen: Seen[None]) -> None:
         self._show()
 
     def _show(self) -> None:

@@ -18,7 +18,7 @@ from labkit.errors import BadInput
 from labkit.record import Outcome
 from labkit.trading.orders import Order, Receipt, Side, place_order
 from labkit.trading.retries import Attempts, insist
-from labkit.ui.line import ANSWER_S, Line
+from labkit.ui.line import ANSWER_S, RegionLine
 from labkit.ui.polling import first_line
 
 GIVE_UP_S: Final = 12.0
@@ -109,7 +109,7 @@ class OrderDesk:
         self._lock = Lock()
         self._region = region
         self._wire = Lock()
-        self._line: tuple[str, Line] | None = None
+        self._line = RegionLine(cluster)
         self.ticket = self._blank(region)
         self.last: Ticket | None = None
         self.done: deque[Ticket] = deque(maxlen=200)
@@ -166,6 +166,14 @@ class OrderDesk:
                 self.last, self.ticket = self.ticket, self._blank(self._region)
         self._on_change()
 
+    def took_ms(self, region: str) -> list[float]:
+        """Return from click to answer of each acknowledged order of a region, in milliseconds."""
+        return [
+            ticket.took_s * 1000
+            for ticket in self.done
+            if ticket.region == region and ticket.state == "acked" and ticket.took_s is not None
+        ]
+
     def _blank(self, region: str) -> Ticket:
         place = self._cluster.topology.region_names.index(region)
         order = Order.new(self._account_nbr, "", Side.BUY, 1, region_index=place)
@@ -176,7 +184,7 @@ class OrderDesk:
         try:
             with self._wire:
                 _, receipt = insist(
-                    lambda: self._line_to(self.ticket.region).connect(),
+                    lambda: self._line.to(self.ticket.region).connect(),
                     lambda conn: place_order(conn, self.ticket.order),
                     deadline_s=monotonic() + GIVE_UP_S,
                     attempt_timeout_s=ANSWER_S,
@@ -215,13 +223,6 @@ class OrderDesk:
 
         def connect() -> None:
             with self._wire, suppress(psycopg.Error):
-                self._line_to(self._region).connect()
+                self._line.to(self._region).connect()
 
         Thread(target=connect, name="labkit-order-line", daemon=True).start()
-
-    def _line_to(self, region: str) -> Line:
-        if self._line is None or self._line[0] != region:
-            if self._line:
-                self._line[1].close()
-            self._line = region, Line(self._cluster.dsn(region))
-        return self._line[1]

@@ -1,4 +1,4 @@
-"""Asking again and again beside the kernel's main thread, and how old the last answer is."""
+"""What is done again and again beside the kernel's main thread, and how old an answer is."""
 
 from __future__ import annotations
 
@@ -47,11 +47,44 @@ class Seen(Generic[T]):
         }
 
 
-class Poller(Generic[T]):
-    """Asks in a thread of its own, so that what hangs keeps nobody else waiting.
+class Every:
+    """Calls a function again and again in a thread of its own, so that it may take long."""
 
-    `tell` is called in that thread after every question, answered or not: a page that hears
-    nothing knows that the kernel is gone.
+    def __init__(self, do: Callable[[], None], *, every_s: float, name: str) -> None:
+        """Begin.
+
+        Args:
+            every_s: seconds from the end of one call to the next.
+            name: of the thread.
+        """
+        self.every_s = every_s
+        self._do = do
+        self._due = Event()
+        self._ended = False
+        self._thread = Thread(target=self._run, name=f"labkit-{name}", daemon=True)
+        self._thread.start()
+
+    def soon(self) -> None:
+        """Call now, or as soon as the call under way has ended."""
+        self._due.set()
+
+    def end(self) -> None:
+        """Call no more. Does not wait for a call under way. Idempotent."""
+        self._ended = True
+        self._due.set()
+
+    def _run(self) -> None:
+        while not self._ended:
+            self._due.clear()
+            self._do()
+            self._due.wait(self.every_s)
+
+
+class Poller(Every, Generic[T]):
+    """Asks again and again, and keeps the last answer.
+
+    `tell` is called after every question, answered or not: a page that hears nothing knows that
+    the kernel is gone.
     """
 
     def __init__(
@@ -66,37 +99,22 @@ class Poller(Generic[T]):
 
         Args:
             ask: may take long, and may raise LabError or psycopg.Error: then the last answer stays.
-            every_s: from the end of one question to the next.
+            tell: called in the thread that asks.
+            every_s: seconds from the end of one question to the next.
             name: of the thread.
         """
-        self.every_s = every_s
         self._ask, self._tell = ask, tell
-        self._due = Event()
-        self._ended = False
         self.seen: Seen[T] = Seen()
-        self._thread = Thread(target=self._run, name=f"labkit-{name}", daemon=True)
-        self._thread.start()
+        super().__init__(self._ask_once, every_s=every_s, name=name)
 
-    def soon(self) -> None:
-        """Ask now, or as soon as the question under way is answered."""
-        self._due.set()
-
-    def end(self) -> None:
-        """Ask no more. Does not wait for a question under way. Idempotent."""
-        self._ended = True
-        self._due.set()
-
-    def _run(self) -> None:
-        while not self._ended:
-            self._due.clear()
-            at_s, begun_s = time(), monotonic()
-            try:
-                self.seen = Seen(self._ask(), at_s, monotonic() - begun_s, asked_s=at_s)
-            except (LabError, psycopg.Error) as error:
-                self.seen = replace(self.seen, problem=first_line(error), asked_s=at_s)
-            if not self._ended:
-                self._tell(self.seen)
-            self._due.wait(self.every_s)
+    def _ask_once(self) -> None:
+        at_s, begun_s = time(), monotonic()
+        try:
+            self.seen = Seen(self._ask(), at_s, monotonic() - begun_s, asked_s=at_s)
+        except (LabError, psycopg.Error) as error:
+            self.seen = replace(self.seen, problem=first_line(error), asked_s=at_s)
+        if not self._ended:
+            self._tell(self.seen)
 
 
 def first_line(error: BaseException) -> str:

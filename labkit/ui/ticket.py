@@ -51,7 +51,7 @@ class TradeTicket(Pane):
 
     def _show(self) -> None:
         session = self._session
-        seen = session.reading().seen
+        seen = session.reading.seen
         last = session.orders.last
         self.view = {
             **seen.to_page(),

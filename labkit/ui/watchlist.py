@@ -28,7 +28,7 @@ class Watchlist(Pane):
 
     def _show(self) -> None:
         session = self._session
-        reading = session.reading()
+        reading = session.reading
         self.view = {
             **reading.seen.to_page(),
             "symbol": session.symbol,

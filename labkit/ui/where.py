@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 from labkit.figures import theme
 from labkit.ui.pane import Pane, script, style
-from labkit.ui.polling import Poller, Seen
+from labkit.ui.polling import Every
 from labkit.ui.session import Session, now_ms
 
 
@@ -24,11 +25,11 @@ class WhereAmI(Pane):
             regions=[{"name": name, "color": theme.region_color(names, name)} for name in names]
         )
         session.watch("orders", self._show)
-        self._poller = Poller(lambda: None, self._tell, every_s=1.0, name="where")
+        self._heartbeat = Every(self._show, every_s=1.0, name="where")
 
     def close(self) -> None:
         """Show no more. Idempotent."""
-        self._poller.end()
+        self._heartbeat.end()
         super().close()
 
     def do_region(self, content: Mapping[str, Any]) -> None:
@@ -43,12 +44,9 @@ class WhereAmI(Pane):
         self._session.read_fresh(bool(content["fresh"]))
         self._show()
 
-    def _tell(self, _seen: Seen[None]) -> None:
-        self._show()
-
     def _show(self) -> None:
         session = self._session
-        here = session.reading(fresh=False)
+        here = session.market.reading(session.region, fresh=False)
         self.view = {
             "seen_ms": now_ms(),
             "region": session.region,
@@ -59,10 +57,10 @@ class WhereAmI(Pane):
         }
 
     def _region(self, name: str) -> dict[str, object]:
-        count, last_ms, median_ms = self._session.order_ms(name)
+        took_ms = self._session.orders.took_ms(name)
         reads = {}
         for way, fresh in (("fresh", True), ("nearby", False)):
-            seen = self._session.reading(name, fresh).seen
+            seen = self._session.market.reading(name, fresh).seen
             reads[way] = {
                 "ms": round(seen.took_s * 1000, 1) if seen.value and not seen.problem else None,
                 **seen.to_page(),
@@ -70,7 +68,7 @@ class WhereAmI(Pane):
         return {
             "name": name,
             **reads,
-            "orders": count,
-            "last_ms": last_ms,
-            "median_ms": median_ms,
+            "orders": len(took_ms),
+            "last_ms": took_ms[-1] if took_ms else None,
+            "median_ms": median(took_ms) if took_ms else None,
         }

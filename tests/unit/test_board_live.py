@@ -83,7 +83,7 @@ def test_a_page_that_missed_more_gets_everything_when_it_asks(board: LiveBoard, 
     page.listening = True
     board.update(sample())
     assert len(page.rows) < 51
-    board._handle_custom_msg({"type": "snapshot?"}, [])
+    board._handle_custom_msg({"do": "snapshot"}, [])
     assert sorted(page.rows) == list(range(51))
 
 

@@ -15,7 +15,7 @@ from labkit.clock import wait_until
 from labkit.errors import BadInput, InsufficientFunds, OutcomeUnknown
 from labkit.testing import FakeCluster
 from labkit.trading.orders import Order, Receipt
-from labkit.ui import order_desk
+from labkit.ui import line, order_desk
 from labkit.ui.order_desk import OrderDesk, Ticket
 
 
@@ -36,7 +36,7 @@ class Orders(Server):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Orders:
     server = Orders()
-    monkeypatch.setattr(order_desk, "Line", lambda _dsn: server)
+    monkeypatch.setattr(line, "Line", lambda _dsn: server)
     monkeypatch.setattr(order_desk, "place_order", server.place)
     return server
 

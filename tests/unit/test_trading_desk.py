@@ -16,10 +16,11 @@ from labkit.testing import FakeCluster
 from labkit.trading.portfolio import Account, PastOrder, Position
 from labkit.trading.quotes import Instrument
 from labkit.ui import order_desk
+from labkit.ui.book import Book
 from labkit.ui.load import connections_for, the_only_load
+from labkit.ui.market import ELSEWHERE_S, HERE_S, Reading
 from labkit.ui.notices import Notices
 from labkit.ui.polling import Seen
-from labkit.ui.session import ELSEWHERE_S, HERE_S, Book, Reading
 from labkit.ui.trading_desk import TradingDesk
 
 APPLE = Instrument(
@@ -43,10 +44,10 @@ def desk() -> Iterator[TradingDesk]:
 
 
 def show(desk: TradingDesk, *, region: str = "us-west-2", fresh: bool = True) -> None:
-    for poller in desk.session._pollers.values():
+    for poller in desk.session.market._pollers.values():
         poller.end()
     seen = Seen({"AAPL": APPLE}, at_s=time(), took_s=0.01)
-    desk.session._readings[region, fresh] = Reading(seen, stale_s=1.5, behind=3)
+    desk.session.market._readings[region, fresh] = Reading(seen, stale_s=1.5, behind=3)
     desk.session.changed("prices")
 
 
@@ -90,7 +91,9 @@ def test_nearby_prices_are_shown_with_their_measured_age(desk: TradingDesk) -> N
 
 def test_another_region_is_looked_at_more_closely(desk: TradingDesk) -> None:
     desk.where.do_region({"name": "eu-west-1"})
-    every_s = {region: poller.every_s for (region, _), poller in desk.session._pollers.items()}
+    every_s = {
+        region: poller.every_s for (region, _), poller in desk.session.market._pollers.items()
+    }
     assert every_s == {"us-west-2": ELSEWHERE_S, "us-east-1": ELSEWHERE_S, "eu-west-1": HERE_S}
     assert desk.where.view["region"] == desk.ticket.view["region"] == "eu-west-1"
     desk.where.do_region({"name": "mars"})
@@ -174,7 +177,7 @@ def test_a_closed_desk_asks_no_more() -> None:
 def test_an_order_that_cannot_be_sent_is_a_notice(
     desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.0)
+    monkeypatch.setattr(order_desk, "GIVE_UP_S", 0.2)
     ticket = desk.ticket.view["ticket"]
     desk.ticket.do_submit(
         {
