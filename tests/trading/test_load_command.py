@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_ctrl_c_ends_it_with_the_summary_and_no_process_is_left(
         text=True,
     ) as command:
         assert command.stderr
-        while not (line := command.stderr.readline()).strip().startswith("1 s"):
+        while not re.match(r"\s*\d+ s", line := command.stderr.readline()):
             assert line, "it ended by itself"
         workers = psutil.Process(command.pid).children()
         assert len(workers) == 2
