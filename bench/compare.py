@@ -36,10 +36,10 @@ from labkit.demo import temporary_lab
 from labkit.faults.signals import Kill
 from labkit.history import History
 from labkit.measurement.recovery import recovery, write_gap_s
+from labkit.measurement.rounding import seconds
 from labkit.record import FaultWindow
 from labkit.topology import SurvivalGoal
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
-from labkit.verdict.words import seconds
 from labkit.workload.ledger import read_ledger
 from labkit.workload.trading import TradingWorkload
 

@@ -10,7 +10,7 @@
         fault=lab.Kill(cluster.leader()),
     )
     result = experiment.run(watch=lab.LiveBoard())
-    result.report.require(rto_s=15, lost_acks=0, duplicates=0)
+    result = result.require(rto_s=15, lost_acks=0, duplicates=0)
 
 Each name is imported when it is first used, so that a small part of labkit, such as the WAN
 process, loads nothing else. Modules inside labkit import from each other, never from here.
@@ -36,23 +36,6 @@ if TYPE_CHECKING:
     from labkit.faults.signals import Pause as Pause
     from labkit.faults.signals import Stop as Stop
     from labkit.faults.slow import Slow as Slow
-    from labkit.figures.beside import beside as beside
-    from labkit.figures.beside import beside_table as beside_table
-    from labkit.figures.beside import price_figure as price_figure
-    from labkit.figures.felt import felt_beside as felt_beside
-    from labkit.figures.felt import felt_figure as felt_figure
-    from labkit.figures.felt import node_table as node_table
-    from labkit.figures.map import cluster_map as cluster_map
-    from labkit.figures.rejoin import rejoin_table as rejoin_table
-    from labkit.figures.rejoin import restart_table as restart_table
-    from labkit.figures.steps import steps_figure as steps_figure
-    from labkit.figures.tables import failure_table as failure_table
-    from labkit.figures.tables import latency_table as latency_table
-    from labkit.figures.tables import service_table as service_table
-    from labkit.figures.timeline import timeline as timeline
-    from labkit.figures.trials import trials_figure as trials_figure
-    from labkit.figures.waterfall import waterfall as waterfall
-    from labkit.figures.waterfall import waterfall_table as waterfall_table
     from labkit.lab import connect as connect
     from labkit.lab import surviving as surviving
     from labkit.measurement.consistency import lost_updates as lost_updates
@@ -60,6 +43,24 @@ if TYPE_CHECKING:
     from labkit.measurement.felt import felt_latency as felt_latency
     from labkit.measurement.reads import read_rates as read_rates
     from labkit.measurement.steps import by_step as by_step
+    from labkit.report.figures.beside import beside as beside
+    from labkit.report.figures.beside import beside_table as beside_table
+    from labkit.report.figures.beside import price_figure as price_figure
+    from labkit.report.figures.felt import felt_beside as felt_beside
+    from labkit.report.figures.felt import felt_figure as felt_figure
+    from labkit.report.figures.felt import node_table as node_table
+    from labkit.report.figures.map import cluster_map as cluster_map
+    from labkit.report.figures.rejoin import rejoin_table as rejoin_table
+    from labkit.report.figures.rejoin import restart_table as restart_table
+    from labkit.report.figures.steps import steps_figure as steps_figure
+    from labkit.report.figures.tables import failure_table as failure_table
+    from labkit.report.figures.tables import latency_table as latency_table
+    from labkit.report.figures.tables import service_table as service_table
+    from labkit.report.figures.timeline import timeline as timeline
+    from labkit.report.figures.trials import trials_figure as trials_figure
+    from labkit.report.figures.waterfall import waterfall as waterfall
+    from labkit.report.figures.waterfall import waterfall_table as waterfall_table
+    from labkit.report.result import Result as Result
     from labkit.topology import SurvivalGoal as SurvivalGoal
     from labkit.topology import Topology as Topology
     from labkit.trading.orders import Order as Order
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
     from labkit.ui.live_board import LiveBoard as LiveBoard
     from labkit.ui.trading_desk import TradingDesk as TradingDesk
     from labkit.verdict.checkers import Verdict as Verdict
-    from labkit.verdict.result import Result as Result
     from labkit.verdict.steady import SteadyState as SteadyState
     from labkit.workload.classes import ClassWorkload as ClassWorkload
     from labkit.workload.shape import Ramp as Ramp
@@ -91,7 +91,7 @@ _HOME = {
     "Partition": "labkit.faults.partition",
     "Pause": "labkit.faults.signals",
     "Ramp": "labkit.workload.shape",
-    "Result": "labkit.verdict.result",
+    "Result": "labkit.report.result",
     "RollingRestart": "labkit.faults.rolling",
     "Side": "labkit.trading.orders",
     "Slow": "labkit.faults.slow",
@@ -105,33 +105,33 @@ _HOME = {
     "Trials": "labkit.trials",
     "Verdict": "labkit.verdict.checkers",
     "applied": "labkit.faults.base",
-    "beside": "labkit.figures.beside",
-    "beside_table": "labkit.figures.beside",
+    "beside": "labkit.report.figures.beside",
+    "beside_table": "labkit.report.figures.beside",
     "by_step": "labkit.measurement.steps",
-    "cluster_map": "labkit.figures.map",
+    "cluster_map": "labkit.report.figures.map",
     "connect": "labkit.lab",
-    "failure_table": "labkit.figures.tables",
-    "felt_beside": "labkit.figures.felt",
-    "felt_figure": "labkit.figures.felt",
+    "failure_table": "labkit.report.figures.tables",
+    "felt_beside": "labkit.report.figures.felt",
+    "felt_figure": "labkit.report.figures.felt",
     "felt_latency": "labkit.measurement.felt",
-    "latency_table": "labkit.figures.tables",
+    "latency_table": "labkit.report.figures.tables",
     "lost_updates": "labkit.measurement.consistency",
-    "node_table": "labkit.figures.felt",
+    "node_table": "labkit.report.figures.felt",
     "place_order": "labkit.trading.orders",
-    "price_figure": "labkit.figures.beside",
+    "price_figure": "labkit.report.figures.beside",
     "read_rates": "labkit.measurement.reads",
-    "rejoin_table": "labkit.figures.rejoin",
+    "rejoin_table": "labkit.report.figures.rejoin",
     "resolve": "labkit.cluster.base",
-    "restart_table": "labkit.figures.rejoin",
+    "restart_table": "labkit.report.figures.rejoin",
     "rolling_restart": "labkit.cluster.rolling",
     "seen_elsewhere": "labkit.measurement.consistency",
-    "service_table": "labkit.figures.tables",
-    "steps_figure": "labkit.figures.steps",
+    "service_table": "labkit.report.figures.tables",
+    "steps_figure": "labkit.report.figures.steps",
     "surviving": "labkit.lab",
-    "timeline": "labkit.figures.timeline",
-    "trials_figure": "labkit.figures.trials",
-    "waterfall": "labkit.figures.waterfall",
-    "waterfall_table": "labkit.figures.waterfall",
+    "timeline": "labkit.report.figures.timeline",
+    "trials_figure": "labkit.report.figures.trials",
+    "waterfall": "labkit.report.figures.waterfall",
+    "waterfall_table": "labkit.report.figures.waterfall",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -25,16 +25,16 @@ from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVer
 from labkit.cluster.marks import Claim, claimed, marked
 from labkit.errors import BadInput
 from labkit.events import EVENTS_FILE
-from labkit.figures.page import REPORT_FILE, write_report
 from labkit.history import FAULTS_FILE, SAMPLES_FILE, History, load_faults
+from labkit.report.page import REPORT_FILE, write_report
 from labkit.topology import Topology
 from labkit.trading.audit import READ_FILES
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
-from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.result import Result, read_summary
 from labkit.verdict.seal import MORE_FOLDER as MORE_FOLDER
-from labkit.verdict.seal import SEAL_FILE
-from labkit.verdict.words import COMPLETED as COMPLETED
+from labkit.verdict.seal import RESULT_FILE, SEAL_FILE
+from labkit.verdict.sound import COMPLETED as COMPLETED
 from labkit.workload.ledger import LEDGER_FOLDER, read_ledger
 from labkit.workload.oplog import OPS_FOLDER
 from labkit.workload.running import recorded
@@ -137,7 +137,7 @@ def complete(folder: Path, why: str, history: History | None = None) -> Result:
     Raises:
         BadInput: nothing was begun there.
     """
-    draft = Summary.load(folder)
+    draft = read_summary(folder)
     if history is None:
         history = recorded(folder, draft.topology.region_names)
     result = judge(

@@ -25,16 +25,16 @@ from labkit.cluster.marks import Claim
 from labkit.cluster.status import settled
 from labkit.errors import BadInput, ClusterError, LabError, LabTakenDown, NotReady
 from labkit.faults.base import Fault, await_bite
-from labkit.figures.page import write_report
 from labkit.history import History, Terms, save_faults
 from labkit.measurement.live import LiveTail, RecentOps, Silent, Watch
 from labkit.measurement.recovery import recovery
 from labkit.record import FaultWindow
+from labkit.report.page import write_report
+from labkit.report.result import Result
 from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_read
 from labkit.trading.ids import RunId
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
-from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 from labkit.watchdog import Watchdog
 from labkit.workload.classes import ClassWorkload
@@ -98,7 +98,7 @@ class Experiment:
         """Do it.
 
         Saves the run folder, and returns what was measured and judged. It does not raise when a
-        requirement fails: `result.report.require(...)` does.
+        requirement fails: `result.require(...)` does.
 
         Args:
             watch: looks on, such as a LiveBoard.
@@ -140,7 +140,7 @@ class Experiment:
             watch.end()
         history = course.history()
         try:
-            result = judge(
+            judged = judge(
                 **about,
                 history=history,
                 ledger=read_ledger(folder),
@@ -155,7 +155,7 @@ class Experiment:
             draft.complete(folder, f"{type(error).__name__} while it was judged", history)
             raise
         draft.drop_ops(folder)
-        return result
+        return Result.of(judged)
 
     def _go(
         self, folder: Path, watch: Watch, claim: Claim

@@ -13,12 +13,13 @@ from labkit import draft
 from labkit.assets import runs_folder
 from labkit.draft import MORE_FOLDER, TRIALS_FOLDER
 from labkit.errors import BadInput
-from labkit.figures.page import REPORT_FILE, write_report
 from labkit.history import SAMPLES_FILE
+from labkit.report.page import REPORT_FILE, write_report
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.gates import Gate, hold
-from labkit.verdict.result import RESULT_FILE, Result, Summary
-from labkit.verdict.seal import lost_experiments
+from labkit.verdict.result import Result, read_summary
+from labkit.verdict.seal import RESULT_FILE, lost_experiments
+from labkit.verdict.summary import Summary
 from labkit.workload.ledger import LEDGER_FOLDER
 
 SHOWN = 8
@@ -91,7 +92,7 @@ class Run:
         for folder in (self.folder, *more):
             if (folder / RESULT_FILE).exists():
                 try:
-                    found.append(Summary.load(folder))
+                    found.append(read_summary(folder))
                 except BadInput as error:
                     found.append(str(error))
             elif folder in more or more or _measured(folder):
@@ -263,6 +264,6 @@ def experiments(folder: Path) -> Iterator[Path]:
 
 def _summary(folder: Path) -> Summary | None:
     try:
-        return Summary.load(folder) if (folder / RESULT_FILE).exists() else None
+        return read_summary(folder) if (folder / RESULT_FILE).exists() else None
     except BadInput:
         return None

@@ -43,7 +43,7 @@ from labkit.parameters import (
 from labkit.run_folders import Run, make_whole
 from labkit.trials import parse_trial_heading
 from labkit.ui.saving import drop_widgets
-from labkit.verdict.result import RESULT_FILE
+from labkit.verdict.seal import RESULT_FILE
 from labkit.watchdog import heal_lab
 
 NOTEBOOK_FILE = "notebook.ipynb"

@@ -1,7 +1,7 @@
 """An experiment again and again: RTO is a distribution, not one lucky number.
 
 result = lab.Trials(5, experiment).run(watch=lab.LiveBoard())
-result.report.require(rto_s=15, lost_acks=0)  # in every trial
+result = result.require(rto_s=15, lost_acks=0)  # in every trial
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from labkit.errors import BadInput, LabTakenDown
 from labkit.experiment import Experiment, read_back
 from labkit.faults.base import Fault
 from labkit.faults.victims import Victims
-from labkit.figures.page import write_report
 from labkit.history import History
 from labkit.measurement.live import LiveSample, Silent, Watch
 from labkit.record import FaultWindow
+from labkit.report.page import write_report
+from labkit.report.result import Result
 from labkit.topology import Target
 from labkit.trading.audit import OPENING, FinalRead, kept, read_in
 from labkit.trading.ids import RunId, parts
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.result import Result, Trial
+from labkit.verdict.summary import Trial
 from labkit.verdict.trials import TrialRun, read_of_all, together, trial_of
 from labkit.workload.ledger import read_ledger
 
@@ -164,13 +165,14 @@ class _Course:
             for trial, result in self.done
         ]
         first = self.folder / self.done[0][0].folder
-        return together(
+        whole = together(
             runs,
             planned=self.trials.n,
             ended=self.ended,
             final=kept(read_of_all(self.finals), self.folder),
             opening=read_in(first, OPENING),
-        ).save(self.folder)
+        )
+        return Result.of(whole.save(self.folder))
 
     def _heal(self) -> None:
         """Heal what failed beside the fault; an experiment heals its own."""

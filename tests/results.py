@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
-from labkit.verdict.result import RESULT_FILE
+from labkit.verdict.seal import RESULT_FILE
 
 SCHEMA = Path(__file__).parents[1] / "docs" / "result.schema.json"
 

@@ -19,7 +19,7 @@ from labkit.errors import BadInput
 from labkit.plain import plain
 
 if TYPE_CHECKING:
-    from labkit.verdict.compare import Comparison
+    from labkit.report.compare import Comparison
 
 MADE_BY = b'<meta name="generator" content="labkit compare">'
 """In the head of each page that is written here."""
@@ -44,8 +44,8 @@ def compare(
     """Put runs side by side: two backends, two survival goals, two commits."""
     if html is not None:
         _require_ours(html)
+    from labkit.report.compare import compare as compared
     from labkit.run_folders import find_run, of_whole_runs, side_by_side
-    from labkit.verdict.compare import compare as compared
 
     named = [find_run(name) for name in runs]
     for number, run in enumerate(named):
@@ -60,7 +60,7 @@ def compare(
         for renderable in comparison_tables(found):
             console().print(renderable)
     if html is not None:
-        from labkit.figures.compare import compare_html
+        from labkit.report.compare_page import compare_html
 
         files.write_text(html, compare_html(summaries, of_runs))
         say(html, err=as_json)

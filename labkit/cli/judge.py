@@ -30,10 +30,10 @@ def judge(
     passed. 1: failed. 2: not proven, or the files say something else than `result.json`. 3: the
     files cannot be used.
     """
+    from labkit.report.terminal import terminal_report
     from labkit.run_folders import experiments, find_run
     from labkit.verdict.again import judged_again
     from labkit.verdict.checkers import Verdict, worst
-    from labkit.verdict.report import terminal_report
 
     found = find_run(run)
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labkit.run_folders import Run
     from labkit.runs import Progress
     from labkit.verdict.gates import Gate
-    from labkit.verdict.result import Summary
+    from labkit.verdict.summary import Summary
 
 EXIT_OF: dict[str | None, int] = {None: Exit.OK, "pass": Exit.OK, "fail": 1, "unknown": 2}
 """The exit code per verdict; None is the verdict of a notebook that measures nothing."""
@@ -214,7 +214,7 @@ def _print(found: Run) -> None:
     if not found.summaries and not found.damaged:
         out.print("It ran to its end and measured nothing.")
     for summary in found.summaries:
-        from labkit.verdict.report import terminal_report
+        from labkit.report.terminal import terminal_report
 
         out.print(terminal_report(summary))
     from labkit.run_folders import reports
@@ -224,14 +224,14 @@ def _print(found: Run) -> None:
 
 
 def _headlines(summary: Summary | None) -> dict[str, str]:
-    from labkit.verdict.words import headlines
+    from labkit.report.words import headlines
 
     return dict(headlines(summary)) if summary else {}
 
 
 def _finished(found: Run) -> tuple[Summary, ...]:
     """List the experiments that have measured something; one of a run that goes on may not have."""
-    from labkit.verdict.words import COMPLETED
+    from labkit.verdict.sound import COMPLETED
 
     if not running(found.folder):
         return found.summaries

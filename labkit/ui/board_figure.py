@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from labkit.figures.theme import (
+from labkit.measurement.live import LiveSample
+from labkit.record import FaultWindow
+from labkit.report.figures.theme import (
     FAULT_FILL,
     FAULT_LINE,
     SIZE_PX,
@@ -17,8 +19,6 @@ from labkit.figures.theme import (
     region_color,
     region_dash,
 )
-from labkit.measurement.live import LiveSample
-from labkit.record import FaultWindow
 
 COLUMNS = ("slowest_ms", "p50_ms", "acked_per_s", "failed_per_s")
 """A row is the seconds since the start, then these of the first region, of the second, and so on.

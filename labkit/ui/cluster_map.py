@@ -11,9 +11,9 @@ from typing import Any
 from labkit.cluster.base import Cluster
 from labkit.cluster.status import ClusterStatus
 from labkit.errors import LabError
-from labkit.figures.map import cluster_map
-from labkit.figures.saved import picture
 from labkit.record import FaultWindow
+from labkit.report.figures.map import cluster_map
+from labkit.report.figures.saved import picture
 from labkit.ui import map_view
 from labkit.ui.fault_runner import EVERYTHING, KINDS, FaultRunner, reasons
 from labkit.ui.pane import Pane, script, style

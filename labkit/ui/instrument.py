@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import traitlets
 
-from labkit.figures import theme
+from labkit.report.figures import theme
 from labkit.trading.quotes import Instrument
 from labkit.ui.pane import Pane, plotly_module, script, style
 from labkit.ui.session import Session

@@ -15,10 +15,10 @@ import traitlets
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
-from labkit.figures import theme
-from labkit.figures.saved import picture
 from labkit.measurement.live import LiveSample
 from labkit.record import FaultWindow
+from labkit.report.figures import theme
+from labkit.report.figures.saved import picture
 from labkit.ui import board_figure
 from labkit.ui.pane import Pane, plotly_module, script, style
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 
 from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, ServiceStatus, State
-from labkit.figures import theme
-from labkit.figures.map import GOALS, Box, leases_text, link_text, place
+from labkit.report.figures import theme
+from labkit.report.figures.map import GOALS, Box, leases_text, link_text, place
 from labkit.topology import Topology
 
 _IN_A_ROW = 3

@@ -10,7 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labkit.figures import theme
+from labkit.report.figures import theme
 from labkit.ui.assets import ensure_plotly_module
 
 _HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from labkit.figures import theme
+from labkit.report.figures import theme
 from labkit.ui.pane import Pane, script, style
 from labkit.ui.polling import Every
 from labkit.ui.session import Session, now_ms

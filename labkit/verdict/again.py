@@ -19,11 +19,12 @@ from labkit.verdict.gates import PREFIX as GATE
 from labkit.verdict.judge import judge
 from labkit.verdict.requirements import PREFIX as REQUIRE
 from labkit.verdict.requirements import requirements
-from labkit.verdict.result import Measurements, Result, Summary
+from labkit.verdict.result import Result, look_at
 from labkit.verdict.seal import broken_seals
+from labkit.verdict.sound import COMPLETED
 from labkit.verdict.steady import SteadyState
+from labkit.verdict.summary import Measurements, Summary
 from labkit.verdict.trials import TrialRun, together, trial_of
-from labkit.verdict.words import COMPLETED
 from labkit.workload.ledger import read_ledger
 
 JUDGED_AGAIN = "judged_again"
@@ -46,7 +47,7 @@ def judged_again(folder: Path) -> Result:
         BadInput: a file is damaged, or `result.json` cannot be read at all.
         OSError: there is no result, or no samples.
     """
-    stored, wrong = Summary.look_at(folder)
+    stored, wrong = look_at(folder)
     found = _again(folder, stored)
     trials = [folder / trial.folder for trial in stored.trials]
     offenders = [
@@ -112,7 +113,7 @@ def _trials(folder: Path, stored: Summary) -> Result:
     runs = []
     for trial in stored.trials:
         there = folder / trial.folder
-        summary, _ = Summary.look_at(there)
+        summary, _ = look_at(there)
         result = _again(there, summary)
         line = trial_of(
             result,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from labkit.verdict import words
+from labkit.measurement import rounding
 from labkit.verdict.checkers import Finding, Verdict, worst
 from labkit.verdict.requirements import Measured, decisive, measured
-from labkit.verdict.result import Summary
+from labkit.verdict.summary import Summary
 
 PREFIX = "gate_"
 """What the finding of a gate is called: this and the measure's name."""
@@ -80,17 +80,17 @@ def _finding(gate: Gate, limit: float, summary: Summary) -> Finding:
 
 def _outcome(gate: Gate, number: Measured, limit: float, verdict: Verdict) -> str:
     if number.value is None and verdict is Verdict.FAIL:
-        over = words.measure(gate.measure, number.beyond - limit)
+        over = rounding.measure(gate.measure, number.beyond - limit)
         return (
-            f"{gate.label} is more than {words.measure(gate.measure, number.beyond)}, "
+            f"{gate.label} is more than {rounding.measure(gate.measure, number.beyond)}, "
             f"at least {over} over"
         )
     if number.value is None:
         return f"{gate.label} is not known"
-    value = words.measure(gate.measure, number.value, number.error)
+    value = rounding.measure(gate.measure, number.value, number.error)
     if verdict is Verdict.UNKNOWN:
         return f"{gate.label} is {value}, which leaves open whether it is at most the limit"
     if verdict is Verdict.FAIL:
-        over = words.measure(gate.measure, number.value - limit, number.error)
+        over = rounding.measure(gate.measure, number.value - limit, number.error)
         return f"{gate.label} is {value}, {over} over"
     return f"{gate.label} is {value}"

@@ -25,8 +25,9 @@ from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import CHECKERS, Checker, Finding, Verdict
 from labkit.verdict.evidence import Evidence
 from labkit.verdict.recording import impossible, recording
-from labkit.verdict.result import Machine, Result, Summary
+from labkit.verdict.result import Result
 from labkit.verdict.sound import nobody_looked
+from labkit.verdict.summary import Machine, Summary
 
 
 def judge(

@@ -1,10 +1,9 @@
-"""What the author of a scenario requires of its numbers: `report.require(rto_s=15)`."""
+"""What the author of a scenario requires of its numbers: `result.require(rto_s=15)`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import TypeVar
 
 from labkit.errors import BadInput
@@ -12,10 +11,11 @@ from labkit.measurement.latency import Latency
 from labkit.measurement.percentiles import least
 from labkit.measurement.phases import Phase
 from labkit.measurement.recovery import Recovery, largest
+from labkit.measurement.rounding import rounded
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import OpKind
 from labkit.verdict.checkers import Finding, Verdict, worst
-from labkit.verdict.result import Measurements, Summary
+from labkit.verdict.summary import Measurements, Summary
 
 PREFIX = "require_"
 """What the finding of a requirement is called: this and the requirement's name."""
@@ -132,28 +132,6 @@ def decisive(numbers: Sequence[Measured], limit: float) -> Measured:
     verdict = worst(number.verdict(limit) for number in numbers)
     alike = [number for number in numbers if number.verdict(limit) is verdict]
     return max(alike, key=lambda n: n.beyond if n.value is None else n.value)
-
-
-def rounded(value: float, error: float) -> str:
-    """Write a number no finer than it is known: `6.9 ± 0.1`, `under 0.3` where none was seen.
-
-    The error is rounded up and the value to the same place, so that the truth is within what is
-    written.
-    """
-    if error <= 0:
-        return f"{value:.4g}"
-    places = decimals(error)
-    unit = 10.0**-places
-    shown = round(value, places)
-    off = ceil((error + abs(value - shown)) / unit - 1e-6) * unit
-    if value == 0:
-        return f"under {off:.{places}f}"
-    return f"{shown:.{places}f} ± {off:.{places}f}"
-
-
-def decimals(error: float) -> int:
-    """Say how many digits after the point a number has whose error is so large; 3 at most."""
-    return next((places for places in range(3) if 10.0**-places <= 1.05 * error), 3)
 
 
 def _finding(name: str, limit: float, numbers: Sequence[Measured]) -> Finding:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import isfinite
-from typing import TYPE_CHECKING
 
 from labkit.record import OpKind
 from labkit.verdict.checkers import Finding, Verdict, worst
-
-if TYPE_CHECKING:
-    from labkit.verdict.result import Measurements, Summary, Trial
+from labkit.verdict.summary import Measurements, Summary, Trial
 
 ALWAYS = (
     "steady_before",
@@ -30,6 +27,8 @@ ALWAYS = (
 )
 """Findings of every run; the others depend on what was done in it."""
 
+COMPLETED = "completed"
+"""The finding of a run that was broken off."""
 _OF_READS = {str(OpKind.FRESH_READ): "sessions", str(OpKind.REPLICA_READ): "replicas"}
 _OF_A_FAULT = ("fault_bit", "steady_after")
 _COUNTED = ("findings", "recovery", "latency", "service", "failures", "staleness", "spread")

@@ -22,7 +22,8 @@ from labkit.trading.audit import ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import OFFENDERS_SHOWN, Finding, Verdict, worst
 from labkit.verdict.judge import judge
 from labkit.verdict.requirements import COUNTS, MEASURES, with_error
-from labkit.verdict.result import Measurements, Result, Spread, Trial
+from labkit.verdict.result import Result
+from labkit.verdict.summary import Measurements, Spread, Trial
 
 STEADY = ("steady_before", "steady_after")
 

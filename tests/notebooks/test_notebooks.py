@@ -29,7 +29,7 @@ from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.cluster.status import settled
 from labkit.notebooks import notebooks
 from labkit.runs import NOTEBOOK_FILE
-from labkit.verdict.result import Result, Summary
+from labkit.verdict.result import Result, read_summary
 
 BRIEFLY = {"steady_s": 3, "rate_per_s": 30}
 SHORT: dict[str, dict[str, object]] = {
@@ -243,7 +243,7 @@ def test_a_notebook_runs_headless_with_other_parameters(name, real_cluster, tmp_
         assert json.loads(done.stdout)["verdict"] is None
         return
     assert {"report.html", "result.json", "samples.parquet", "faults.jsonl", "ledger"} <= names
-    summary = Summary.load(folder)
+    summary = read_summary(folder)
     assert summary.backend == backend
     assert {key: given[key] for key in given if key in summary.parameters}.items() <= (
         summary.parameters.items()

@@ -12,11 +12,11 @@ import pandas as pd
 
 from labkit.history import History
 from labkit.record import FaultWindow, Op, OpKind, Outcome
+from labkit.report.result import Result
 from labkit.topology import DEFAULT
 from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, FinalRead
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.judge import judge
-from labkit.verdict.result import Result
 
 _numbers = count(1)
 
@@ -313,4 +313,4 @@ def failover_run(
         "workload": {"rate_per_s": 30, "seed": 1},
         "versions": {"postgresql": "18.3"},
     }
-    return judge(**(arguments | changes))
+    return Result.of(judge(**(arguments | changes)))

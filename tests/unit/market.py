@@ -13,9 +13,9 @@ import pytest
 from histories import RICH_CENTS, SYMBOLS, Trade, final_of
 
 from labkit.errors import NotReady
-from labkit.figures.page import REPORT_FILE
 from labkit.history import OP_COLUMNS, History
 from labkit.record import Op, Outcome
+from labkit.report.page import REPORT_FILE
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId

@@ -22,8 +22,8 @@ from labkit.testing import FakeCluster
 from labkit.trials import Trials
 from labkit.verdict.again import JUDGED_AGAIN, judged_again
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.result import RESULT_FILE, Result, Summary
-from labkit.verdict.seal import broken_seals, seal, write_result
+from labkit.verdict.result import Result, look_at
+from labkit.verdict.seal import RESULT_FILE, broken_seals, seal, write_result
 from labkit.verdict.steady import SteadyState
 
 pytestmark = pytest.mark.spoils_results
@@ -52,7 +52,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             )
             run = experiment if name == "one" else Trials(2, experiment, jitter_s=0)
             result = run.run()
-            assert result.verdict is Verdict.PASS, str(result.report)
+            assert result.verdict is Verdict.PASS, str(result)
             folders[name] = result.folder
     return folders
 
@@ -80,7 +80,7 @@ def test_a_run_judged_again_comes_to_the_same(run: Path):
 
 def test_limits_that_were_required_are_held_to_again(run: Path):
     with pytest.raises(VerdictFailed):
-        Result.load(run).report.require(write_gap_s=0.0001)
+        Result.load(run).require(write_gap_s=0.0001)
     assert judged_again(run).summary.finding("require_write_gap_s").verdict is Verdict.FAIL
     assert judged_again(run).summary.finding(JUDGED_AGAIN).verdict is Verdict.PASS
     text = (run / RESULT_FILE).read_text()
@@ -98,7 +98,7 @@ def test_what_was_required_elsewhere_only_is_held_to_again_elsewhere_only(
 ):
     """Also where both give the same words: the finding says which of them was required."""
     run = Path(shutil.copytree(kept["one"], tmp_path / "run"))
-    Result.load(run).report.require(elsewhere=True, write_gap_s=1000)
+    Result.load(run).require(elsewhere=True, write_gap_s=1000)
     again = judged_again(run).summary
     assert again.finding("require_write_gap_s").elsewhere
     assert again.finding(JUDGED_AGAIN).verdict is Verdict.PASS
@@ -112,7 +112,7 @@ def test_trials_that_were_taken_away_are_told_by_how_many_were_planned(
     assert (data["trials_planned"], data["trials_ended"]) == (2, "")
     data["trials"] = data["trials"][:1]
     write_result(run, json.dumps(data))
-    assert "1 of 2 are there" in Summary.look_at(run)[1][0]
+    assert "1 of 2 are there" in look_at(run)[1][0]
     again = judged_again(run).summary
     assert again.finding("trials").verdict is Verdict.UNKNOWN
     assert again.finding("trials").summary == "1 of 2 trials were begun"
@@ -122,11 +122,11 @@ def test_a_second_requirement_does_not_undo_the_first(kept: dict[str, Path], tmp
     run = Path(shutil.copytree(kept["one"], tmp_path / "run"))
     result = Result.load(run)
     with pytest.raises(VerdictFailed):
-        result.report.require(write_gap_s=0.0001)
+        result.require(write_gap_s=0.0001)
     with pytest.raises(VerdictFailed, match="write_gap_s"):
-        result.report.require(lost_acks=0)
+        result.require(lost_acks=0)
     assert Result.load(run).verdict is Verdict.FAIL
-    assert result.report.require(write_gap_s=1000).result.verdict is Verdict.PASS
+    assert result.require(write_gap_s=1000).verdict is Verdict.PASS
 
 
 # a liar with a text editor: whatever is changed, PASS does not come out

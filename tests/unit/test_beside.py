@@ -7,7 +7,7 @@ import pytest
 from histories import FAULT, REGIONS, failover_run
 
 from labkit.errors import BadInput
-from labkit.figures.beside import beside, beside_table, price_figure
+from labkit.report.figures.beside import beside, beside_table, price_figure
 from labkit.verdict.requirements import worst_recovery, worst_write_gap
 
 

@@ -5,9 +5,9 @@ from math import isnan, nan
 import numpy as np
 import pytest
 
-from labkit.figures.theme import REGION_COLORS
 from labkit.measurement.live import LiveSample, RegionSample
 from labkit.record import FaultWindow
+from labkit.report.figures.theme import REGION_COLORS
 from labkit.ui import board_figure
 
 REGIONS = ("west", "east")

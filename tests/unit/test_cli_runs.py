@@ -23,7 +23,7 @@ from labkit.run_folders import Run
 from labkit.runs import Progress
 from labkit.topology import DEFAULT
 from labkit.verdict.checkers import Finding, Verdict
-from labkit.verdict.result import Machine, Summary
+from labkit.verdict.summary import Machine, Summary
 
 
 @dataclass

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from labkit.cli.app import app
 from labkit.errors import BadInput
-from labkit.figures.compare import compare_figure, compare_html
+from labkit.report.compare import Compared, Comparison, Number, compare
+from labkit.report.compare_page import compare_figure, compare_html
 from labkit.run_folders import Run, find_run, of_whole_runs, side_by_side
 from labkit.topology import DEFAULT, SurvivalGoal
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.compare import Compared, Comparison, Number, compare
-from labkit.verdict.result import Spread, Summary, Trial
+from labkit.verdict.summary import Spread, Summary, Trial
 from labkit.verdict.trials import trial_of
 
 

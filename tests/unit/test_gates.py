@@ -10,7 +10,7 @@ from histories import FAULT, failover_run
 from labkit.run_folders import Run, hold_to
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.gates import GATES, hold
-from labkit.verdict.result import Result, Summary
+from labkit.verdict.result import Result, read_summary
 
 
 def held(option: str, limit: float, result: Result | None = None) -> Finding:
@@ -92,5 +92,5 @@ def test_a_run_keeps_what_its_gates_said(tmp_path):
     (finding,) = hold_to(before, {GATES[0]: 2})
     assert finding.verdict is Verdict.FAIL
     assert Run(tmp_path).verdict is Verdict.FAIL
-    assert Summary.load(tmp_path).finding("gate_rto_s") == finding
+    assert read_summary(tmp_path).finding("gate_rto_s") == finding
     assert "3.95 s ± 0.05 s over" in (tmp_path / "report.html").read_text()

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit.cluster.status import ClusterStatus
-from labkit.figures.map import cluster_map, place
-from labkit.figures.theme import STATUS_COLORS, region_color
+from labkit.report.figures.map import cluster_map, place
+from labkit.report.figures.theme import STATUS_COLORS, region_color
 from labkit.testing import FakeCluster
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 

@@ -17,11 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from labkit.figures.page import report_html
 from labkit.plain import LONGEST, one_line, plain
-from labkit.verdict.report import Report
-from labkit.verdict.result import RESULT_FILE, Summary
-from labkit.verdict.seal import write_result
+from labkit.report.page import report_html
+from labkit.verdict.seal import RESULT_FILE, write_result
+from labkit.verdict.summary import Summary
 
 HOSTILE = "[red]x[/foo] \x1b[31mred\x1b]0;title\x07\x9b1m\r\n20990101 pass :smile: \u202e<b>&\x00"
 
@@ -91,8 +90,8 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_report_in_a_terminal_shows_hostile_text_as_text() -> None:
-    hostile = Report(replace(failover_run(), summary=hostile_summary()))
-    tame = str(Report(failover_run(lose=1)))
+    hostile = replace(failover_run(), summary=hostile_summary())
+    tame = str(failover_run(lose=1))
     told = str(hostile)
     assert hidden(told) == set()
     assert "[red]x[/foo] \\x1b[31mred" in told

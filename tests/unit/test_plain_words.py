@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 OWN_WORDS = re.compile(r"\b(bites?|bitten|did not bite|felt|feels?)\b", re.IGNORECASE)
 
 DOCS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-PAGES = [*ROOT.glob("labkit/ui/*.js"), *ROOT.glob("labkit/verdict/templates/*.j2")]
+PAGES = [*ROOT.glob("labkit/ui/*.js"), *ROOT.glob("labkit/report/templates/*.j2")]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 MODULES = sorted(ROOT.glob("labkit/**/*.py"))
 

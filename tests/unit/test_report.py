@@ -17,14 +17,14 @@ from labkit.faults.base import Fault
 from labkit.faults.partition import Partition
 from labkit.faults.rolling import RollingRestart
 from labkit.faults.signals import Kill
-from labkit.figures.page import report_html
 from labkit.history import History
 from labkit.measurement.staleness import Staleness
 from labkit.record import FaultWindow, Outcome
+from labkit.report.page import report_html
 from labkit.topology import DEFAULT, Balancer
 from labkit.verdict.checkers import Finding, Verdict
 from labkit.verdict.requirements import requirements, rounded
-from labkit.verdict.result import Result, Summary
+from labkit.verdict.result import Result, read_summary
 
 
 class Text(HTMLParser):
@@ -63,21 +63,21 @@ def never_back() -> Result:
 
 
 def test_what_holds_becomes_part_of_the_findings():
-    report = failover_run().report.require(rto_s=15, write_gap_s=7, lost_acks=0, duplicates=0)
+    result = failover_run().require(rto_s=15, write_gap_s=7, lost_acks=0, duplicates=0)
     names = ("rto_s", "write_gap_s", "lost_acks", "duplicates")
-    assert {requirement(report.result, name).verdict for name in names} == {Verdict.PASS}
-    assert report.result.verdict is Verdict.PASS
+    assert {requirement(result, name).verdict for name in names} == {Verdict.PASS}
+    assert result.verdict is Verdict.PASS
 
 
 def test_staleness_is_a_limit_only_when_it_is_required():
     run = failover_run()
     rows = (Staleness("us-west-2", 10, 1, 0.1, 1.5), Staleness("eu-west-1", 10, 0, 0.0, 0.0))
-    report = replace(run, summary=run.summary.model_copy(update={"staleness": rows})).report
-    assert requirement(report.require(staleness_s=1.5).result, "staleness_s").verdict == "pass"
+    stale = replace(run, summary=run.summary.model_copy(update={"staleness": rows}))
+    assert requirement(stale.require(staleness_s=1.5), "staleness_s").verdict == "pass"
     with pytest.raises(VerdictFailed, match=r"staleness_s is 1.5 \(us-west-2\), required .* 1.4"):
-        report.require(staleness_s=1.4)
+        stale.require(staleness_s=1.4)
     with pytest.raises(VerdictUnknown, match="no replica read was answered"):
-        run.report.require(staleness_s=1.5)
+        run.require(staleness_s=1.5)
 
 
 def test_outages_can_be_required_of_the_regions_that_were_not_hit_only():
@@ -85,11 +85,11 @@ def test_outages_can_be_required_of_the_regions_that_were_not_hit_only():
     (home,) = FAULT.regions
     (hit,) = [row for row in result.summary.recovery if row.region == home]
     others = [row for row in result.summary.recovery if row.region in REGIONS and row is not hit]
-    report = result.report.require(elsewhere=True, write_gap_s=60)
+    required = result.require(elsewhere=True, write_gap_s=60)
     longest = max(others, key=lambda row: row.write_gap_s or 0)
-    assert longest.region in requirement(report.result, "write_gap_s").summary
+    assert longest.region in requirement(required, "write_gap_s").summary
     with pytest.raises(VerdictFailed, match="lost_acks"):
-        failover_run(lose=3).report.require(elsewhere=True, lost_acks=0)
+        failover_run(lose=3).require(elsewhere=True, lost_acks=0)
 
 
 def test_a_fault_of_several_regions_is_aimed_at_each_of_them():
@@ -112,7 +112,7 @@ def test_a_fault_of_several_regions_is_aimed_at_each_of_them():
 
 def test_every_broken_requirement_has_its_line():
     with pytest.raises(VerdictFailed) as raised:
-        failover_run(lose=3).report.require(rto_s=2, lost_acks=0, duplicates=0)
+        failover_run(lose=3).require(rto_s=2, lost_acks=0, duplicates=0)
     lines = str(raised.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["require_rto_s", "require_lost_acks"]
     assert lines[0].endswith(
@@ -121,46 +121,46 @@ def test_every_broken_requirement_has_its_line():
 
 
 def test_the_worst_region_decides():
-    assert failover_run().report.require(p99_ms=151)
+    assert failover_run().require(p99_ms=151)
     with pytest.raises(VerdictFailed, match=r"p99_ms is 150 .*eu-west-1, after"):
-        failover_run().report.require(p99_ms=149)
+        failover_run().require(p99_ms=149)
 
 
 def test_a_finding_no_limit_speaks_of_must_pass_too():
     with pytest.raises(VerdictFailed, match="lost_acks"):
-        failover_run(lose=1).report.require(rto_s=15)
+        failover_run(lose=1).require(rto_s=15)
 
 
 def test_a_limit_may_allow_what_a_checker_refuses():
     """A scenario that shows what weaker guarantees lose."""
-    report = failover_run(lose=3).report.require(lost_acks=5, rpo_s=15)
-    assert requirement(report.result, "lost_acks").verdict is Verdict.PASS
-    assert report.result.verdict is Verdict.FAIL  # they are lost all the same
+    result = failover_run(lose=3).require(lost_acks=5, rpo_s=15)
+    assert requirement(result, "lost_acks").verdict is Verdict.PASS
+    assert result.verdict is Verdict.FAIL  # they are lost all the same
 
 
 def test_a_void_run_fulfils_no_requirement():
     with pytest.raises(VerdictUnknown, match="took no effect"):
-        failover_run(faults=[replace(FAULT, bit_s=None)]).report.require(rto_s=15)
+        failover_run(faults=[replace(FAULT, bit_s=None)]).require(rto_s=15)
 
 
 def test_without_a_final_read_losses_are_unknown():
     with pytest.raises(VerdictUnknown, match="require_lost_acks: lost_acks is not known"):
-        failover_run(final=None).report.require(lost_acks=0)
+        failover_run(final=None).require(lost_acks=0)
 
 
 def test_without_a_fault_there_is_no_rto():
     with pytest.raises(VerdictUnknown, match="no fault was injected"):
-        failover_run(faults=[]).report.require(rto_s=15)
+        failover_run(faults=[]).require(rto_s=15)
 
 
 def test_without_a_fault_p99_is_that_of_the_whole_run():
-    report = failover_run(faults=[]).report.require(p99_ms=6001)
-    assert "whole run" in requirement(report.result, "p99_ms").summary
+    result = failover_run(faults=[]).require(p99_ms=6001)
+    assert "whole run" in requirement(result, "p99_ms").summary
 
 
 def test_a_service_that_did_not_come_back_breaks_any_limit_it_was_watched_for():
     with pytest.raises(VerdictFailed, match=r"rto_s is more than 29.* not recovered"):
-        never_back().report.require(rto_s=15)
+        never_back().require(rto_s=15)
 
 
 def test_a_service_watched_for_less_than_the_limit_is_unknown():
@@ -168,7 +168,7 @@ def test_a_service_watched_for_less_than_the_limit_is_unknown():
         [Finding("lost_acks", Verdict.PASS, ""), Finding("phantoms", Verdict.PASS, "")]
     )
     with pytest.raises(VerdictUnknown, match="require_rto_s: rto_s is not known"):
-        judged.report.require(rto_s=60)
+        judged.require(rto_s=60)
 
 
 def test_a_limit_that_an_outage_broke_is_broken_whatever_came_after_it():
@@ -176,20 +176,20 @@ def test_a_limit_that_an_outage_broke_is_broken_whatever_came_after_it():
     ops = pd.concat([failover_run().history.ops, History.of(again).ops])
     history = History.from_frame(ops, [FAULT], regions=REGIONS)
     with pytest.raises(VerdictFailed, match=r"rto_s is more than 5\.9"):
-        failover_run(history=history).report.require(rto_s=5)
+        failover_run(history=history).require(rto_s=5)
 
 
 def test_a_limit_within_the_error_of_an_rto_is_not_proven():
     with pytest.raises(VerdictUnknown, match=r"rto_s is 5\.95 ± 0\.05 .* its error leaves open"):
-        failover_run().report.require(rto_s=5.95)
+        failover_run().require(rto_s=5.95)
 
 
 def test_a_closed_loop_fulfils_no_limit_on_rto():
     closed = failover_run(workload={"concurrency": 8, "seed": 1})
     with pytest.raises(VerdictUnknown, match=r"rto_s is not known .*not measured in a closed loop"):
-        closed.report.require(rto_s=1)
-    assert "not measured in a closed loop" in str(closed.report)
-    assert "Availability lost, in order-seconds" not in str(closed.report)
+        closed.require(rto_s=1)
+    assert "not measured in a closed loop" in str(closed)
+    assert "Availability lost, in order-seconds" not in str(closed)
     assert "Orders are sent by schedule" not in report_html(closed)
     assert "Orders are sent in a closed loop" in report_html(closed)
     assert "Orders are sent by schedule" in report_html(failover_run())
@@ -224,7 +224,7 @@ def test_the_truth_is_within_what_is_written(value, error):
 
 def test_without_an_after_p99_is_unknown():
     with pytest.raises(VerdictFailed, match="require_p99_ms: p99_ms is not known"):
-        never_back().report.require(p99_ms=400, rto_s=15)
+        never_back().require(p99_ms=400, rto_s=15)
 
 
 @pytest.mark.parametrize(
@@ -234,30 +234,30 @@ def test_without_an_after_p99_is_unknown():
 )
 def test_a_requirement_that_cannot_be_is_refused(limits: dict[str, float], names: str):
     with pytest.raises(BadInput, match=names):
-        failover_run().report.require(**limits)
+        failover_run().require(**limits)
 
 
 def test_outcomes_are_written_even_when_they_fail(tmp_path: Path):
     result = failover_run().save(tmp_path)
     with pytest.raises(VerdictFailed):
-        result.report.require(rto_s=1)
-    saved = Summary.load(tmp_path)
+        result.require(rto_s=1)
+    saved = read_summary(tmp_path)
     assert saved.verdict is Verdict.FAIL
     assert saved.finding("require_rto_s").verdict is Verdict.FAIL
 
 
 def test_a_result_that_was_not_saved_writes_nothing(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    failover_run().report.require(rto_s=15)
+    failover_run().require(rto_s=15)
     assert list(tmp_path.iterdir()) == []
 
 
 def text_of(result: Result) -> str:
-    return str(result.report)
+    return str(result)
 
 
 def page_of(result: Result) -> str:
-    return str(Text(result.report._repr_html_()))
+    return str(Text(result._repr_html_()))
 
 
 @pytest.mark.parametrize("render", [text_of, page_of], ids=["text", "html"])
@@ -307,17 +307,21 @@ class TestEveryForm:
 
 
 def test_a_terminal_gets_the_same_words():
-    report = failover_run().report
+    result = failover_run()
     console = Console(width=110, force_terminal=True, color_system="standard")
     with console.capture() as captured:
-        console.print(report)
+        console.print(result)
     coloured = captured.get()
     plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
     assert plain != coloured
-    assert plain.split() == str(report).split()
+    assert plain.split() == str(result).split()
 
 
-def test_a_result_is_shown_by_its_report():
+def test_notebooks_of_older_versions_find_require_on_the_report():
     result = failover_run()
-    assert result._repr_html_() == result.report._repr_html_()
+    assert result.report.require(rto_s=15).summary.finding("require_rto_s")
+
+
+def test_a_result_in_hand_is_one_line():
+    result = failover_run()
     assert repr(result) == "<Result of node-loss on fake: pass>"

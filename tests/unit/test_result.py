@@ -14,8 +14,9 @@ from labkit.history import History
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import FaultWindow, Outcome
 from labkit.verdict.checkers import Finding, Verdict
-from labkit.verdict.result import Result, Summary, schema_json
+from labkit.verdict.result import Result, read_summary
 from labkit.verdict.steady import SteadyState
+from labkit.verdict.summary import schema_json
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "result.schema.json"
 
@@ -140,7 +141,7 @@ def test_an_outage_without_an_end_is_null_in_the_record(tmp_path: Path):
     failover_run(history=history).save(tmp_path)
     record = json.loads((tmp_path / "result.json").read_text())
     assert record["recovery"][0]["rto_s"] is None
-    assert Summary.load(tmp_path).recovery[0].rto_s is None
+    assert read_summary(tmp_path).recovery[0].rto_s is None
 
 
 def test_a_folder_without_a_result_is_refused(tmp_path: Path):
@@ -161,7 +162,7 @@ def test_a_result_of_another_schema_version_is_refused(tmp_path: Path):
     path = tmp_path / "result.json"
     path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 99'))
     with pytest.raises(BadInput, match="schema version 99"):
-        Summary.load(tmp_path)
+        read_summary(tmp_path)
 
 
 @pytest.mark.spoils_results
@@ -169,11 +170,11 @@ def test_a_result_of_another_schema_version_is_refused(tmp_path: Path):
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str):
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(BadInput, match="not a result"):
-        Summary.load(tmp_path)
+        read_summary(tmp_path)
 
 
 def test_the_schema_in_the_docs_is_that_of_the_code():
-    """Write it anew: python -m labkit.verdict.result > docs/result.schema.json."""
+    """Write it anew: python -m labkit.verdict.summary > docs/result.schema.json."""
     assert SCHEMA.read_text() == schema_json()
 
 

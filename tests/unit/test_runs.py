@@ -26,7 +26,7 @@ from labkit.verdict.result import Result
 
 result = Result.load(Path({saved!r})).save(Path(os.environ["LABKIT_RUN_FOLDER"]))
 print("judging")
-result.report.require({limits})
+result.require({limits})
 """
 
 

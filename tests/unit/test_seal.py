@@ -18,7 +18,8 @@ from labkit.errors import VerdictFailed
 from labkit.run_folders import Run, hold_to
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.gates import GATES
-from labkit.verdict.result import RESULT_FILE, Result, Summary
+from labkit.verdict.result import Result, read_summary
+from labkit.verdict.seal import RESULT_FILE
 
 pytestmark = pytest.mark.spoils_results
 
@@ -29,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     folder = tmp_path / "20260101T000000Z-node-loss-fake"
     with pytest.raises(VerdictFailed):
-        failover_run().save(folder).report.require(rto_s=1)
+        failover_run().save(folder).require(rto_s=1)
     assert Run(folder).verdict is Verdict.FAIL
     return folder
 
@@ -90,7 +91,7 @@ def test_removing_all_further_experiments_of_a_run_is_told(run: Path):
 
 def test_requirements_and_gates_are_sealed_as_sha256sum_has_it(run: Path):
     more = run / "more" / "2-region-loss"
-    failover_run().save(more).report.require(lost_acks=0)
+    failover_run().save(more).require(lost_acks=0)
     hold_to(Run(run), {GATES[0]: 100})
     assert Run(run).damaged == ()
     for folder in (run, more):
@@ -116,8 +117,8 @@ def test_who_is_killed_while_a_result_is_written_leaves_one_that_its_seal_knows(
     with monkeypatch.context() as patch:
         patch.setattr("labkit.files.write_text", killed)
         with pytest.raises(KeyboardInterrupt):
-            result.report.require(rto_s=100)
-    Summary.load(more)
+            result.require(rto_s=100)
+    read_summary(more)
     assert Run(run).damaged == ()
-    Result.load(more).report.require(rto_s=100)
+    Result.load(more).require(rto_s=100)
     assert Run(run).damaged == ()

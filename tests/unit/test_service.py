@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import errors
 
-from labkit.figures.tables import failure_table, latency_table, service_table
 from labkit.history import History
 from labkit.measurement import latency
 from labkit.measurement.recovery import streams
 from labkit.measurement.service import failures, service
 from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION
 from labkit.record import FaultWindow, Op, OpKind, Outcome
+from labkit.report.figures.tables import failure_table, latency_table, service_table
 from labkit.trading.attempts import REFUSALS
 
 KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
@@ -185,9 +185,9 @@ def test_the_tables_of_a_result_are_those_of_its_summary():
 
 
 def test_the_report_has_them_in_words():
-    report = with_losses().report
-    for words in (str(report), report._repr_html_()):
+    result = with_losses()
+    for words in (str(result), result._repr_html_()):
         assert "Availability lost, in order-seconds" in words
         assert "p99.9" in words
         assert CLASSES["57"] in words
-    assert "What was not acknowledged" not in str(failover_run().report)
+    assert "What was not acknowledged" not in str(failover_run())

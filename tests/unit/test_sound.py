@@ -15,8 +15,8 @@ from labkit.errors import BadInput
 from labkit.run_folders import Run, hold_to, make_whole, side_by_side
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.gates import GATES
-from labkit.verdict.result import RESULT_FILE, Summary
-from labkit.verdict.seal import write_result
+from labkit.verdict.result import read_summary
+from labkit.verdict.seal import RESULT_FILE, write_result
 from labkit.verdict.sound import mandatory, missing
 
 pytestmark = pytest.mark.spoils_results
@@ -69,7 +69,7 @@ EDITS: dict[str, Edit] = {
 def test_an_edited_result_is_damaged_for_whoever_reads_it(run: Path, edit: Edit):
     edited(run, edit)
     with pytest.raises(BadInput, match="damaged"):
-        Summary.load(run)
+        read_summary(run)
     found = Run(run)
     assert (found.summaries, found.verdict) == ((), Verdict.UNKNOWN)
     assert str(run / RESULT_FILE) in found.damaged[0]
@@ -102,7 +102,7 @@ def test_a_huge_result_is_not_read(run: Path):
     with (run / RESULT_FILE).open("ab") as file:
         file.truncate(1 << 30)  # sparse: it takes no room
     with pytest.raises(BadInput, match="larger than"):
-        Summary.load(run)
+        read_summary(run)
 
 
 def test_a_finding_that_was_edited_to_fail_wins_over_the_stated_verdict(run: Path):

@@ -10,13 +10,14 @@ from histories import failover_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.figures.compare import compare_figure
-from labkit.figures.trials import trials_figure
 from labkit.measurement.chance import median_interval
-from labkit.verdict import words
-from labkit.verdict.compare import compare
-from labkit.verdict.report import terminal_report
-from labkit.verdict.result import Result, Spread, Summary, Trial
+from labkit.report import words
+from labkit.report.compare import compare
+from labkit.report.compare_page import compare_figure
+from labkit.report.figures.trials import trials_figure
+from labkit.report.terminal import terminal_report
+from labkit.verdict.result import Result
+from labkit.verdict.summary import Spread, Summary, Trial
 from labkit.verdict.trials import spread, trial_of
 
 ONCE = failover_run()

@@ -13,13 +13,13 @@ import pytest
 from histories import failover_run
 
 from labkit.errors import BadInput
-from labkit.figures import theme
-from labkit.figures.chart import chart
-from labkit.figures.map import cluster_map
-from labkit.figures.page import figures, report_html
-from labkit.figures.saved import PICTURE
-from labkit.figures.static import static_svg
-from labkit.figures.timeline import timeline
+from labkit.report.figures import theme
+from labkit.report.figures.chart import chart
+from labkit.report.figures.map import cluster_map
+from labkit.report.figures.saved import PICTURE
+from labkit.report.figures.static import static_svg
+from labkit.report.figures.timeline import timeline
+from labkit.report.page import figures, report_html
 from labkit.testing import FakeCluster
 
 SVG = "{http://www.w3.org/2000/svg}"

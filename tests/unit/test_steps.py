@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from histories import order, orders
 
-from labkit.figures.steps import steps_figure
 from labkit.history import History
 from labkit.measurement.steps import ALL, by_step
 from labkit.record import Outcome
+from labkit.report.figures.steps import steps_figure
 
 WEST, EU = "us-west-2", "eu-west-1"
 RISING = [

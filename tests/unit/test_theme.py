@@ -9,7 +9,7 @@ import pytest
 
 from labkit.cluster.status import NodeStatus, Role, State
 from labkit.errors import UnknownTarget
-from labkit.figures import theme
+from labkit.report.figures import theme
 
 # Machado, Oliveira & Fernandes 2009, severity 1.0, applied to linear RGB
 VISIONS = {

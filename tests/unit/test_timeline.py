@@ -8,11 +8,11 @@ import pytest
 from histories import FAULT, REGIONS, failover_run, order, orders
 
 from labkit.errors import BadInput
-from labkit.figures import theme
-from labkit.figures.page import report_html, write_report
-from labkit.figures.timeline import WINDOWS, timeline
 from labkit.history import History
 from labkit.record import FaultWindow, Outcome
+from labkit.report.figures import theme
+from labkit.report.figures.timeline import WINDOWS, timeline
+from labkit.report.page import report_html, write_report
 
 HOSTILE = "</script><script>alert(1)</script>"
 

@@ -15,14 +15,14 @@ from market import Market, database, into_memory, without_pictures  # noqa: F401
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.experiment import Experiment
 from labkit.faults.signals import Kill, Pause
-from labkit.figures.page import report_html
 from labkit.measurement.live import Silent
 from labkit.record import FaultWindow
+from labkit.report import words
+from labkit.report.page import report_html
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
 from labkit.trials import Trials, parse_trial_heading
-from labkit.verdict import words
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
@@ -171,7 +171,7 @@ def test_median_and_worst_are_in_the_result_and_the_report(three):
     assert {"rto_s", "write_gap_s", "lost_acks", "p99_ms"} <= set(spread)
     assert spread["write_gap_s"].trials == 3
     assert 0 < spread["write_gap_s"].median <= spread["write_gap_s"].worst
-    words = str(result.report)
+    words = str(result)
     assert re.search(r"median of 3 trials \([\d.]+ to [\d.]+ s with 75 %\)", words)
     table = words[words.index("Trials, each") : words.index("Latency")]
     rows = [line.split()[0] for line in table.splitlines() if line.strip()]
@@ -181,9 +181,9 @@ def test_median_and_worst_are_in_the_result_and_the_report(three):
 def test_a_limit_holds_for_the_worst_trial(three, tmp_path):
     result = a_copy(three, tmp_path / "copy")
     worst_s = next(row.worst for row in result.summary.spread if row.measure == "write_gap_s")
-    assert result.report.require(write_gap_s=worst_s, lost_acks=0, duplicates=0)
+    assert result.require(write_gap_s=worst_s, lost_acks=0, duplicates=0)
     with pytest.raises(VerdictFailed, match=r"write_gap_s is .* \(trial \d: "):
-        result.report.require(write_gap_s=worst_s / 2)
+        result.require(write_gap_s=worst_s / 2)
 
 
 def test_an_order_that_a_later_trial_loses_is_lost(experiment, monkeypatch):
@@ -200,7 +200,7 @@ def test_an_order_that_a_later_trial_loses_is_lost(experiment, monkeypatch):
     lost = result.summary.finding("lost_acks")
     assert lost.verdict is Verdict.FAIL
     with pytest.raises(VerdictFailed, match="lost_acks"):
-        result.report.require(lost_acks=0)
+        result.require(lost_acks=0)
 
 
 def lack_the_first_order(read: FinalRead) -> FinalRead:
@@ -246,10 +246,10 @@ def test_what_is_found_in_a_trial_is_in_the_whole(
     assert Result.load(result.folder).summary == result.summary
     wanted = VerdictFailed if verdict is Verdict.FAIL else VerdictUnknown
     with pytest.raises(wanted, match=f"{checker}: trial {number}: "):
-        result.report.require(rto_s=15)
+        result.require(rto_s=15)
     if checker == "lost_acks":
         with pytest.raises(wanted, match="lost_acks"):
-            result.report.require(lost_acks=0)
+            result.require(lost_acks=0)
 
 
 def test_headline_and_table_of_trials_agree_on_what_was_lost(
@@ -336,7 +336,7 @@ def test_trials_before_one_that_breaks_down_are_kept(experiment, tmp_path, monke
     assert len(result.trials) == 2
     assert result.verdict is Verdict.UNKNOWN
     with pytest.raises(VerdictUnknown, match="2 of 5 trials were begun"):
-        result.report.require(rto_s=10)
+        result.require(rto_s=10)
 
 
 def test_who_looks_on_sees_one_run_with_a_fault_a_trial(three):
@@ -374,7 +374,7 @@ def test_victims_without_a_fault_are_refused(experiment):
 def test_a_healthy_system_can_be_measured_several_times(experiment):
     result = Trials(2, replace(experiment, fault=None), jitter_s=0).run()
     assert [trial.fault for trial in result.summary.trials] == [None, None]
-    assert "no fault was injected" in str(result.report)
+    assert "no fault was injected" in str(result)
 
 
 def test_a_second_experiment_of_a_notebook_gets_a_folder_in_the_first(

@@ -18,12 +18,13 @@ from histories import (
     outage,
 )
 
-from labkit.figures.beside import beside_table
 from labkit.history import History, Terms
 from labkit.measurement.phases import phases
 from labkit.measurement.recovery import streams
 from labkit.record import Op, OpKind, Outcome
-from labkit.verdict.result import Measurements, Result
+from labkit.report.figures.beside import beside_table
+from labkit.verdict.result import Result
+from labkit.verdict.summary import Measurements
 from labkit.verdict.trials import TrialRun, together, trial_of
 
 MEASURED = [name for name in Measurements.model_fields if name not in ("findings", "finished_at")]

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from labkit.errors import BadInput
 from labkit.events import Event, Sign, load_events, save_events
-from labkit.figures.waterfall import waterfall as figure_of
-from labkit.figures.waterfall import waterfall_table
 from labkit.history import History
 from labkit.measurement.waterfall import Sighting, Stage, Waterfall, waterfall
 from labkit.record import FaultWindow
-from labkit.verdict.words import NOT_SEEN, waterfall_cells
+from labkit.report.figures.waterfall import waterfall as figure_of
+from labkit.report.figures.waterfall import waterfall_table
+from labkit.report.words import NOT_SEEN, waterfall_cells
 
 KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.4, healed_s=130, detail="no answer")
 
@@ -295,8 +295,8 @@ def test_the_figure_has_a_lane_a_region_and_says_what_was_not_seen():
 
 def test_the_report_shows_the_waterfall():
     result = run_with_evidence()
-    assert "new leader" in str(result.report)
-    assert "balancer rerouted" in result.report._repr_html_()
+    assert "new leader" in str(result)
+    assert "balancer rerouted" in result._repr_html_()
 
 
 @pytest.mark.parametrize("target", ["west", "lb:west"])

@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit.figures import theme
 from labkit.measurement.steps import ALL
+from labkit.report.figures import theme
 
 
 def steps_figure(table: pd.DataFrame, regions: Sequence[str], title: str) -> go.Figure:

@@ -9,8 +9,8 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from labkit.figures import theme
 from labkit.plain import escape as text_of
+from labkit.report.figures import theme
 
 _CHARACTER = 0.55
 """How wide a letter is on average, in font sizes."""

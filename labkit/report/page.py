@@ -9,14 +9,15 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from labkit import files
-from labkit.figures import theme
-from labkit.figures.chart import chart
-from labkit.figures.timeline import timeline
-from labkit.figures.trials import trials_figure
-from labkit.figures.waterfall import waterfall
+from labkit.report.figures import theme
+from labkit.report.figures.chart import chart
+from labkit.report.figures.timeline import timeline
+from labkit.report.figures.trials import trials_figure
+from labkit.report.figures.waterfall import waterfall
+from labkit.report.html import TEMPLATES, context
 from labkit.topology import Topology
-from labkit.verdict.report import TEMPLATES, context
-from labkit.verdict.result import Result, Summary
+from labkit.verdict.result import Result
+from labkit.verdict.summary import Summary
 
 REPORT_FILE = "report.html"
 

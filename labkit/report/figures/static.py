@@ -16,9 +16,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from labkit.errors import BadInput
-from labkit.figures import theme
-from labkit.figures.static_axis import Axis
-from labkit.figures.svg import Canvas, plain, text_width
+from labkit.report.figures import theme
+from labkit.report.figures.static_axis import Axis
+from labkit.report.figures.svg import Canvas, plain, text_width
 
 WIDTH_PX = 1000
 _GRID = theme.STATUS_COLORS["neutral"]

@@ -7,15 +7,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit.figures import theme
 from labkit.history import History
 from labkit.measurement.recovery import write_gap
+from labkit.measurement.rounding import seconds
 from labkit.measurement.windows import per_window, run_end_s, watched_orders
 from labkit.plain import escape
 from labkit.record import FaultWindow
+from labkit.report.figures import theme
+from labkit.report.words import rto_words
 from labkit.verdict.requirements import worst_recovery
 from labkit.verdict.result import Result
-from labkit.verdict.words import rto_words, seconds
 
 HEIGHT_PX = 680
 WINDOWS = 240

@@ -12,12 +12,13 @@ from math import inf
 
 from labkit.errors import BadInput
 from labkit.measurement.chance import difference
+from labkit.measurement.rounding import UNKNOWN, milliseconds, seconds
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import OpKind
-from labkit.verdict import words
+from labkit.report.words import spread_of
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import number_of, with_error
-from labkit.verdict.result import Summary
+from labkit.verdict.summary import Summary
 
 SIGNIFICANT = 0.05
 """A difference that chance makes less often than this is larger than chance."""
@@ -178,7 +179,7 @@ def _numbers(runs: Sequence[Summary]) -> Iterable[Compared]:
 
 
 def _number(measure: str, run: Summary) -> Number:
-    spread = words.spread_of(run, measure)
+    spread = spread_of(run, measure)
     if spread is None:
         return Number(*(with_error(measure, run) or (None,)))
     trials = tuple(number_of(measure, trial) for trial in run.trials)
@@ -234,7 +235,7 @@ def _setting(kind: str, name: str) -> Callable[[Summary], str]:
 
 def _text(value: float | None, unit: str, error: float = 0.0) -> str:
     if value is None:
-        return words.UNKNOWN
+        return UNKNOWN
     if unit == "s":
-        return words.seconds(value, error)
-    return f"{words.milliseconds(value)} ms" if unit == "ms" else f"{value:,.0f}"
+        return seconds(value, error)
+    return f"{milliseconds(value)} ms" if unit == "ms" else f"{value:,.0f}"

@@ -6,11 +6,13 @@ import plotly.graph_objects as go
 
 from labkit.cluster.status import Role
 from labkit.errors import BadInput
-from labkit.figures import theme
+from labkit.measurement.rounding import seconds
 from labkit.plain import escape
+from labkit.report.figures import theme
+from labkit.report.words import rto_words, spread_of
 from labkit.verdict.requirements import number_of, worst_recovery
-from labkit.verdict.result import Result, Trial
-from labkit.verdict.words import rto_words, seconds, spread_of
+from labkit.verdict.result import Result
+from labkit.verdict.summary import Trial
 
 HEIGHT_PX = 420
 _BARS = (("rto_s", "RTO", theme.REGION_COLORS[0]), ("write_gap_s", "write gap", "#6b7f8c"))

@@ -9,21 +9,23 @@ from math import ceil, floor
 from labkit.measurement.latency import Latency
 from labkit.measurement.percentiles import least
 from labkit.measurement.recovery import Recovery
+from labkit.measurement.rounding import (
+    UNKNOWN,
+    decimals,
+    measure,
+    milliseconds,
+    percent,
+    seconds,
+)
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.record import OpKind, Outcome
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import (
-    decimals,
-    number_of,
-    rounded,
-    worst_recovery,
-    worst_write_gap,
-)
-from labkit.verdict.result import Spread, Summary
+from labkit.verdict.requirements import number_of, worst_recovery, worst_write_gap
+from labkit.verdict.sound import COMPLETED
+from labkit.verdict.summary import Spread, Summary
 
 HEADWORD = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.UNKNOWN: "Not proven"}
-UNKNOWN = "unknown"
 KINDS = {
     str(OpKind.ORDER): "orders",
     str(OpKind.FRESH_READ): "fresh reads",
@@ -134,15 +136,6 @@ def interval(spread: Spread) -> str:
         return f"{ends[0]:.{places}f} to {ends[1]:.{places}f} s"
     low, high = (measure(spread.measure, value) for value in (spread.low, spread.high))
     return f"{low.removesuffix(' s').removesuffix(' ms')} to {high}"
-
-
-def measure(name: str, value: float | None, error: float = 0.0) -> str:
-    """Write one of `MEASURES` with its unit, and its error where it has one."""
-    if value is None:
-        return UNKNOWN
-    if name.endswith("_s"):
-        return seconds(value, error)
-    return f"{milliseconds(value)} ms" if name.endswith("_ms") else f"{value:,.4g}"
 
 
 def recovery_cells(row: Recovery) -> tuple[str, ...]:
@@ -302,34 +295,9 @@ def sighting_words(region: RegionWaterfall, sighting: Sighting) -> str:
     return seconds(sighting.at_s)
 
 
-def seconds(value: float, error: float = 0.0) -> str:
-    """`0.05 s`, `6.25 s`, `14.2 s`, `140 s`: three digits; `6.9 s ± 0.1 s` with an error."""
-    if error > 0:
-        return rounded(value, error).replace(" ±", " s ±") + " s"
-    return (
-        f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
-    )
-
-
-def milliseconds(value: float | None) -> str:
-    """`2.4`, `366`, `6,012`: milliseconds, a dash where there are none."""
-    if value is None:
-        return "–"  # noqa: RUF001 - a dash in a table
-    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
-
-
-def percent(share: float) -> str:
-    """`93.75 %`, `97 %`: no more digits than there are."""
-    return f"{round(share * 100, 2):g} %"
-
-
 def check_name(checker: str) -> str:
     """Return a checker's name as people read it."""
     return checker.replace("_", " ", 1)
-
-
-COMPLETED = "completed"
-"""The finding of a run that was broken off."""
 
 
 def _no_outage(summary: Summary) -> str:

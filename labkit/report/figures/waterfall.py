@@ -6,11 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from labkit.errors import BadInput
-from labkit.figures import theme
 from labkit.measurement.waterfall import RegionWaterfall, Stage, Waterfall
 from labkit.plain import escape
+from labkit.report.figures import theme
+from labkit.report.words import STAGES, sighting_words, waterfall_cells
 from labkit.verdict.result import Result
-from labkit.verdict.words import STAGES, sighting_words, waterfall_cells
 
 LANE = 0.26
 """How high a bar is; the lanes of three regions fill a stage's row to four fifths."""

@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from labkit.cluster.status import ClusterStatus
-from labkit.figures import theme
-from labkit.figures.theme import region_color
+from labkit.report.figures import theme
+from labkit.report.figures.theme import region_color
 
 _STATEMENTS = {
     "local_read_ms": "read from a replica in the region",

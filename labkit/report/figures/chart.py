@@ -7,7 +7,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from labkit.errors import BadInput
-from labkit.figures.static import static_svg
+from labkit.report.figures.static import static_svg
 
 
 def chart(figure: go.Figure, *, first: bool) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
-from labkit.figures.theme import (
+from labkit.report.figures.theme import (
     LEASEHOLDER,
     ROLE_MARKS,
     SIZE_PX,

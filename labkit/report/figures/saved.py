@@ -13,8 +13,8 @@ import plotly.io as pio
 from plotly.io.base_renderers import MimetypeRenderer
 
 from labkit.errors import BadInput
-from labkit.figures.static import static_svg
-from labkit.figures.theme import MADE_HERE
+from labkit.report.figures.static import static_svg
+from labkit.report.figures.theme import MADE_HERE
 
 PICTURE = "image/svg+xml"
 

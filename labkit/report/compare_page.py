@@ -8,18 +8,19 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.subplots import make_subplots
 
-from labkit.figures import theme
-from labkit.figures.chart import chart
 from labkit.measurement.phases import Phase
+from labkit.measurement.rounding import milliseconds, seconds
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.plain import escape
 from labkit.record import OpKind
-from labkit.verdict import words
+from labkit.report import words
+from labkit.report.compare import compare
+from labkit.report.figures import theme
+from labkit.report.figures.chart import chart
+from labkit.report.html import TEMPLATES
 from labkit.verdict.checkers import Verdict
-from labkit.verdict.compare import compare
-from labkit.verdict.report import TEMPLATES
 from labkit.verdict.requirements import number_of, with_error
-from labkit.verdict.result import Summary
+from labkit.verdict.summary import Summary
 
 HEIGHT_PX = 460
 _OUTAGE = (("RTO", "rto_s"), ("write gap", "write_gap_s"))
@@ -60,7 +61,7 @@ def compare_figure(summaries: Mapping[str, Summary]) -> go.Figure:
             **shared,
             x=list(p99_ms),
             y=list(p99_ms.values()),
-            text=[words.milliseconds(value) for value in p99_ms.values()],
+            text=[milliseconds(value) for value in p99_ms.values()],
             textposition="outside",
             cliponaxis=False,
             showlegend=False,
@@ -125,7 +126,7 @@ def _label(summary: Summary, measure: str) -> str:
         found = None if spread.median is None else (spread.median, spread.median_error)
     else:
         found = with_error(measure, summary)
-    return "" if found is None else words.seconds(*found)
+    return "" if found is None else seconds(*found)
 
 
 def _p99_ms(summary: Summary) -> dict[str, float]:

@@ -10,15 +10,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from labkit.errors import BadInput
-from labkit.figures import theme
-from labkit.figures.timeline import shade
 from labkit.measurement.percentiles import percentile
+from labkit.measurement.rounding import seconds
 from labkit.measurement.windows import is_ok, latency_s, per_window, run_end_s, watched_orders
 from labkit.plain import escape
+from labkit.report.figures import theme
+from labkit.report.figures.timeline import shade
+from labkit.report.words import rto_words
 from labkit.verdict.checkers import Verdict
 from labkit.verdict.requirements import worst_recovery, worst_write_gap
 from labkit.verdict.result import Result
-from labkit.verdict.words import rto_words, seconds
 
 _ROW_PX = 170
 _WIDTH_S = 0.5
