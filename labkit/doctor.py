@@ -29,12 +29,12 @@ from labkit.cluster.engines.postgresql.layout import Layout
 from labkit.cluster.engines.postgresql.room import free_bytes
 from labkit.cluster.engines.postgresql.settings import DEFAULT_PORT_BASE, Settings
 from labkit.cluster.folder import require_usable
+from labkit.cluster.identity import Identity
 from labkit.cluster.limits import UNLIMITED, Limits, memory_left_mib, memory_mib, too_low
 from labkit.cluster.machines import programs
 from labkit.cluster.machines.compose import find_compose
 from labkit.cluster.machines.docker import Engine
 from labkit.cluster.ports import HOST
-from labkit.cluster.processes import Identity
 from labkit.cluster.strays import marked
 from labkit.errors import BadInput, ClusterError, LabError, MissingBinary
 from labkit.privileges import obstacle

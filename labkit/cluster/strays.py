@@ -18,21 +18,19 @@ import psutil
 
 from labkit.cluster import folder
 from labkit.cluster.base import OnStage, quiet
+from labkit.cluster.identity import OWN_UIDS, Identity
 from labkit.cluster.processes import (
     HOME_VARIABLE,
     LAB_VARIABLE,
-    OWN_UIDS,
-    Identity,
     ProcessTable,
     alive,
     kill_and_wait,
-    remove_segments,
-    segments,
     send,
     start_time,
     uninterrupted,
 )
 from labkit.cluster.settings import Stamp, is_servers_folder
+from labkit.cluster.shared_memory import remove_segments, segments
 from labkit.errors import BadInput
 from labkit.topology import DEFAULT
 

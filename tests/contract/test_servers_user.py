@@ -10,7 +10,7 @@ import pytest
 
 from labkit.cluster import strays
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
-from labkit.cluster.processes import NOBODY, Identity
+from labkit.cluster.identity import NOBODY, Identity
 
 pytestmark = [
     pytest.mark.cluster,

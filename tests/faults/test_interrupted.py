@@ -22,7 +22,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from labkit.cluster.processes import segments
+from labkit.cluster.shared_memory import segments
 from labkit.cluster.strays import marked
 
 LABKIT = str(Path(sys.executable).with_name("labkit"))

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 
 from labkit.clock import wait_until
+from labkit.cluster.identity import Identity
 from labkit.cluster.machines.programs import postgres
 from labkit.cluster.machines.reach import placed
-from labkit.cluster.processes import Identity
 
 
 @dataclass

@@ -15,8 +15,8 @@ from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
 from labkit.cluster.engines.cockroachdb.layout import WAN, balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
 from labkit.cluster.engines.cockroachdb.processes.layout import ProcessLayout
+from labkit.cluster.identity import Identity
 from labkit.cluster.ports import require_distinct
-from labkit.cluster.processes import Identity
 from labkit.errors import LabMismatch, MissingBinary
 from labkit.topology import DEFAULT, Node, Topology
 

@@ -20,7 +20,8 @@ from psycopg.pq import Conninfo
 
 import labkit
 from labkit import environment, libpq
-from labkit.cluster.processes import Identity, ProcessTable
+from labkit.cluster.identity import Identity
+from labkit.cluster.processes import ProcessTable
 from labkit.errors import BadInput
 
 DSN = "postgresql://trader@127.0.0.1:{port}/trade_db?sslmode=disable&gssencmode=disable"

@@ -17,15 +17,10 @@ from labkit.clock import wait_until
 from labkit.cluster import strays
 from labkit.cluster.engines.postgresql import first_data
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
+from labkit.cluster.identity import OWN_UIDS, Identity
 from labkit.cluster.machines import reach
 from labkit.cluster.machines.programs import Program, etcd, haproxy, postgres
-from labkit.cluster.processes import (
-    HOME_VARIABLE,
-    LAB_VARIABLE,
-    OWN_UIDS,
-    Identity,
-    ProcessTable,
-)
+from labkit.cluster.processes import HOME_VARIABLE, LAB_VARIABLE, ProcessTable
 from labkit.errors import ClusterError, LabMismatch
 
 USER = 61_999
@@ -104,7 +99,7 @@ def test_a_lab_of_roots_has_a_user_that_nothing_else_has() -> None:
 def test_a_lab_of_roots_does_not_get_the_user_of_a_lab_that_is_stopped(
     closed: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labkit.cluster.processes.OWN_UIDS", OWN_UIDS[:2])
+    monkeypatch.setattr("labkit.cluster.identity.OWN_UIDS", OWN_UIDS[:2])
     users = set()
     for name in ("one", "two"):
         lab = EmbeddedCluster.create(closed / name)

@@ -10,20 +10,19 @@ import pytest
 
 from labkit.clock import wait_until
 from labkit.cluster import strays
+from labkit.cluster.identity import Identity
 from labkit.cluster.processes import (
     LAB_VARIABLE,
-    Identity,
     ProcessTable,
     alive,
     freeze,
     kill_and_wait,
     postgres_pids,
-    remove_ipc,
-    remove_segments,
     start_time,
     stopped,
     uninterrupted,
 )
+from labkit.cluster.shared_memory import remove_ipc, remove_segments
 from labkit.errors import ClusterError
 from labkit.wan import socket_owner
 

@@ -17,15 +17,9 @@ from commands import labkit
 from labkit.clock import wait_until
 from labkit.cluster import strays
 from labkit.cluster.engines.postgresql.settings import Settings
-from labkit.cluster.processes import (
-    HOME_VARIABLE,
-    LAB_VARIABLE,
-    OWN_UIDS,
-    Identity,
-    alive,
-    segments,
-    start_time,
-)
+from labkit.cluster.identity import OWN_UIDS, Identity
+from labkit.cluster.processes import HOME_VARIABLE, LAB_VARIABLE, alive, start_time
+from labkit.cluster.shared_memory import segments
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

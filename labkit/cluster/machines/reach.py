@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from labkit.cluster.folder import is_roots_alone
+from labkit.cluster.identity import Identity
 from labkit.cluster.machines.programs import Program
-from labkit.cluster.processes import Identity
 from labkit.cluster.settings import LabSettings
 from labkit.cluster.strays import other_lab_of
 from labkit.errors import ClusterError

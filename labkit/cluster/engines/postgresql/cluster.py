@@ -33,13 +33,7 @@ from labkit.cluster.engines.postgresql.status import cluster_status
 from labkit.cluster.lab import LocalLab
 from labkit.cluster.machines import programs, reach
 from labkit.cluster.ports import HOST
-from labkit.cluster.processes import (
-    ProcessTable,
-    alive,
-    freeze,
-    send,
-    uninterrupted,
-)
+from labkit.cluster.processes import ProcessTable, alive, freeze, send, uninterrupted
 from labkit.cluster.status import ClusterStatus
 from labkit.errors import BadInput, ClusterError, LabBusy, LabError
 from labkit.topology import Node, SurvivalGoal, Target, Topology

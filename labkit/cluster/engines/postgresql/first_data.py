@@ -16,7 +16,7 @@ from pathlib import Path
 from labkit.cluster.engines.postgresql.config import INITDB, SUPERUSER
 from labkit.cluster.engines.postgresql.layout import Layout
 from labkit.cluster.folder import write_whole
-from labkit.cluster.processes import NOBODY, Identity
+from labkit.cluster.identity import NOBODY, Identity
 from labkit.errors import ClusterError
 from labkit.privileges import has_name
 

@@ -17,17 +17,8 @@ from labkit.cluster.engines.postgresql.layout import (
     etcd_name,
     member_name,
 )
-from labkit.cluster.processes import (
-    ProcessTable,
-    alive,
-    kill_and_wait,
-    postgres_pids,
-    remove_ipc,
-    remove_segments,
-    segments,
-    send,
-    tree,
-)
+from labkit.cluster.processes import ProcessTable, alive, kill_and_wait, postgres_pids, send, tree
+from labkit.cluster.shared_memory import remove_ipc, remove_segments, segments
 from labkit.errors import NotReady
 from labkit.topology import Balancer, Node, Region, Target
 

@@ -22,8 +22,8 @@ from labkit.cluster.engines.cockroachdb.containers.layout import (
     ComposeLayout,
 )
 from labkit.cluster.engines.cockroachdb.layout import WAN, address, balancer_service, node_service
+from labkit.cluster.identity import WAN_UID
 from labkit.cluster.ports import HOST
-from labkit.cluster.processes import WAN_UID
 from labkit.topology import MAX_NODES, Node
 from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan
 
