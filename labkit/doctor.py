@@ -23,7 +23,7 @@ from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
 from labkit.cluster.engines.cockroachdb.containers.render import DEFAULT_VERSION
 from labkit.cluster.engines.cockroachdb.containers.settings import images_asked_for
 from labkit.cluster.engines.cockroachdb.containers.starting import NODE_MIB
-from labkit.cluster.engines.cockroachdb.processes.machine import build_tag, find_cockroach
+from labkit.cluster.engines.cockroachdb.processes.commands import build_tag, find_cockroach
 from labkit.cluster.engines.cockroachdb.settings import VERSION_VARIABLE
 from labkit.cluster.engines.postgresql.layout import Layout
 from labkit.cluster.engines.postgresql.room import free_bytes

@@ -23,18 +23,13 @@ if TYPE_CHECKING:
 BACKENDS = ("embedded", "cockroachdb", "cockroach-binary")
 
 
-def usual_home() -> Path:
-    """Labkit's place among the user's state files."""
-    from platformdirs import user_state_path
-
-    return user_state_path("labkit")
-
-
 def home() -> Path:
     """Return the state folder: LABKIT_HOME, or the usual one."""
+    from labkit.cluster import folder
+
     chosen = os.environ.get("LABKIT_HOME")
     if not chosen:
-        return usual_home()
+        return folder.usual_home()
     # of a user who is not there, `~name` stays as it is, as in a shell
     return Path(os.path.expanduser(chosen)).absolute()  # noqa: PTH111
 

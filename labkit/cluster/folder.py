@@ -64,6 +64,13 @@ SHOWN = 5
 """How many names a message lists."""
 
 
+def usual_home() -> Path:
+    """Labkit's place among the user's state files."""
+    from platformdirs import user_state_path
+
+    return user_state_path("labkit")
+
+
 def require_usable(home: Path) -> None:
     """Refuse to make a lab in a folder that holds somebody's files. Nothing is changed.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from labkit.clock import wait_until
 from labkit.cluster import folder, marks, watchdogs
 from labkit.cluster.base import LinkChange, OnStage, quiet
+from labkit.cluster.layout import Services
 from labkit.cluster.ports import require_distinct
 from labkit.cluster.processes import uninterrupted
 from labkit.cluster.settings import LabSettings
@@ -21,18 +22,8 @@ RUN_END_S = 45.0
 """How long a run may take to end when its lab is taken down: it judges what it has recorded."""
 
 
-class Ports(Protocol):
-    """Which ports of this machine a lab has."""
-
-    def parts(self) -> Iterable[tuple[int, str]]:
-        """Every port, and what it is for."""
-
-    def balancer_from(self, source: str, region: str) -> int:
-        """Return the port that clients in `source` dial for another region's balancer, to write."""
-
-
 S = TypeVar("S", bound=LabSettings)
-L = TypeVar("L", bound=Ports)
+L = TypeVar("L", bound=Services)
 
 
 class LocalLab(ABC, Generic[S, L]):

@@ -55,12 +55,6 @@ class Record:
     argv: tuple[str, ...]
 
 
-def wan_command(plan: Path, identity: Identity) -> list[str]:
-    """Return the command line of a WAN process that serves a plan and changes its user itself."""
-    option = ["--run-as", identity.name] if identity.dropped else []
-    return identity.module("labkit.wan", plan, *option)
-
-
 def read_proc(path: Path) -> str:
     """Read a file of /proc. A process may have any bytes in its name, a file of it too."""
     return path.read_text(encoding="utf-8", errors="surrogateescape")

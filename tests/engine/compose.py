@@ -12,8 +12,8 @@ from engine.images import STORE_IMAGE
 from engine.standin.cli import STORE_VARIABLE
 from engine.standin.grammar import VARIABLE
 from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
-from labkit.cluster.engines.cockroachdb.containers.layout import LAB_LABEL
 from labkit.cluster.engines.cockroachdb.layout import node_service
+from labkit.cluster.machines.base import LAB_LABEL
 from labkit.cluster.machines.compose import OVERRIDE_FILE
 
 STORE = "standin-store"

@@ -22,7 +22,6 @@ from labkit.cluster.engines.postgresql import patroni
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.cluster.engines.postgresql.etcd import EtcdClient
 from labkit.cluster.engines.postgresql.layout import member_name
-from labkit.cluster.engines.postgresql.services import Services
 from labkit.cluster.processes import freeze, send
 from labkit.history import History
 from labkit.lab import bring_up
@@ -40,7 +39,7 @@ ACCOUNT, SYMBOL = GENERATED_ACCOUNTS[0], "NFLX"
 
 def processes_of(lab: EmbeddedCluster, node: Node, what: str) -> list[int]:
     """The pids of a node's PostgreSQL that say they are this, such as "startup"."""
-    pids = Services(lab.layout, lab.table).pids(member_name(node))
+    pids = lab.machine.processes([member_name(node)])
     found = [pid for pid in pids if f" {what}" in " ".join(psutil.Process(pid).cmdline())]
     assert found, f"{node} has no {what}"
     return found

@@ -31,9 +31,10 @@ from ports import PORT_BASE
 
 from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
 from labkit.cluster.engines.cockroachdb.containers.layout import STATISTICS, WAN_CONTROL
-from labkit.cluster.engines.cockroachdb.layout import WAN, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
 from labkit.cluster.engines.cockroachdb.program import HTTP_PORT, SQL_PORT
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines.docker import PROJECT_LABEL
 from labkit.topology import DEFAULT
 

@@ -12,10 +12,11 @@ import pytest
 import labkit.cluster
 from labkit.cluster.engines.cockroachdb import haproxy, program
 from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
-from labkit.cluster.engines.cockroachdb.layout import WAN, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
 from labkit.cluster.engines.cockroachdb.processes.layout import ProcessLayout
 from labkit.cluster.identity import Identity
+from labkit.cluster.layout import WAN
 from labkit.cluster.ports import require_distinct
 from labkit.errors import LabMismatch, MissingBinary
 from labkit.topology import DEFAULT, Node, Topology
@@ -78,7 +79,7 @@ def test_every_process_listens_on_loopback_and_its_flags_are_documented(
     known = set(re.findall(r"--[a-z-]+", documented.read_text())) if documented.exists() else None
     ports = set()
     for node in lab.topology.nodes:
-        command = lab.machine._command(node_service(node))
+        command = lab.machine.command(node_service(node)).argv
         assert command[0] == cockroach
         for name in ("listen-addr", "http-addr", "advertise-addr"):
             host, port = flags(command, name).split(":")
@@ -94,7 +95,7 @@ def test_every_process_listens_on_loopback_and_its_flags_are_documented(
 def test_no_secret_is_on_a_command_line(home: Path, cockroach: Path) -> None:
     lab = BinaryCluster.create(home, port_base=30000)
     words = " ".join(
-        str(word) for service in lab.layout.services for word in lab.machine._command(service)
+        str(word) for service in lab.layout.services for word in lab.machine.command(service).argv
     )
     assert WAN in lab.layout.services
     assert balancer_service("us-west-2") in words

@@ -39,16 +39,6 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         compose.up()
 
 
-def test_a_command_in_a_container_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = 'ERROR: cannot dial server.\nIs the server running?\n\nFailed running "node"\n'
-    compose_says(monkeypatch, 1, "", said)
-    compose = program.Compose(["docker", "compose"], "labkit", Path("compose.yml"), {})
-    why = r"`cockroach node status` in crdb1 failed: ERROR: cannot dial server. Is the server run"
-    with pytest.raises(ClusterError, match=why) as refused:
-        compose.run("crdb1", ["cockroach", "node", "status"], timeout_s=5)
-    assert str(refused.value).endswith("running?")
-
-
 def test_an_image_that_cannot_be_pulled_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     compose_says(monkeypatch, 1, "", "Error response from daemon: Get https://registry: timeout")
     with pytest.raises(

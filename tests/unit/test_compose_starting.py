@@ -20,8 +20,9 @@ from docker_fakes import compose_says, container
 
 from labkit.cluster.engines.cockroachdb import database
 from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
-from labkit.cluster.engines.cockroachdb.layout import WAN, node_service
+from labkit.cluster.engines.cockroachdb.layout import node_service
 from labkit.cluster.engines.cockroachdb.starting import start_everything
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines import compose as program
 from labkit.cluster.machines.containers import Containers
 from labkit.cluster.machines.docker import Container
@@ -181,3 +182,19 @@ def test_a_container_that_ended_is_named_with_its_last_words(home: Path) -> None
     )
     with pytest.raises(LabError, match="quorum: crdb1-us-west-2 ended: flag provided"):
         waiting.wait("quorum", lambda: False, 30, parts=[dead.service])
+
+
+def test_a_command_in_a_container_that_fails_says_why(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = ComposeCluster.create(home)
+    compose_says(
+        monkeypatch,
+        1,
+        "",
+        'ERROR: cannot dial server.\nIs the server running?\n\nFailed running "node"\n',
+    )
+    why = r"`cockroach node status` at us-west-2/1 failed: ERROR: cannot dial server. Is the serv"
+    with pytest.raises(ClusterError, match=why) as refused:
+        starter(lab).cockroach(WEST, ["node", "status"], 5)
+    assert str(refused.value).endswith("running?")

@@ -8,6 +8,7 @@ from secret_texts import secret_texts
 from labkit.cluster.engines.postgresql import config
 from labkit.cluster.engines.postgresql.layout import Layout, member_name
 from labkit.cluster.engines.postgresql.settings import Secrets
+from labkit.cluster.engines.postgresql.ways import wan_plan
 from labkit.cluster.machines.programs import Program
 from labkit.topology import DEFAULT, SurvivalGoal, Topology
 from labkit.wan.plan import Kind
@@ -112,7 +113,7 @@ def test_every_part_listens_on_loopback_only(layout, secrets, tmp_path):
         config.patroni(layout, secrets, node, SurvivalGoal.ZONE, tmp_path),
         config.haproxy(layout, secrets, node.region),
         *config.etcd(layout, Program("etcd", tmp_path / "etcd", (3, 5, 1)), node.region),
-        json.dumps(config.wan(layout, secrets).to_json()),
+        json.dumps(wan_plan(layout, secrets).to_json()),
     ]
     addresses = set(re.findall(r"\b\d+\.\d+\.\d+\.\d+\b", "\n".join(texts)))
     assert addresses == {"127.0.0.1"}
@@ -139,7 +140,7 @@ def test_read_only_traffic_leaves_the_region_only_as_a_last_resort(layout, secre
 
 
 def test_the_wan_stands_before_every_service_that_another_region_dials(layout, secrets):
-    plan = config.wan(layout, secrets)
+    plan = wan_plan(layout, secrets)
     behind = {
         (one.kind, one.source, one.to_port): one.region
         for one in plan.listeners

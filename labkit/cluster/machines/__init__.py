@@ -1,6 +1,7 @@
 """Ways to run the parts of a lab: what exists, starting it and ending it.
 
 base        the protocol of every machine
+processes   processes of this machine
 containers  the containers of one Compose project
 docker      the Docker engine, through its SDK
 compose     the Compose project: `docker compose` of one lab

@@ -1,16 +1,19 @@
-"""What runs the services of a CockroachDB lab: containers, or processes of this machine."""
+"""What runs the services of a lab: containers, or processes of this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from subprocess import CompletedProcess
 from typing import Protocol
 
 from labkit.cluster.status import State
-from labkit.topology import Node
+
+LAB_LABEL = "labkit.lab"
+"""The label by which containers are known to belong to one lab."""
 
 
 class Machine(Protocol):
-    """Services by name (`labkit.cluster.engines.cockroachdb.layout`), and what can be done to them.
+    """Services by the names that a lab's layout gives them, and what can be done to them.
 
     What is done to several services is done to all of them at once.
     """
@@ -31,7 +34,7 @@ class Machine(Protocol):
     def kill(self, services: Sequence[str]) -> None:
         """SIGKILL."""
 
-    def stop(self, services: Sequence[str], timeout_s: int) -> None:
+    def stop(self, services: Sequence[str], timeout_s: float) -> None:
         """SIGTERM, and SIGKILL after `timeout_s`. Returns when they have ended."""
 
     def pause(self, services: Sequence[str]) -> None:
@@ -57,13 +60,17 @@ class Machine(Protocol):
             ClusterError: it cannot be had.
         """
 
-    def cockroach(self, node: Node, arguments: Sequence[str], timeout_s: float) -> str:
-        """Run the `cockroach` program where a node runs; what it printed.
+    def run(self, service: str, command: Sequence[str], timeout_s: float) -> CompletedProcess[str]:
+        """Run a short program where a service runs, and return how it ended.
 
         Raises:
-            ClusterError: it failed; says why.
             NotReady: it took longer than `timeout_s`.
         """
 
-    def discard(self, node: Node) -> None:
-        """Remove what a node that has ended leaves: its container, its data. Idempotent."""
+    def discard(self, service: str) -> None:
+        """Remove what a service that has ended leaves: its container, its data. Idempotent."""
+
+
+def running(machine: Machine) -> set[str]:
+    """Return the services that run or are frozen."""
+    return {name for name, state in machine.states().items() if state is not State.DOWN}

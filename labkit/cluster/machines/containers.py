@@ -1,18 +1,16 @@
-"""The containers of one Compose project, as what runs a CockroachDB lab."""
+"""The containers of one Compose project, as what runs a lab."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from subprocess import CompletedProcess
 
-from labkit.cluster.engines.cockroachdb.containers.render import COCKROACH
-from labkit.cluster.engines.cockroachdb.layout import node_service
 from labkit.cluster.machines.compose import Compose
 from labkit.cluster.machines.docker import Container, Engine
 from labkit.cluster.status import State
 from labkit.errors import LabMismatch
-from labkit.topology import Node
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,9 @@ class Containers:
         """SIGKILL."""
         self.engine.kill(self._those(services))
 
-    def stop(self, services: Sequence[str], timeout_s: int) -> None:
+    def stop(self, services: Sequence[str], timeout_s: float) -> None:
         """SIGTERM, and SIGKILL after `timeout_s`. Returns when they have ended."""
-        self.engine.stop(self._those(services), timeout_s=timeout_s)
+        self.engine.stop(self._those(services), timeout_s=round(timeout_s))
 
     def pause(self, services: Sequence[str]) -> None:
         """Freeze those that run."""
@@ -108,18 +106,16 @@ class Containers:
         container = self.all().get(service)
         return self.engine.log(container, since_wall_s) if container else ""
 
-    def cockroach(self, node: Node, arguments: Sequence[str], timeout_s: float) -> str:
-        """Run the `cockroach` program in a node's container; what it printed.
+    def run(self, service: str, command: Sequence[str], timeout_s: float) -> CompletedProcess[str]:
+        """Run a short program in a service's container, and return how it ended.
 
         Raises:
-            ClusterError: it failed; says why.
             NotReady: it took longer than `timeout_s`.
         """
-        return self.compose.run(node_service(node), [COCKROACH, *arguments], timeout_s)
+        return self.compose.run(service, command, timeout_s)
 
-    def discard(self, node: Node) -> None:
-        """Remove a node's container and volume. Idempotent."""
-        service = node_service(node)
+    def discard(self, service: str) -> None:
+        """Remove a service's container and volume. Idempotent."""
         self.engine.remove(self._those([service]))
         self.engine.remove_volume(f"{self.compose.name}_{service}")
 

@@ -26,7 +26,7 @@ from docker.context import ContextAPI
 from docker.context.config import METAFILE, get_context_id, get_current_context_name
 from docker.errors import APIError, DockerException, NotFound
 
-from labkit.cluster.engines.cockroachdb.containers.layout import LAB_LABEL
+from labkit.cluster.machines.base import LAB_LABEL
 from labkit.cluster.status import State
 from labkit.errors import ClusterError, MissingBinary, NotReady
 

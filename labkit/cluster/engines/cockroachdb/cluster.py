@@ -16,12 +16,13 @@ from labkit.cluster.base import Gather, OnStage, quiet
 from labkit.cluster.engines.cockroachdb import access, database, scaling, statements
 from labkit.cluster.engines.cockroachdb.database import Operator
 from labkit.cluster.engines.cockroachdb.evidence import failover_evidence
-from labkit.cluster.engines.cockroachdb.layout import WAN, Layout, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import Layout, balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.settings import CockroachSettings
 from labkit.cluster.engines.cockroachdb.starting import Starter, start_everything
 from labkit.cluster.engines.cockroachdb.status import Seen, cluster_status, look
 from labkit.cluster.engines.cockroachdb.view import View, Watch
 from labkit.cluster.lab import LocalLab
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines.base import Machine
 from labkit.cluster.processes import uninterrupted
 from labkit.cluster.settings import LabSecrets

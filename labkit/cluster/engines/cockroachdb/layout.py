@@ -14,16 +14,15 @@ On 127.0.0.1, unless a port base is given, the ports of the demo this lab is bui
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
 from labkit.cluster.engines.cockroachdb import haproxy
-from labkit.topology import Balancer, Node, Region, Target, Topology
+from labkit.cluster.layout import Services
+from labkit.topology import Node, Topology
 from labkit.wan.plan import Kind, LinkSettings, Listener, Plan
-
-WAN = "wan"
 
 Place = tuple[str, int]
 """Host and port."""
@@ -47,7 +46,7 @@ def address(place: Place) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout(ABC):
+class Layout(Services):
     """Names and ports of one lab.
 
     Attributes:
@@ -61,6 +60,9 @@ class Layout(ABC):
     numbers: Mapping[str, int] | None = None
 
     # on this machine
+
+    node_service = staticmethod(node_service)
+    balancer_service = staticmethod(balancer_service)
 
     def _at(self, offset: int, usual: int) -> int:
         return usual if self.port_base is None else self.port_base + offset
@@ -221,26 +223,3 @@ class Layout(ABC):
                 source=source,
                 name=f"{source} > lb:{region}",
             )
-
-    # services
-
-    def of(self, target: Target) -> list[str]:
-        """Return the services that a target stands for.
-
-        Raises:
-            UnknownTarget: it is not part of this cluster.
-        """
-        named = target.name if isinstance(target, Region) else target.region
-        region = self.topology.region(named).name
-        if isinstance(target, Node):
-            return [node_service(self.topology.node(target.name))]
-        if isinstance(target, Balancer):
-            return [balancer_service(region)]
-        nodes = [node_service(node) for node in self.topology.nodes_of(region)]
-        return [*nodes, balancer_service(region)]
-
-    @property
-    def services(self) -> tuple[str, ...]:
-        """Every service that stays up."""
-        in_regions = [name for region in self.topology.regions for name in self.of(region)]
-        return (*in_regions, *([WAN] if self.wan else []))

@@ -81,7 +81,7 @@ def take_out(rest: Starter, node: Node) -> None:
         return state is State.DOWN
 
     rest.machine.wait_until(ended, f"end of {node}", timeout_s=15)
-    rest.machine.discard(node)
+    rest.machine.discard(node_service(node))
     rest.render()
     rest.tell_balancers()
     with suppress(LabError):  # a WAN that does not run starts with the nodes there are
@@ -92,13 +92,13 @@ def _decommission(starter: Starter, rest: Starter, node: Node, *, wait: bool) ->
     other, number = _told_by(rest, node)
     host = address(rest.layout.sql_from(other.region, other))
     arguments = program.decommission(number, host, rest.certs, wait=wait)
-    starter.machine.cockroach(other, arguments, DECOMMISSION_S if wait else ASK_S)
+    starter.cockroach(other, arguments, DECOMMISSION_S if wait else ASK_S)
 
 
 def _recommission(starter: Starter, rest: Starter, node: Node) -> None:
     other, number = _told_by(rest, node)
     host = address(rest.layout.sql_from(other.region, other))
-    starter.machine.cockroach(other, program.recommission(number, host, rest.certs), ASK_S)
+    starter.cockroach(other, program.recommission(number, host, rest.certs), ASK_S)
     # it may have been drained, and may then need a new start (node-shutdown.md)
     starter.machine.stop([node_service(node)], timeout_s=STOP_S)
     starter.machine.start([node_service(node)])
@@ -112,7 +112,7 @@ def _told_by(rest: Starter, node: Node) -> tuple[Node, int]:
         raise NotReady("no other node is in service to ask: see `labkit status`")
     other = ready[0]
     host = address(layout.sql_from(other.region, other))
-    said = rest.machine.cockroach(other, program.node_status(host, rest.certs), ASK_S)
+    said = rest.cockroach(other, program.node_status(host, rest.certs), ASK_S)
     number = program.node_id(said, program.locality(node))
     if number is None:
         raise NotReady(f"{other} knows no {node}: see `labkit status`")

@@ -15,14 +15,15 @@ import psycopg
 
 from labkit import libpq
 from labkit.cluster.base import OnStage
-from labkit.cluster.engines.cockroachdb import database, monitoring
+from labkit.cluster.engines.cockroachdb import database, monitoring, program
 from labkit.cluster.engines.cockroachdb.database import Operator
-from labkit.cluster.engines.cockroachdb.layout import WAN, Layout, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import Layout, balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.settings import CockroachSettings, licence
 from labkit.cluster.engines.cockroachdb.statements import USER
 from labkit.cluster.folder import write_whole
 from labkit.cluster.lab import await_parts
-from labkit.cluster.machines.base import Machine
+from labkit.cluster.layout import WAN
+from labkit.cluster.machines.base import Machine, running
 from labkit.cluster.ports import HOST
 from labkit.cluster.settings import LabSecrets
 from labkit.cluster.status import State
@@ -60,10 +61,27 @@ class Starter(ABC):
 
     def running(self) -> set[str]:
         """Return the services that run or are paused."""
-        states = self.machine.states().items()
-        return {name for name, state in states if state is not State.DOWN}
+        return running(self.machine)
+
+    def cockroach(self, node: Node, arguments: Sequence[str], timeout_s: float) -> str:
+        """Run the `cockroach` program where a node runs, and return what it printed.
+
+        Raises:
+            ClusterError: it failed; says why.
+            NotReady: it took longer than `timeout_s`.
+        """
+        done = self.machine.run(node_service(node), [self.binary, *arguments], timeout_s)
+        if done.returncode != 0:
+            said = program.complaint(done.stderr or done.stdout)
+            raise ClusterError(f"`cockroach {' '.join(arguments)}` at {node} failed: {said}")
+        return done.stdout
 
     # stages that differ
+
+    @property
+    @abstractmethod
+    def binary(self) -> str:
+        """The path of the `cockroach` program where nodes run."""
 
     @property
     @abstractmethod

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from labkit.cluster.engines.cockroachdb import monitoring
-from labkit.cluster.engines.cockroachdb.layout import WAN, Layout, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import Layout, balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.monitoring import Ready
 from labkit.cluster.engines.cockroachdb.view import View, Watch
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines.base import Machine
 from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
 from labkit.errors import LabError

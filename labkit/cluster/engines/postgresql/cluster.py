@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
 from labkit import privileges
-from labkit.clock import wait_until
 from labkit.cluster import folder
 from labkit.cluster.base import Gather, OnStage, Rejoin, quiet
 from labkit.cluster.engines.postgresql import config, scaling
+from labkit.cluster.engines.postgresql.commands import command
 from labkit.cluster.engines.postgresql.evidence import failover_evidence
-from labkit.cluster.engines.postgresql.layout import (
-    WAN,
-    Layout,
-    balancer_name,
-    etcd_name,
-    member_name,
-)
+from labkit.cluster.engines.postgresql.layout import Layout, balancer_name, etcd_name, member_name
 from labkit.cluster.engines.postgresql.rejoin import rejoins
-from labkit.cluster.engines.postgresql.services import Services
 from labkit.cluster.engines.postgresql.settings import Secrets, Settings
-from labkit.cluster.engines.postgresql.stages import start_everything
+from labkit.cluster.engines.postgresql.stages import start_everything, stop_everything
 from labkit.cluster.engines.postgresql.starting import Starter, service_timeout_s
 from labkit.cluster.engines.postgresql.status import cluster_status
 from labkit.cluster.lab import LocalLab
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines import programs, reach
+from labkit.cluster.machines.base import running
+from labkit.cluster.machines.processes import Processes
 from labkit.cluster.ports import HOST
-from labkit.cluster.processes import ProcessTable, alive, freeze, send, uninterrupted
+from labkit.cluster.processes import ProcessTable, uninterrupted
 from labkit.cluster.status import ClusterStatus
 from labkit.errors import BadInput, ClusterError, LabBusy, LabError
 from labkit.topology import Node, SurvivalGoal, Target, Topology
 from labkit.wan.client import WanClient
+
+STOP_S = 30.0
+"""How long a part may take to end when it is shut down."""
 
 
 class EmbeddedCluster(LocalLab[Settings, Layout]):
@@ -121,8 +119,13 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         return WanClient(self.layout.wan_control, self.secrets.wan)
 
     @property
-    def _services(self) -> Services:
-        return Services(self.layout, self.table)
+    def machine(self) -> Processes:
+        """Its processes, by service."""
+        return self._machine_of(self.layout)
+
+    def _machine_of(self, layout: Layout) -> Processes:
+        data = {member_name(node): layout.data(node) for node in layout.topology.nodes}
+        return Processes(self.table, partial(command, layout, self.table.identity), data)
 
     @property
     def _starter(self) -> Starter:
@@ -130,7 +133,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
 
     def _starter_of(self, settings: Settings) -> Starter:
         layout = self._layout_of(self.home, settings)
-        return Starter(settings, self.secrets, layout, self.table, self._wan)
+        return Starter(settings, self.secrets, layout, self._machine_of(layout), self._wan)
 
     # life
 
@@ -147,7 +150,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         with folder.locked(self.home):
             if not self.layout.served.exists():
                 # what a first start left that was killed: the next one begins afresh
-                self._services.kill_all_but({})
+                self.machine.kill_all_but(())
             self._start(on_stage)
 
     def _start(self, on_stage: OnStage) -> None:
@@ -156,7 +159,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             start_everything(self._starter, on_stage)
 
     def _is_there(self) -> bool:
-        return bool(self._services.running())
+        return bool(running(self.machine))
 
     def _was_started(self) -> bool:
         return self.layout.processes.exists()
@@ -166,7 +169,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         self._end_runs(on_stage)
         with folder.locked(self.home), uninterrupted():
             if self._was_started():
-                self._services.stop(on_stage)
+                stop_everything(self._starter, on_stage)
 
     def purge(self) -> tuple[str, ...]:
         """Remove the state folder of a stopped lab, data and all.
@@ -177,7 +180,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         Raises:
             LabBusy: it runs.
         """
-        if self._services.running():
+        if running(self.machine):
             raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
         reach.remove_servers_folder(self.settings)
         return self._remove_folder()
@@ -189,15 +192,15 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         Before it begins, what an earlier one left that could not do so itself (its process was
         killed) is ended: it would hold ports, and nobody knows in what state it is.
         """
-        before = self._services.running()
-        self._services.kill_all_but(before)
+        before = running(self.machine)
+        self.machine.kill_all_but(before)
         try:
             yield
         except BaseException:
             with uninterrupted():
-                if self._services.running() != before:
+                if running(self.machine) != before:
                     on_stage("stopping what was started")
-                self._services.kill_all_but(before)
+                self.machine.kill_all_but(before)
             raise
 
     # questions
@@ -233,8 +236,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
 
     def pids(self) -> list[int]:
         """Every live process of the lab."""
-        pids = [pid for service in self._services.all() for pid in self._services.pids(service)]
-        return list(dict.fromkeys(pids))
+        return self.machine.processes(self.layout.services)
 
     def versions(self) -> dict[str, str]:
         """Name and version of each server program, as the next start will use them."""
@@ -268,27 +270,17 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             UnknownTarget: it is not part of this cluster.
             NotReady: a process did not die.
         """
-        services = self._services.of(target)
-
-        def gone() -> bool:
-            # a dying parent may still have started a child: look again until none is left
-            pids = [pid for service in services for pid in self._services.pids(service)]
-            send(pids, signal.SIGKILL)
-            return not pids
-
-        wait_until(gone, what=f"end of {target}", timeout_s=10, poll_s=0.02)
+        self.machine.kill(self.layout.of(target))
 
     def shut_down(self, target: Target) -> None:
         """SIGTERM: Patroni stops its PostgreSQL and hands over, HAProxy and etcd leave in order.
 
+        What has not ended after 30 s is killed.
+
         Raises:
             UnknownTarget: it is not part of this cluster.
-            NotReady: it has not ended after 30 s.
         """
-        services = self._services.of(target)
-        pids = [pid for service in services for pid in self._services.pids(service)]
-        send(self._services.recorded(services), signal.SIGTERM)
-        wait_until(lambda: not alive(pids), what=f"end of {target}", timeout_s=30, poll_s=0.05)
+        self.machine.stop(self.layout.of(target), timeout_s=STOP_S)
 
     def pause(self, target: Target) -> None:
         """SIGSTOP every process of the target: alive, but not answering.
@@ -297,8 +289,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             UnknownTarget: it is not part of this cluster.
             NotReady: a process of it does not stand still.
         """
-        services = self._services.of(target)
-        freeze([pid for service in services for pid in self._services.pids(service)])
+        self.machine.pause(self.layout.of(target))
 
     def resume(self, target: Target) -> None:
         """SIGCONT every process of the target. Idempotent.
@@ -306,7 +297,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
         Raises:
             UnknownTarget: it is not part of this cluster.
         """
-        self._services.thaw(self._services.of(target))
+        self.machine.resume(self.layout.of(target))
 
     def restart(self, target: Target, on_stage: OnStage = quiet) -> None:
         """Start what is not running of the target and wait until it is in service. Idempotent.
@@ -315,7 +306,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             UnknownTarget: it is not part of this cluster.
             NotReady: it did not come back in time.
         """
-        services = self._services.of(target)
+        services = self.layout.of(target)
         with folder.locked(self.home), self._all_or_nothing(on_stage):
             starter = self._starter
             nodes = [node for node in self.topology.nodes if member_name(node) in services]
@@ -335,7 +326,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
 
     def _undo_faults(self) -> None:
         """Thaw everything and reset the links; what is dead is for the caller to start."""
-        self._services.thaw(self._services.all())
+        self.machine.resume(self.layout.services)
         if self._wan and self.table.pid(WAN) is not None:
             self._wan.reset()
 
@@ -353,7 +344,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
             NotReady: there is no primary, or it did not take effect in time.
         """
         self._check_survives(self.topology, goal)
-        if self._services.running():
+        if running(self.machine):
             scaling.obey(self._starter, self.topology, goal)
         self._save(self.settings.model_copy(update={"survive": goal}))
 
@@ -380,7 +371,7 @@ class EmbeddedCluster(LocalLab[Settings, Layout]):
     def _remove(self, node: Node, after: Settings, on_stage: OnStage) -> None:
         starter, rest = self._starter, self._starter_of(after)
         try:
-            scaling.remove(starter, rest, self._services, node, on_stage)
+            scaling.remove(starter, rest, node, on_stage)
         except BaseException:
             with uninterrupted():
                 self._settle()

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.cluster.engines.postgresql.members import FIRST_DATA
+from labkit.cluster.layout import Services
 from labkit.topology import MAX_NODES, Node, Topology
 
 SCOPE = "lab"
@@ -46,10 +47,6 @@ def member_name(node: Node) -> str:
     return f"{node.region}-{node.index}"
 
 
-WAN = "wan"
-"""The process name of the delay line."""
-
-
 def etcd_name(region: str) -> str:
     """Return the process name of a region's etcd."""
     return f"etcd.{region}"
@@ -61,7 +58,7 @@ def balancer_name(region: str) -> str:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(Services):
     """Folders and ports of one lab."""
 
     home: Path
@@ -70,6 +67,13 @@ class Layout:
     wan: bool
     servers_at: Path | None = None
     """Where what servers read and write is, when it is not in the state folder."""
+
+    node_service = staticmethod(member_name)
+    balancer_service = staticmethod(balancer_name)
+
+    def others_of(self, region: str) -> list[str]:
+        """Return the services that a region has besides nodes and balancer: its etcd."""
+        return [etcd_name(region)]
 
     # folders and files
 

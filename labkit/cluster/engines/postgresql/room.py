@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 
-from labkit.cluster.engines.postgresql import config
 from labkit.cluster.engines.postgresql.layout import Layout
 from labkit.cluster.engines.postgresql.settings import Secrets
+from labkit.cluster.engines.postgresql.ways import wan_plan
 from labkit.cluster.limits import (
     NODES_PER_CORE,
     Limits,
@@ -63,7 +63,7 @@ def require_room(layout: Layout, secrets: Secrets, uid: int, starting: int) -> N
             little memory; says how much is needed.
     """
     topology, whole = layout.topology, starting == len(layout.topology.nodes)
-    ways = len(config.wan(layout, secrets).listeners) if layout.wan else 0
+    ways = len(wan_plan(layout, secrets).listeners) if layout.wan else 0
     problem = too_low(topology, Limits.here(uid), wan_ports=ways)
     if problem and whole:  # a lab that runs has shown that it fits
         raise ClusterError(problem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,6 @@ from labkit.cluster.base import OnStage
 from labkit.cluster.engines.postgresql import config
 from labkit.cluster.engines.postgresql.etcd import CONFIG, FAILOVER
 from labkit.cluster.engines.postgresql.layout import member_name
-from labkit.cluster.engines.postgresql.services import Services
 from labkit.cluster.engines.postgresql.starting import Starter, service_timeout_s
 from labkit.cluster.processes import alive, kill_and_wait, send
 from labkit.errors import NotReady
@@ -113,14 +111,11 @@ def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
     starter.tell_balancers()
 
 
-def remove(
-    starter: Starter, rest: Starter, services: Services, node: Node, on_stage: OnStage
-) -> None:
+def remove(starter: Starter, rest: Starter, node: Node, on_stage: OnStage) -> None:
     """Let a node hand over and end.
 
     Args:
         rest: knows the lab without the node.
-        services: know it with the node.
     """
     on_stage(f"{node} hands over")
     hand_over(starter, node)
@@ -129,21 +124,21 @@ def remove(
     rest.tell_balancers()
     on_stage(f"{node} ends")
     name = member_name(node)
-    patroni, pids = services.recorded([name]), services.pids(name)
+    machine = starter.machine
+    patroni, pids = machine.recorded([name]), machine.processes([name])
     # before it is asked to end: when this command is killed then, the next one must not take a
     # node for running that is about to end
     starter.table.forget(name)
     send(patroni, signal.SIGTERM)
     with suppress(NotReady):
         wait_until(lambda: not alive(pids), what="end", timeout_s=STOP_TIMEOUT_S, poll_s=0.05)
-    kill_and_wait([*alive(pids), *services.pids(name)])
+    kill_and_wait([*alive(pids), *machine.processes([name])])
 
 
 def forget(starter: Starter, node: Node) -> None:
     """Remove what a node that has ended leaves on this machine."""
     layout, name = starter.layout, member_name(node)
-    starter.table.forget(name)
-    shutil.rmtree(layout.data(node), ignore_errors=True)
+    starter.machine.discard(name)
     for path in (layout.member_config(node), layout.member_pgpass(node)):
         path.unlink(missing_ok=True)
 

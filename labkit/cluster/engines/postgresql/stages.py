@@ -1,4 +1,4 @@
-"""Starting what is not running, in an order that works, each step awaited by evidence.
+"""Starting what is not running, in an order that works, each step awaited by evidence; stopping.
 
 WAN                    it answers on its control port
 etcd and HAProxy       a linearizable read succeeds and the cluster version is decided
@@ -9,11 +9,17 @@ the balancers' ports   a query through each reaches a primary, respectively a re
 
 from __future__ import annotations
 
+import signal
+from contextlib import suppress
+
 from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.engines.postgresql import room, scaling
-from labkit.cluster.engines.postgresql.layout import WAN, balancer_name, etcd_name, member_name
+from labkit.cluster.engines.postgresql.layout import balancer_name, etcd_name, member_name
 from labkit.cluster.engines.postgresql.starting import Starter, service_timeout_s
 from labkit.cluster.folder import remove_data
+from labkit.cluster.layout import WAN
+from labkit.cluster.processes import alive, kill_and_wait, postgres_pids, send
+from labkit.errors import NotReady
 
 AT_ONCE = 12
 """How many database nodes are started at the same time. Each takes a second of processor time to
@@ -84,3 +90,24 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
     on_stage("a query through every balancer")
     starter.await_balancers(topology.region_names, timeout_s)
     layout.served.touch()
+
+
+def stop_everything(starter: Starter, on_stage: OnStage) -> None:
+    """Stop everything in order, and kill what does not stop."""
+    machine, topology = starter.machine, starter.layout.topology
+    nodes = [member_name(node) for node in topology.nodes]
+    machine.resume(starter.layout.services)
+    on_stage("load balancers")
+    machine.stop([balancer_name(name) for name in topology.region_names], timeout_s=3)
+    on_stage("database nodes")
+    # Patroni would use its last seconds to arrange a failover to nodes that are stopping too
+    kill_and_wait(machine.recorded(nodes))
+    postmasters = [pid for data in machine.data.values() for pid in postgres_pids(data)[:1]]
+    send(postmasters, signal.SIGINT)  # PostgreSQL's fast shutdown
+    with suppress(NotReady):
+        machine.wait_until(lambda: not alive(postmasters), "end of PostgreSQL", timeout_s=30)
+    on_stage("WAN and etcd")
+    # in turn: an etcd that leads hands over first, and would wait for one that is ending too
+    for name in (WAN, *(etcd_name(region) for region in topology.region_names)):
+        machine.stop([name], timeout_s=5)
+    machine.kill_all_but(())

@@ -18,20 +18,16 @@ from labkit.cluster.base import OnStage
 from labkit.cluster.engines.postgresql import config, first_data, patroni, room, serving
 from labkit.cluster.engines.postgresql.etcd import EtcdClient
 from labkit.cluster.engines.postgresql.forker import MemberForker
-from labkit.cluster.engines.postgresql.layout import (
-    WAN,
-    Layout,
-    balancer_name,
-    etcd_name,
-    member_name,
-)
+from labkit.cluster.engines.postgresql.layout import Layout, balancer_name, etcd_name, member_name
 from labkit.cluster.engines.postgresql.settings import Secrets, Settings
+from labkit.cluster.engines.postgresql.ways import wan_plan
 from labkit.cluster.folder import write_whole
 from labkit.cluster.lab import await_parts
-from labkit.cluster.limits import Limits, balancer_connections
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines import programs, reach
+from labkit.cluster.machines.processes import Processes
 from labkit.cluster.ports import HOST, require_free
-from labkit.cluster.processes import ProcessTable, wan_command
+from labkit.cluster.processes import ProcessTable
 from labkit.errors import NotReady
 from labkit.topology import Node, Topology
 from labkit.wan.client import WanClient
@@ -56,8 +52,13 @@ class Starter:
     settings: Settings
     secrets: Secrets
     layout: Layout
-    table: ProcessTable
+    machine: Processes
     wan: WanClient | None
+
+    @property
+    def table(self) -> ProcessTable:
+        """The lab's processes, by name."""
+        return self.machine.table
 
     # preparation
 
@@ -123,7 +124,7 @@ class Starter:
             wanted[layout.postgres(node)] = f"{node} PostgreSQL"
             wanted[layout.rest(node)] = f"{node} Patroni"
         if self.wan and self.table.pid(WAN) is None:
-            plan = config.wan(layout, self.secrets)
+            plan = wan_plan(layout, self.secrets)
             wanted[plan.control_port] = "WAN control"
             wanted.update({one.port: f"WAN {one.name}" for one in plan.listeners})
         require_free(wanted)
@@ -141,24 +142,20 @@ class Starter:
             self.tell_wan()
             return
         plan = self.layout.conf / "wan.json"
-        config.wan(self.layout, self.secrets).save(plan)
+        wan_plan(self.layout, self.secrets).save(plan)
         self.table.identity.own(plan)
-        self.table.spawn(WAN, wan_command(plan, self.table.identity), becomes=True)
+        self.machine.start([WAN])
         self._await("the WAN", self.wan.answers, 15, parts=[WAN])
 
     def tell_wan(self) -> None:
         """Let the WAN that runs serve the nodes there are, and no others."""
         if self.wan is not None:
-            plan = config.wan(self.layout, self.secrets)
+            plan = wan_plan(self.layout, self.secrets)
             self.wan.serve(plan.listeners, plan.names)
 
     def start_etcd(self, regions: Iterable[str]) -> None:
         """Start the etcd members that do not run."""
-        program = self._placed(programs.etcd())
-        for region in regions:
-            if self.table.pid(etcd_name(region)) is None:
-                argv = config.etcd(self.layout, program, region)
-                self.table.spawn(etcd_name(region), argv, env={"GOMAXPROCS": "1"})
+        self.machine.start([etcd_name(region) for region in regions])
 
     def await_etcd(self) -> None:
         """Wait until etcd can be used by Patroni."""
@@ -174,16 +171,7 @@ class Starter:
 
     def start_balancers(self, regions: Iterable[str]) -> None:
         """Start the HAProxies that do not run."""
-        program = self._placed(programs.haproxy())
-        allowed = Limits.here(self.table.identity.uid).open_files
-        connections = balancer_connections(
-            config.BALANCER_CONNECTIONS, self.layout.topology, allowed
-        )
-        for region in regions:
-            name = balancer_name(region)
-            if self.table.pid(name) is None:
-                file = self.layout.conf / f"{name}.cfg"
-                self.table.spawn(name, [program.path, "-db", "-n", str(connections), "-f", file])
+        self.machine.start([balancer_name(region) for region in regions])
 
     def tell_balancers(self) -> None:
         """Let every balancer that runs have the nodes there are, and no others."""

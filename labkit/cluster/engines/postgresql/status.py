@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from labkit.cluster.engines.postgresql import patroni
 from labkit.cluster.engines.postgresql.etcd import EtcdClient
-from labkit.cluster.engines.postgresql.layout import WAN, balancer_name, etcd_name, member_name
+from labkit.cluster.engines.postgresql.layout import balancer_name, etcd_name, member_name
 from labkit.cluster.engines.postgresql.starting import Starter
+from labkit.cluster.layout import WAN
 from labkit.cluster.processes import ProcessTable, stopped
 from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
 from labkit.errors import LabError

@@ -7,7 +7,7 @@ import secrets
 from functools import cached_property
 from pathlib import Path
 
-from labkit.cluster import folder, usual_home
+from labkit.cluster import folder
 from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.engines.cockroachdb.cluster import DOWN_S, CockroachCluster
 from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
@@ -42,7 +42,7 @@ class ComposeCluster(CockroachCluster[Settings, ComposeLayout]):
     @classmethod
     def _made_with(cls, home: Path) -> dict[str, object]:
         lab_id = secrets.token_hex(8)
-        usual = home.resolve() == usual_home().resolve()
+        usual = home.resolve() == folder.usual_home().resolve()
         project = "labkit" if usual else f"labkit-{lab_id[:8]}"
         return {"lab_id": lab_id, "project": project, "images": images_asked_for()}
 

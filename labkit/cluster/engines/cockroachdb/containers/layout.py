@@ -11,14 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.cluster.engines.cockroachdb.layout import (
-    WAN,
-    Layout,
-    Place,
-    balancer_service,
-    node_service,
-)
+from labkit.cluster.engines.cockroachdb.layout import Layout, Place, balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.program import HTTP_PORT, SQL_PORT
+from labkit.cluster.layout import WAN
 from labkit.topology import Node
 
 INIT = "init"
@@ -27,8 +22,6 @@ WAN_CONTROL = 9000
 """Inside its container."""
 STATISTICS = 8404
 """Inside a balancer's container."""
-LAB_LABEL = "labkit.lab"
-"""The label by which containers are known to belong to one lab."""
 
 
 @dataclass(frozen=True, slots=True)

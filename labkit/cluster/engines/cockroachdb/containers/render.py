@@ -16,13 +16,14 @@ from labkit.cluster.engines.cockroachdb import haproxy, program
 from labkit.cluster.engines.cockroachdb.containers.layout import (
     CERTIFICATES,
     INIT,
-    LAB_LABEL,
     STATISTICS,
     WAN_CONTROL,
     ComposeLayout,
 )
-from labkit.cluster.engines.cockroachdb.layout import WAN, address, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import address, balancer_service, node_service
 from labkit.cluster.identity import WAN_UID
+from labkit.cluster.layout import WAN
+from labkit.cluster.machines.base import LAB_LABEL
 from labkit.cluster.ports import HOST
 from labkit.topology import MAX_NODES, Node
 from labkit.wan.plan import MIN_TOKEN_CHARACTERS, Plan

@@ -11,9 +11,10 @@ from labkit.cluster.engines.cockroachdb import monitoring
 from labkit.cluster.engines.cockroachdb.containers import render
 from labkit.cluster.engines.cockroachdb.containers.layout import CERTIFICATES, INIT
 from labkit.cluster.engines.cockroachdb.containers.settings import Settings
-from labkit.cluster.engines.cockroachdb.layout import WAN, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.starting import BALANCER_TIMEOUT_S, INIT_TIMEOUT_S, Starter
 from labkit.cluster.folder import write_whole
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines.compose import Compose, pull
 from labkit.cluster.machines.containers import Containers
 from labkit.cluster.machines.docker import Engine
@@ -44,6 +45,11 @@ class ComposeStarter(Starter):
     @property
     def _compose(self) -> Compose:
         return self.machine.compose
+
+    @property
+    def binary(self) -> str:
+        """The path of the `cockroach` program in its image."""
+        return render.COCKROACH
 
     @property
     def certs(self) -> str | None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from labkit.cluster import folder
 from labkit.cluster.base import OnStage, quiet
 from labkit.cluster.engines.cockroachdb.cluster import DOWN_S, CockroachCluster
-from labkit.cluster.engines.cockroachdb.layout import WAN, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.processes.commands import build_tag, command, find_cockroach
 from labkit.cluster.engines.cockroachdb.processes.layout import ProcessLayout
-from labkit.cluster.engines.cockroachdb.processes.machine import (
-    Processes,
-    build_tag,
-    find_cockroach,
-)
 from labkit.cluster.engines.cockroachdb.processes.starting import ProcessStarter
 from labkit.cluster.engines.cockroachdb.settings import CockroachSettings
 from labkit.cluster.engines.cockroachdb.starting import Starter
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines import programs, reach
+from labkit.cluster.machines.processes import Processes
 from labkit.cluster.processes import ProcessTable, uninterrupted
 from labkit.cluster.status import State
 from labkit.errors import LabBusy, MissingBinary
@@ -65,7 +63,9 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
         return self._machine_of(self.settings)
 
     def _machine_of(self, settings: Settings) -> Processes:
-        return Processes(settings, self._layout_of(self.home, settings), self._table)
+        layout = self._layout_of(self.home, settings)
+        data = {node_service(node): layout.store(node) for node in layout.topology.nodes}
+        return Processes(self._table, partial(command, layout, self._table.identity), data)
 
     @cached_property
     def _table(self) -> ProcessTable:
@@ -90,7 +90,7 @@ class BinaryCluster(CockroachCluster[Settings, ProcessLayout]):
             on_stage("database nodes")
             machine.stop([node_service(node) for node in shape.nodes], timeout_s=DOWN_S)
             machine.stop([WAN], timeout_s=3)
-            machine.kill_all_but(set())
+            machine.kill_all_but(())
             self._watch.forget()
 
     def purge(self) -> tuple[str, ...]:

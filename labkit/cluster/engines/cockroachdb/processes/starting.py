@@ -10,12 +10,14 @@ from pathlib import Path
 from labkit.cluster import haproxy as running_haproxy
 from labkit.cluster.base import OnStage
 from labkit.cluster.engines.cockroachdb import haproxy, program
-from labkit.cluster.engines.cockroachdb.layout import WAN, address, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.layout import address, balancer_service, node_service
+from labkit.cluster.engines.cockroachdb.processes.commands import find_cockroach, placed_cockroach
 from labkit.cluster.engines.cockroachdb.processes.layout import ProcessLayout
-from labkit.cluster.engines.cockroachdb.processes.machine import Processes, find_cockroach
 from labkit.cluster.engines.cockroachdb.starting import INIT_TIMEOUT_S, Starter
 from labkit.cluster.folder import remove_data, write_whole
+from labkit.cluster.layout import WAN
 from labkit.cluster.machines import reach
+from labkit.cluster.machines.processes import Processes
 from labkit.cluster.ports import HOST, require_free
 from labkit.cluster.status import State
 from labkit.errors import ClusterError
@@ -34,6 +36,11 @@ class ProcessStarter(Starter):
     machine: Processes
 
     @property
+    def binary(self) -> str:
+        """The path of the `cockroach` program, where servers may execute it."""
+        return str(placed_cockroach(self.layout, self.machine.table.identity))
+
+    @property
     def certs(self) -> str | None:
         """The folder with certificates; None without."""
         return self.layout.certs
@@ -49,9 +56,8 @@ class ProcessStarter(Starter):
             ClusterError: a part of the data is gone.
         """
         find_cockroach()
-        self.machine.kill_strays()
-        if not served:  # what a first start left that was killed: this one begins afresh
-            self.machine.kill_all_but(set())
+        # what a command left that was killed; a first start begins afresh
+        self.machine.kill_all_but(self.running() if served else ())
         cold = not self.running()
         nodes = self.layout.topology.nodes
         lost = [node_service(node) for node in nodes if not self.layout.store(node).exists()]
@@ -69,7 +75,7 @@ class ProcessStarter(Starter):
         """Write the configuration of balancers and WAN; folders that the processes write to."""
         layout, table = self.layout, self.machine.table
         user = table.identity
-        reach.make_servers_folder(self.home, self.machine.settings, user)
+        reach.make_servers_folder(self.home, self.settings, user)
         table.folder.mkdir(mode=0o700, exist_ok=True)
         for folder in (table.logs, layout.conf):
             user.make_folder(folder, written=False)
@@ -116,7 +122,7 @@ class ProcessStarter(Starter):
         for folder in (Path(certs), authority):
             table.identity.make_folder(folder, written=True)
         script = program.certificates_script(
-            str(self.machine.program()), certs, str(authority), ["localhost", HOST]
+            self.binary, certs, str(authority), ["localhost", HOST]
         )
         done = subprocess.run(
             [*table.identity.prefix, "sh", "-c", script],
@@ -143,7 +149,7 @@ class ProcessStarter(Starter):
         def made() -> bool:
             nonlocal said
             try:
-                self.machine.cockroach(first, program.init(host, self.certs), INIT_TIMEOUT_S)
+                self.cockroach(first, program.init(host, self.certs), INIT_TIMEOUT_S)
             except ClusterError as error:
                 said = str(error)
             else:
