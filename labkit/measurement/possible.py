@@ -7,13 +7,13 @@ that nobody knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from labkit.history import History
+from labkit.history import History, Terms
 from labkit.measurement.windows import is_ok
 from labkit.record import FaultWindow, OpKind, Outcome
 
@@ -68,6 +68,34 @@ def recorded_twice(history: History, number: np.ndarray) -> np.ndarray:
 def impossible_faults(history: History) -> tuple[str, ...]:
     """Name the faults whose moments cannot be: not a time, or in another order than they happen."""
     return tuple(f"fault {fault.label}: {why}" for fault in history.faults for why in _wrong(fault))
+
+
+def impossible_terms(history: History) -> tuple[str, ...]:
+    """Name what of `history.terms` does not fit its faults: looks and a watch at another time.
+
+    With the faults of several trials it is the last one that the terms are about.
+    """
+    if history.terms is None:
+        return ()
+    return tuple(f"terms: {why}" for why in _unfit(history.terms, history.faults))
+
+
+def _unfit(terms: Terms, faults: Sequence[FaultWindow]) -> Iterator[str]:
+    moments_s = [at_s for look in terms.looks.values() for at_s in look]
+    if np.isnan([*moments_s, terms.watched_until_s]).any():
+        yield "one of its moments is not a time"
+    if not faults:
+        return
+    injected_s = max(fault.injected_s for fault in faults)
+    # of a fault that still holds there is no time after it
+    healed_s = max(np.inf if fault.healed_s is None else fault.healed_s for fault in faults)
+    before, after = terms.looks.get("before"), terms.looks.get("after")
+    if before and before[1] > injected_s:
+        yield "the state before the fault was looked at after its injection"
+    if after and after[0] < healed_s:
+        yield "the state after the fault was looked at before its healing"
+    if terms.watched_until_s < healed_s < np.inf:
+        yield "the watch ended before the fault was healed"
 
 
 def without(history: History, rows: np.ndarray) -> History:

@@ -12,6 +12,7 @@ from labkit.measurement.possible import (
     every_row,
     impossible_faults,
     impossible_rows,
+    impossible_terms,
     recorded_twice,
     without,
 )
@@ -32,9 +33,10 @@ def recording(evidence: Evidence, wrong: dict[str, np.ndarray]) -> Finding:
     """Judge the recording.
 
     Proves: each row of the history is one that a client can have written, and none was written
-    twice; every acknowledgement of the ledger is in the history; each driven region recorded
-    orders until the end of the watch: until all were seen to be back, the last fault was healed,
-    or the last region stopped, whichever came last.
+    twice; the steady state was looked at before the injection and after the healing; every
+    acknowledgement of the ledger is in the history; each driven region recorded orders until the
+    end of the watch: until all were seen to be back, the last fault was healed, or the last region
+    stopped, whichever came last.
     Cannot: see a row that was changed into another one that can be; miss orders of a region that
     sends so few that silence is no sign (`GAPS`).
 
@@ -43,12 +45,13 @@ def recording(evidence: Evidence, wrong: dict[str, np.ndarray]) -> Finding:
         wrong: its rows that cannot be, as `impossible` found them.
     """
     history = evidence.history
-    of_faults, rows = impossible_faults(history), every_row(wrong)
+    rows = every_row(wrong)
+    untimely = [*impossible_faults(history), *impossible_terms(history)]
     offenders = [
-        *of_faults,
+        *untimely,
         *(f"operation {row}: {why}" for row, why in sorted(_reasons(wrong).items())),
     ]
-    count = len(of_faults) + len(rows)
+    count = len(untimely) + len(rows)
     unheard = np.flatnonzero(evidence.ledgered & ~evidence.acked_in_history)
     silent = _silent(without(history, rows))
     said = [f"{count:,} of its entries cannot be ({offenders[0]})"] if count else []

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from judging import FRESH, INFO, OK, assert_caught, changed, evidence, findings, trades_of
 from test_checkers import few, runs
 
-from labkit.history import History
+from labkit.history import History, Terms
 from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import Finding, MoneyExact, Opening, PriceExact, Verdict
 from labkit.verdict.evidence import Evidence
@@ -108,6 +108,31 @@ def test_a_fault_at_a_moment_that_cannot_be_is_named(faults):
     result = failover_run(faults=faults)
     assert result.verdict is Verdict.UNKNOWN
     assert result.summary.finding("recording").offenders[0].startswith("fault kill us-west-2/1")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"looks": {"before": (FAULT.injected_s - 5, FAULT.injected_s + 1)}}, "before the fault"),
+        ({"looks": {"after": (FAULT.injected_s - 5, FAULT.injected_s)}}, "after the fault"),
+        ({"looks": {"before": (nan, nan)}}, "not a time"),
+        ({"watched_until_s": nan}, "not a time"),
+        ({"watched_until_s": FAULT.injected_s + 1}, "the watch ended"),
+    ],
+)
+def test_a_steady_state_or_a_watch_at_another_time_than_the_fault_is_named(
+    change: dict[str, object], named: str
+):
+    terms = replace(Terms(inf, {"p99_ms": 500.0}, {}), **change)
+    result = failover_run(history=replace(sound().history, terms=terms))
+    assert result.verdict is Verdict.UNKNOWN
+    assert named in result.summary.finding("recording").offenders[0]
+
+
+def test_a_fault_that_was_never_healed_has_no_state_after_it():
+    terms = Terms(inf, {"p99_ms": 500.0}, {"after": (FAULT.healed_s + 1, FAULT.healed_s + 7)})
+    history = replace(sound().history, faults=(replace(FAULT, healed_s=None),), terms=terms)
+    assert failover_run(history=history).summary.finding("recording").verdict is Verdict.UNKNOWN
 
 
 def test_every_row_twice_is_not_twice_as_many_orders():
