@@ -60,7 +60,8 @@ class Experiment:
         hold_s: seconds from the injection to the healing.
         inject_after_s: how much longer to wait when the steady state was seen.
         steady_s: seconds for which the steady state must hold, before and after.
-        patience_s: how long to wait for it each time before that counts as failed.
+        patience_s: how much longer than `steady_s` to wait for it each time before that counts as
+            failed.
         bite_s: how long the fault may take to show an effect before it counts as void.
         scenario: names the run folder.
         say: told in one line what happens when; by default printed.
@@ -374,6 +375,7 @@ class _Course:
     def _await_steady(self, when: str) -> bool:
         """Watch until the steady state has held for `steady_s`, or patience ends."""
         begun_s = monotonic()
+        patient_until_s = begun_s + self.experiment.steady_s + self.experiment.patience_s
         while True:
             self._rest()
             self._step()
@@ -386,7 +388,7 @@ class _Course:
                 when=when,
             )
             held = since_s >= begun_s and finding.verdict is Verdict.PASS and self._back(until_s)
-            if held or monotonic() - begun_s >= self.experiment.patience_s:
+            if held or monotonic() >= patient_until_s:
                 return held
 
     def _back(self, until_s: float) -> bool:

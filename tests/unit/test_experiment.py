@@ -96,6 +96,12 @@ def test_a_run_goes_on_until_service_is_seen_to_be_back(experiment):
         assert row.observed_s >= row.rto_s - row.rto_error_s + 1.0
 
 
+def test_a_steady_state_longer_than_the_patience_is_waited_for_and_the_fault_injected(experiment):
+    result = replace(experiment, steady_s=2.0, patience_s=1.9).run()
+    assert [row.fault for row in result.summary.recovery] != []
+    assert result.summary.finding("steady_before").verdict is Verdict.PASS
+
+
 def test_service_is_judged_in_the_regions_that_order(experiment):
     result = replace(experiment, workload=Market(regions=("eu-west-1",))).run()
     assert result.verdict is Verdict.PASS
