@@ -71,8 +71,10 @@ def save_events(events: Iterable[Event], folder: Path) -> None:
 
 def load_events(folder: Path) -> tuple[Event, ...]:
     """Read back what `save_events` wrote; nothing when it never did."""
-    path = folder / EVENTS_FILE
+    from pydantic import TypeAdapter  # workers import this module, and read no events
+
+    path, event = folder / EVENTS_FILE, TypeAdapter(Event)
     if not path.exists():
         return ()
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple(Event(**{**row, "sign": Sign(row["sign"])}) for row in rows)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(event.validate_json(line) for line in lines)

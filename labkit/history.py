@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from labkit import files
 from labkit.errors import BadInput
@@ -78,11 +79,13 @@ class Terms:
     def from_json(cls, data: Mapping[str, Any]) -> Terms:
         """Read back what `to_json` gave."""
         until_s = data["watched_until_s"]
-        return cls(
-            inf if until_s is None else float(until_s),
-            {name: float(value) for name, value in data["steady"].items()},
-            {when: (float(look[0]), float(look[1])) for when, look in data["looks"].items()},
+        return _TERMS.validate_python(
+            {**data, "watched_until_s": inf if until_s is None else until_s}
         )
+
+
+_TERMS = TypeAdapter(Terms)
+_FAULT = TypeAdapter(FaultWindow)
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,8 @@ class History:
         frame, faults = read_columns(path, columns), load_faults(folder)
         with reading(path):
             terms = about.get("terms")
+            if len(set(about["regions"])) < len(about["regions"]):
+                raise ValueError("a region is there twice")
             history = cls.from_frame(
                 frame,
                 faults,
@@ -273,7 +278,5 @@ def load_faults(folder: Path) -> tuple[FaultWindow, ...]:
     """
     path = folder / FAULTS_FILE
     with reading(path):
-        told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return tuple(
-            FaultWindow(**{**one, "regions": tuple(one.get("regions", ()))}) for one in told
-        )
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return tuple(_FAULT.validate_json(line) for line in lines)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from labkit.history import History, Terms
+from labkit.history import SAMPLES_FILE, History, Terms, reading
 from labkit.measurement.outages import Healthy
 from labkit.trading.audit import OPENING, FinalRead, read_in
 from labkit.verdict.checkers import Finding, Verdict
@@ -77,7 +77,8 @@ def _again(folder: Path, stored: Summary) -> Result:
 def _one(folder: Path, stored: Summary) -> Result:
     history = History.load(folder)
     terms = history.terms
-    found = {} if terms is None else dict(_steady(history, terms))
+    with reading(folder / SAMPLES_FILE):
+        found = {} if terms is None else dict(_steady(history, terms))
     return judge(
         scenario=stored.scenario,
         backend=stored.backend,

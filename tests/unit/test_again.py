@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from market import Market, into_memory, without_pictures
 from labkit.errors import BadInput, VerdictFailed
 from labkit.experiment import Experiment
 from labkit.faults.signals import Kill
-from labkit.history import SAMPLES_FILE, History, write_columns
+from labkit.history import SAMPLES_FILE, History, Terms, write_columns
 from labkit.testing import FakeCluster
 from labkit.trials import Trials
 from labkit.verdict.again import JUDGED_AGAIN, judged_again
@@ -235,6 +236,17 @@ def test_a_folder_that_cannot_be_judged_ends_with_3(kept: dict[str, Path], tmp_p
     done = labkit("judge", str(run))
     assert (done.exit_code, len(done.stderr.splitlines())) == (3, 1)
     assert "samples.parquet" in done.stderr
+
+
+@pytest.mark.parametrize("steady", [{"p99_ms": float("nan")}, {"p99_ms": 500.0, "mood": 1.0}, {}])
+def test_a_steady_state_that_nobody_could_ask_for_is_damage(
+    kept: dict[str, Path], tmp_path: Path, steady: dict[str, float]
+):
+    run = Path(shutil.copytree(kept["one"], tmp_path / "20260102T000000Z-x"))
+    history = History.load(run)
+    replace(history, terms=Terms(float("inf"), steady, {})).save(run)
+    done = labkit("judge", str(run))
+    assert (done.exit_code, len(done.stderr.splitlines())) == (3, 1)
 
 
 def test_no_bit_of_the_samples_flips_unseen(kept: dict[str, Path], tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import getdoc
 from math import isnan
 from pathlib import Path
@@ -77,6 +78,31 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(
     path = tmp_path / name
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BadInput, match=rf"{name}: damaged, or not written to its end \([^\n]*\)$"):
+        History.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("faults.jsonl", {"fault": "kill", "target": "us-west-2/1", "injected_s": "soon"}),
+        ("faults.jsonl", {"fault": 7, "target": "us-west-2/1", "injected_s": 1.0}),
+        ("faults.jsonl", ["kill"]),
+        ("events.jsonl", {"at_s": "soon", "sign": "connected", "source": "client"}),
+        ("events.jsonl", {"at_s": 1.0, "sign": "connected", "source": "client", "region": 7}),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_as_damage(
+    tmp_path: Path, name: str, line: object
+) -> None:
+    History.of(OPS, FAULTS).save(tmp_path)
+    (tmp_path / name).write_text(json.dumps(line) + "\n")
+    with pytest.raises(BadInput, match=rf"{name}: damaged, or not written to its end \([^\n]*\)$"):
+        History.load(tmp_path)
+
+
+def test_a_region_that_is_there_twice_is_refused_as_damage(tmp_path: Path) -> None:
+    replace(History.of(OPS, FAULTS), regions=("us-west-2", "us-west-2")).save(tmp_path)
+    with pytest.raises(BadInput, match="a region is there twice"):
         History.load(tmp_path)
 
 
