@@ -48,6 +48,8 @@ bench: env
 docs: env
 	@"$$(command -v uv || echo $(BIN)/uv)" pip install --quiet --python $(BIN)/python --group docs
 	$(BIN)/python -m tools.docs
+	$(BIN)/typer labkit.cli.app utils docs --name labkit --title "Every command" \
+	  --output build/pages/docs/commands.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:

@@ -2,7 +2,8 @@
 
 A page keeps its place in the repository, so that links between pages work in both. A notebook is
 shown as its newest run left it (`labkit run --all` runs them); without a run it has no outputs.
-docs/python.md is made here: one entry for each name that `import labkit` offers.
+Two pages are made here: docs/python.md has an entry for each name that `import labkit` offers, and
+docs/files.md has one for each class that is the format of a file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from pathlib import Path
 
 import labkit
 from labkit.assets import runs_folder
+from labkit.cluster.settings import LabSettings
+from labkit.events import Event
 from labkit.notebooks import notebooks
+from labkit.record import FaultWindow, Op
+from labkit.topology import Link, Region
+from labkit.verdict.result import Machine, Measurements, Spread, Summary, Trial
 
 PAGES = Path("build/pages")
 GATHERED = (
@@ -28,6 +34,21 @@ What `import labkit as lab` offers to the author of a notebook. Names in capital
 experiment is made of; the others are functions.
 
 """
+FILES_HEAD = """# Files
+
+What is in the files that labkit reads and writes. Each entry is the class that the file is read
+into, so a name here is a key or a column there. [runs.md](runs.md) explains a whole run folder.
+
+"""
+
+FILES: dict[str, tuple[type, ...]] = {
+    "A [topology](python.md#labkit.topology.Topology)": (Region, Link),
+    "`result.json`": (Summary, Measurements, Spread, Trial, Machine),
+    "`samples.parquet`: one row per operation": (Op,),
+    "`faults.jsonl`: one line per fault": (FaultWindow,),
+    "`events.jsonl`: one line per event": (Event,),
+    "`lab.json` in the state folder": (LabSettings,),
+}
 
 
 def gather() -> None:
@@ -57,9 +78,22 @@ def python_page() -> Iterator[str]:
     """Write what mkdocstrings replaces with docstrings: classes first, then functions."""
     yield PYTHON_HEAD
     for name in sorted(labkit.__all__, key=lambda one: (not isclass(getattr(labkit, one)), one)):
-        yield f"::: {getattr(labkit, name).__module__}.{name}\n\n"
+        yield _entry(getattr(labkit, name))
+
+
+def files_page() -> Iterator[str]:
+    """Write the same for the classes that are the formats of files."""
+    yield FILES_HEAD
+    for title, classes in FILES.items():
+        yield f"## {title}\n\n"
+        yield from map(_entry, classes)
+
+
+def _entry(one: type) -> str:
+    return f"::: {one.__module__}.{one.__qualname__}\n\n"
 
 
 if __name__ == "__main__":
     gather()
-    (PAGES / "docs" / "python.md").write_text("".join(python_page()), encoding="utf-8")
+    for name, page in {"python.md": python_page(), "files.md": files_page()}.items():
+        (PAGES / "docs" / name).write_text("".join(page), encoding="utf-8")
