@@ -390,7 +390,7 @@ class CockroachCluster(LocalLab[S, L]):
         self._save(before)
 
     def _remove(self, node: Node, after: S, on_stage: OnStage) -> None:
-        rest = self._starter_of(after)
-        scaling.decommission(self._starter, rest, node, on_stage)
+        starter, rest = self._starter, self._starter_of(after)
+        scaling.decommission(starter, rest, node, on_stage)
         self._save(after)
-        scaling.take_out(rest, node)
+        scaling.take_out(starter, rest, node)

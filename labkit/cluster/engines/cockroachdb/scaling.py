@@ -65,23 +65,24 @@ def withdraw(starter: Starter, rest: Starter, node: Node) -> None:
     """Take a node out again whose adding failed, however far it came."""
     with suppress(LabError):  # it may never have joined
         _decommission(starter, rest, node, wait=False)
-    take_out(rest, node)
+    take_out(starter, rest, node)
 
 
-def take_out(rest: Starter, node: Node) -> None:
+def take_out(starter: Starter, rest: Starter, node: Node) -> None:
     """Remove what a node leaves: its process, its data, its place at the balancers.
 
     Args:
         rest: knows the lab without the node.
     """
-    rest.machine.kill([node_service(node)])
+    machine = starter.machine  # which knows the node's data
+    machine.kill([node_service(node)])
 
     def ended() -> bool:
-        state = rest.machine.states().get(node_service(node), State.DOWN)
+        state = machine.states().get(node_service(node), State.DOWN)
         return state is State.DOWN
 
-    rest.machine.wait_until(ended, f"end of {node}", timeout_s=15)
-    rest.machine.discard(node_service(node))
+    machine.wait_until(ended, f"end of {node}", timeout_s=15)
+    machine.discard(node_service(node))
     rest.render()
     rest.tell_balancers()
     with suppress(LabError):  # a WAN that does not run starts with the nodes there are
