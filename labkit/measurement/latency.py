@@ -10,7 +10,7 @@ import pandas as pd
 from labkit.history import History
 from labkit.measurement.outages import Healthy
 from labkit.measurement.percentiles import percentile
-from labkit.measurement.phases import phases
+from labkit.measurement.phases import Pauses, phases
 from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s, region_codes
 from labkit.record import OpKind, Outcome
 
@@ -37,15 +37,20 @@ class Latency:
     kind: str = OpKind.ORDER
 
 
-def latency_table(history: History, healthy: Healthy | None = None) -> tuple[Latency, ...]:
+def latency_table(
+    history: History, healthy: Healthy | None = None, pauses: Pauses = ()
+) -> tuple[Latency, ...]:
     """Latency by kind of operation: each region in each phase, and all regions together.
+
+    Args:
+        pauses: between trials (`phases`).
 
     Returns:
         Orders first, then what other kinds there are. Of each, rows region by region in the
         history's order, then `ALL_REGIONS`; phases in order. A phase in which a region did
         nothing has a row of zeros. What nobody watched is in none.
     """
-    phase = phases(history, healthy)
+    phase = phases(history, healthy, pauses)
     present = set(history.ops["kind"][phase.notna()].astype(str)) - {str(OpKind.ORDER)}
     kinds = [str(OpKind.ORDER), *sorted(present)]
     return tuple(row for kind in kinds for row in _of_kind(history, kind, phase))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from math import inf
 
@@ -11,7 +12,7 @@ import pandas as pd
 from labkit.history import History
 from labkit.measurement.outages import Healthy
 from labkit.measurement.recovery import streams
-from labkit.measurement.windows import region_codes, run_end_s, watched
+from labkit.measurement.windows import between, region_codes, run_end_s, watched
 from labkit.record import FaultWindow
 
 
@@ -38,6 +39,8 @@ NOWHERE = -1
 
 Spans = list[tuple[float, float]]
 """Stretches of time, seconds: from when until when, in order, without overlap."""
+Pauses = Sequence[tuple[float, float]]
+"""From when until when nobody watched, because a trial was over and the next one not begun."""
 
 
 def phases_of(faults: tuple[FaultWindow, ...]) -> list[Phase]:
@@ -45,15 +48,25 @@ def phases_of(faults: tuple[FaultWindow, ...]) -> list[Phase]:
     return [Phase.BEFORE, Phase.OUTAGE, Phase.DURING, Phase.AFTER] if faults else [Phase.WHOLE]
 
 
-def phases(history: History, healthy: Healthy | None = None) -> pd.Series:
+def phases(history: History, healthy: Healthy | None = None, pauses: Pauses = ()) -> pd.Series:
     """Tell the phase of each operation, as a categorical aligned with `history.ops`.
 
     What nobody watched has none (`labkit.measurement.windows.watched`), so no table counts it. A
     fault that was never healed holds to the end, so such a run has no "after".
+
+    Args:
+        pauses: between trials; each trial has phases of its own.
     """
+    names = pd.Index([str(phase) for phase in phases_of(history.faults)])
+    codes = np.concatenate(
+        [_codes(trial, healthy or Healthy()) for trial in between(history, pauses)]
+    )
+    return pd.Series(pd.Categorical.from_codes(codes, names), index=history.ops.index, name="phase")
+
+
+def _codes(history: History, healthy: Healthy) -> np.ndarray:
+    """Give the place of each operation's phase in `phases_of`."""
     ops, faults = history.ops, history.faults
-    names = pd.Index([str(phase) for phase in phases_of(faults)])
-    healthy = healthy or Healthy()
     codes = np.zeros(len(ops), dtype=np.int8)
     if faults:
         scheduled = ops["scheduled_s"].to_numpy()
@@ -66,7 +79,7 @@ def phases(history: History, healthy: Healthy | None = None) -> pd.Series:
             here = np.flatnonzero(region == code)
             codes[here[_touching(scheduled[here], finished[here], spans)]] = 1
     codes[~watched(history, healthy.slow_ms / 1000)] = NOWHERE
-    return pd.Series(pd.Categorical.from_codes(codes, names), index=ops.index, name="phase")
+    return codes
 
 
 def outage_spans(history: History, healthy: Healthy | None = None) -> dict[str, Spans]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
 from labkit.history import History
 from labkit.measurement.outages import Healthy
-from labkit.measurement.phases import Phase, Spans, held_spans, outage_spans, phases, phases_of
+from labkit.measurement.phases import (
+    Pauses,
+    Phase,
+    Spans,
+    held_spans,
+    outage_spans,
+    phases,
+    phases_of,
+)
 from labkit.measurement.recovery import streams
 from labkit.measurement.taxonomy import in_words
-from labkit.measurement.windows import is_ok
+from labkit.measurement.windows import between, is_ok
 from labkit.record import FaultWindow
 
 
@@ -23,7 +31,8 @@ class Service:
     Attributes:
         phase: as `labkit.measurement.phases.Phase`.
         observed_s: seconds of the phase between the first order due and the last one, whether
-            orders were due in each of them or not.
+            orders were due in each of them or not. Of trials, the sum of theirs: what lies between
+            two trials was not watched.
         lost_s: the availability lost in them, in order-seconds (`outages.Stream.lost_s`): an
             order that was not served stands for the time that is nearer to it than to another.
     """
@@ -59,32 +68,52 @@ class Failures:
     count: int
 
 
-def service(history: History, healthy: Healthy | None = None) -> tuple[Service, ...]:
+def service(
+    history: History, healthy: Healthy | None = None, pauses: Pauses = ()
+) -> tuple[Service, ...]:
     """Measure the lost availability: rows region by region in the history's order, phases in order.
 
     Only what was watched counts. Phases are cut by time: each second from the first order due to
-    the last one is in one of them.
+    the last one of the same trial is in one of them.
+
+    Args:
+        pauses: between trials.
     """
-    faults = history.faults
-    gone = outage_spans(history, healthy)
-    rows = []
-    for region, stream in streams(history, healthy).items():
-        if not len(stream.due_s):
-            continue
-        first_s, last_s = float(stream.due_s[0]), float(stream.due_s[-1])
-        for phase, spans in _spans(faults, gone[region], first_s, last_s).items():
-            observed_s = sum(until_s - since_s for since_s, until_s in spans)
-            lost_s = sum(stream.lost_s(since_s, until_s)[0] for since_s, until_s in spans)
-            rows.append(Service(region, str(phase), observed_s, min(lost_s, observed_s)))
-    return tuple(rows)
+    names = phases_of(history.faults)
+    observed_s: dict[tuple[str, Phase], float] = defaultdict(float)
+    lost_s: dict[tuple[str, Phase], float] = defaultdict(float)
+    seen = set()
+    for trial in between(history, pauses):
+        gone = outage_spans(trial, healthy)
+        for region, stream in streams(trial, healthy).items():
+            if not len(stream.due_s):
+                continue
+            seen.add(region)
+            first_s, last_s = float(stream.due_s[0]), float(stream.due_s[-1])
+            for phase, spans in _spans(names, trial.faults, gone[region], first_s, last_s).items():
+                here_s = sum(until_s - since_s for since_s, until_s in spans)
+                gone_s = sum(stream.lost_s(since_s, until_s)[0] for since_s, until_s in spans)
+                observed_s[region, phase] += here_s
+                lost_s[region, phase] += min(gone_s, here_s)
+    return tuple(
+        Service(region, str(phase), observed_s[region, phase], lost_s[region, phase])
+        for region in history.regions
+        if region in seen
+        for phase in names
+    )
 
 
-def failures(history: History, healthy: Healthy | None = None) -> tuple[Failures, ...]:
+def failures(
+    history: History, healthy: Healthy | None = None, pauses: Pauses = ()
+) -> tuple[Failures, ...]:
     """Count what was not acknowledged during the watch, most frequent first per region and phase.
 
     What was acknowledged at last is not in it, however often it was tried.
+
+    Args:
+        pauses: between trials (`phases`).
     """
-    phase = phases(history, healthy)
+    phase = phases(history, healthy, pauses)
     bad = ~is_ok(history.ops) & phase.notna().to_numpy()
     lost = history.ops[bad]
     if lost.empty:
@@ -121,7 +150,11 @@ def failures(history: History, healthy: Healthy | None = None) -> tuple[Failures
 
 
 def _spans(
-    faults: tuple[FaultWindow, ...], gone: Spans, first_s: float, last_s: float
+    names: list[Phase],
+    faults: tuple[FaultWindow, ...],
+    gone: Spans,
+    first_s: float,
+    last_s: float,
 ) -> dict[Phase, Spans]:
     """Cut the time from the first order due to the last one into phases."""
     held = held_spans(faults)
@@ -130,14 +163,14 @@ def _spans(
         | {edge for span in (*held, *gone) for edge in span if first_s < edge < last_s}
     )
     begun_s = min((fault.injected_s for fault in faults), default=inf)
-    found: dict[Phase, Spans] = {phase: [] for phase in phases_of(faults)}
+    found: dict[Phase, Spans] = {phase: [] for phase in names}
     for since_s, until_s in pairwise(edges):
         middle_s = (since_s + until_s) / 2
 
         def within(spans: Spans, at_s: float = middle_s) -> bool:
             return any(begin_s <= at_s < end_s for begin_s, end_s in spans)
 
-        if not faults:
+        if Phase.WHOLE in names:
             phase = Phase.WHOLE
         elif within(gone):
             phase = Phase.OUTAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -71,6 +72,21 @@ def due_within(history: History, spans: Iterable[tuple[float, float]]) -> np.nda
     for since_s, until_s in spans:
         inside |= (due_s >= since_s) & (due_s < until_s)
     return np.flatnonzero(inside)
+
+
+def between(history: History, pauses: Iterable[tuple[float, float]]) -> list[History]:
+    """Cut a history at its pauses, each with what was due and injected before the next one ends."""
+    ends_s = sorted(end_s for _, end_s in pauses)
+    due = np.searchsorted(ends_s, history.ops["scheduled_s"].to_numpy(), side="right")
+    injected = np.searchsorted(ends_s, [fault.injected_s for fault in history.faults], side="right")
+    return [
+        replace(
+            history,
+            ops=history.ops[due == place],
+            faults=tuple(f for f, at in zip(history.faults, injected, strict=True) if at == place),
+        )
+        for place in range(len(ends_s) + 1)
+    ]
 
 
 def per_window(history: History, *, origin_s: float, width_s: float) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def judge(
         opening: the read of the database before the load.
         started_at: with a time zone; so is `finished_at`.
         pauses: from when until when nobody watched, between trials: nothing is measured of what
-            was due then.
+            was due then, and each trial has phases of its own.
         parameters: of the notebook.
         workload: what the clients did, for people and for comparing runs.
         versions: of the servers; those of labkit and Python are added.
@@ -100,12 +100,12 @@ def judge(
         healthy=healthy,
         recovery=recovery(measured, healthy, open_loop=open_loop),
         rpo_s=None if final is None else rpo_s(measured, evidence.lost),
-        latency=latency_table(measured, healthy),
+        latency=latency_table(measured, healthy, pauses),
         staleness=staleness(measured),
         waterfalls=waterfalls(measured),
         # who waits for a reply does not ask for service meanwhile, so what was lost is not known
-        service=service(measured, healthy) if open_loop else (),
-        failures=failures(measured, healthy),
+        service=service(measured, healthy, pauses) if open_loop else (),
+        failures=failures(measured, healthy, pauses),
         versions={
             "labkit": version("labkit"),
             "python": platform.python_version(),

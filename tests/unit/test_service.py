@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
+import pandas as pd
 import pytest
 from histories import FAULT, REGIONS, failover_run, order, orders, outage
 from hypothesis import given, settings
@@ -97,6 +100,57 @@ def test_phases_cover_the_run_and_no_more_is_lost_than_observed(found, injected_
     judged = streams(history)["west"].due_s
     whole_s = judged[-1] - judged[0] if len(judged) else 0
     assert sum(row.observed_s for row in rows) == pytest.approx(whole_s)
+
+
+TRIAL_S = 20.0
+trial = st.tuples(
+    st.lists(st.sampled_from(list(Outcome)), min_size=2, max_size=100),
+    st.floats(1, 12),  # the injection, seconds after the trial's first order
+    st.floats(0.1, 5),  # how long the fault held
+)
+
+
+def trial_at(begun_s: float, found: list[Outcome], injected_s: float, held_s: float) -> History:
+    """A trial of two regions; the second one's orders come a little later."""
+    ops = [
+        order(region, at_s := begun_s + late_s + i * TRIAL_S / len(found), at_s + 0.05, out)
+        for region, late_s in (("west", 0), ("east", 0.3))
+        for i, out in enumerate(found)
+    ]
+    at_s = begun_s + injected_s
+    return History.of(ops, [FaultWindow("kill", "west/1", at_s, healed_s=at_s + held_s)])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(trial, st.floats(2, 4000)), min_size=1, max_size=4))
+def test_of_trials_nothing_between_them_is_observed_or_lost(trials):
+    """However long nobody watched between them, all together are the sum of each by itself."""
+    alone, pauses, begun_s = [], [], 100.0
+    for (found, injected_s, held_s), pause_s in trials:
+        alone.append(trial_at(begun_s, found, injected_s, held_s))
+        ended_s = alone[-1].ops["scheduled_s"].max()
+        begun_s = ended_s + pause_s
+        pauses.append((np.nextafter(ended_s, np.inf), begun_s))
+    whole = History.from_frame(
+        pd.concat([one.ops for one in alone]),
+        [fault for one in alone for fault in one.faults],
+        regions=["west", "east"],
+    )
+    expected: dict[tuple[str, str], tuple[float, float]] = {}
+    for one in alone:
+        for key, both in of(one).items():
+            expected[key] = tuple(np.add(expected.get(key, (0, 0)), both))
+    rows = service(whole, pauses=pauses[:-1])
+    found = {(row.region, row.phase): (row.observed_s, row.lost_s) for row in rows}
+    assert found == {key: pytest.approx(both) for key, both in expected.items()}
+    assert sum(row.count for row in failures(whole, pauses=pauses[:-1])) == sum(
+        row.count for one in alone for row in failures(one)
+    )
+    ok = Counter[str]()
+    for one in alone:
+        ok.update({f"{row.region} {row.phase}": row.ok for row in latency.latency_table(one)})
+    table = latency.latency_table(whole, pauses=pauses[:-1])
+    assert {f"{row.region} {row.phase}": row.ok for row in table} == dict(ok)
 
 
 def lost(region: str, at_s: float, sqlstate: str, outcome: Outcome = Outcome.INFO, **more) -> Op:
