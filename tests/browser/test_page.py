@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 import zmq
 from pages import TIMEOUT_S, Folder, Watched, kernels, page_server, served
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from labkit.clock import wait_until
 
@@ -204,6 +204,50 @@ def test_a_dead_kernel_is_told(page: Page, server: Server) -> None:
     page.get_by_role("button", name="Reload the page").click()
     expect(page.get_by_role("alert")).to_be_hidden()
     expect(page.locator('[data-name="us-west-2/1"]')).to_have_attribute("data-word", "primary")
+
+
+@pytest.fixture
+def stopped(page: Page, server: Server) -> Iterator[list[psutil.Process]]:
+    """Kernels that stop when the page has its cells and asks for its scripts."""
+    stopped: list[psutil.Process] = []
+
+    def stop(route: Route) -> None:
+        for kernel in server.kernels():
+            kernel.suspend()
+            stopped.append(kernel)
+        route.continue_()
+
+    page.route("**/voila.js", stop, times=1)
+    yield stopped
+    for kernel in stopped:
+        with suppress(psutil.NoSuchProcess):
+            kernel.resume()
+
+
+def test_a_page_whose_kernel_does_not_answer_says_so_and_can_be_loaded_again(
+    page: Page, server: Server, stopped: list[psutil.Process]
+) -> None:
+    page.goto(server.url, wait_until="commit")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The kernel of this page has not answered for 10 s")
+    alert.get_by_role("button", name="Reload the page").click()
+    expect(page.locator('[data-name="us-west-2/1"]')).to_have_attribute("data-word", "primary")
+    expect(alert).to_be_hidden()
+    assert stopped
+
+
+def test_a_part_of_the_page_that_voila_gave_up_is_told(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path, closed_s=60) as server:
+        gone = (
+            "from IPython.display import display\n"
+            "view = {'model_id': 'gone', 'version_major': 2, 'version_minor': 0}\n"
+            "display({'application/vnd.jupyter.widget-view+json': view}, raw=True)"
+        )
+        Folder(tmp_path).write(server.notebook.name, gone)
+        page.goto(server.url, wait_until="commit")
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text("A part of this page is missing")
+        expect(alert.get_by_role("button", name="Reload the page")).to_be_visible()
 
 
 def test_a_lost_connection_is_told_and_the_page_goes_on_when_it_is_back(
