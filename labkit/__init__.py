@@ -23,15 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.cluster.base import resolve as resolve
-    from labkit.cluster.rolling import rolling_restart as rolling_restart
     from labkit.experiment import Experiment as Experiment
-    from labkit.faults.base import applied as applied
     from labkit.faults.brownout import Brownout as Brownout
     from labkit.faults.disaster import Disaster as Disaster
+    from labkit.faults.inject import applied as applied
     from labkit.faults.links import Direction as Direction
     from labkit.faults.partition import Partition as Partition
-    from labkit.faults.resize import AddNode as AddNode
-    from labkit.faults.rolling import RollingRestart as RollingRestart
     from labkit.faults.signals import Kill as Kill
     from labkit.faults.signals import Pause as Pause
     from labkit.faults.signals import Stop as Stop
@@ -43,6 +40,9 @@ if TYPE_CHECKING:
     from labkit.measurement.felt import felt_latency as felt_latency
     from labkit.measurement.reads import read_rates as read_rates
     from labkit.measurement.steps import by_step as by_step
+    from labkit.operations.nodes import AddNode as AddNode
+    from labkit.operations.rolling import RollingRestart as RollingRestart
+    from labkit.operations.rolling import rolling_restart as rolling_restart
     from labkit.report.figures.beside import beside as beside
     from labkit.report.figures.beside import beside_table as beside_table
     from labkit.report.figures.beside import price_figure as price_figure
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from labkit.workload.trading import TradingWorkload as TradingWorkload
 
 _HOME = {
-    "AddNode": "labkit.faults.resize",
+    "AddNode": "labkit.operations.nodes",
     "Brownout": "labkit.faults.brownout",
     "ClassWorkload": "labkit.workload.classes",
     "ClusterMap": "labkit.ui.cluster_map",
@@ -92,7 +92,7 @@ _HOME = {
     "Pause": "labkit.faults.signals",
     "Ramp": "labkit.workload.shape",
     "Result": "labkit.report.result",
-    "RollingRestart": "labkit.faults.rolling",
+    "RollingRestart": "labkit.operations.rolling",
     "Side": "labkit.trading.orders",
     "Slow": "labkit.faults.slow",
     "SteadyState": "labkit.verdict.steady",
@@ -104,7 +104,7 @@ _HOME = {
     "TradingWorkload": "labkit.workload.trading",
     "Trials": "labkit.trials",
     "Verdict": "labkit.verdict.checkers",
-    "applied": "labkit.faults.base",
+    "applied": "labkit.faults.inject",
     "beside": "labkit.report.figures.beside",
     "beside_table": "labkit.report.figures.beside",
     "by_step": "labkit.measurement.steps",
@@ -123,7 +123,7 @@ _HOME = {
     "rejoin_table": "labkit.report.figures.rejoin",
     "resolve": "labkit.cluster.base",
     "restart_table": "labkit.report.figures.rejoin",
-    "rolling_restart": "labkit.cluster.rolling",
+    "rolling_restart": "labkit.operations.rolling",
     "seen_elsewhere": "labkit.measurement.consistency",
     "service_table": "labkit.report.figures.tables",
     "steps_figure": "labkit.report.figures.steps",

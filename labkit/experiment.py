@@ -7,9 +7,9 @@ orders became is read from the database only after that.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from math import inf
@@ -24,7 +24,8 @@ from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFo
 from labkit.cluster.marks import Claim
 from labkit.cluster.status import settled
 from labkit.errors import BadInput, ClusterError, LabError, LabTakenDown, NotReady
-from labkit.faults.base import Fault, await_bite
+from labkit.faults.base import Fault
+from labkit.faults.inject import Injection, healed_on_failure, inject
 from labkit.history import History, Terms, save_faults
 from labkit.measurement.live import LiveTail, RecentOps, Silent, Watch
 from labkit.measurement.recovery import recovery
@@ -289,6 +290,7 @@ class _Course:
         self.recent = RecentOps()
         self.next_look_s = self.begun_s
         self.faults: tuple[FaultWindow, ...] = ()
+        self.shown: FaultWindow | None = None
         self.found: dict[str, Finding] = {}  # the last looks at the steady state
         self.looks: dict[str, tuple[float, float]] = {}  # from when until when
         self.watched_until_s = inf
@@ -303,11 +305,21 @@ class _Course:
         if not steady:
             return  # a fault says nothing about a system that was not well before it
         self._pump(self.experiment.inject_after_s)
-        with self._healed_at_the_end(fault):
-            self._inject(fault)
+        injection = inject(
+            fault,
+            self.experiment.cluster,
+            record=self._record,
+            run=self._beside,
+            heal=self._heal,
+            timeout_s=self.experiment.bite_s,
+        )
+        with healed_on_failure(injection, self._heal):
+            probe = injection.after
+            self._say(f"{'took effect' if probe.bit else 'NO EFFECT'}: {probe.detail}")
             self.enter("holding the fault")
-            injected_s = self.faults[0].injected_s
-            self._pump(injected_s + self.experiment.hold_s - monotonic())
+            self._pump(injection.window.injected_s + self.experiment.hold_s - monotonic())
+            self.enter("healing")
+        self._beside(lambda: self._heal(injection))
         self.enter("recovery")
         if self._await_steady("after"):
             self.watched_until_s = self.running.watermark_s
@@ -320,40 +332,28 @@ class _Course:
     def _terms(self, watched_until_s: float) -> Terms:
         return Terms(watched_until_s, asdict(self.experiment.steady), self.looks)
 
-    def _inject(self, fault: Fault) -> None:
-        cluster = self.experiment.cluster
-        window = fault.begun(monotonic())
-        self._record(window)
-        self._say(f"injecting: {fault.label}")
-        for_s = fault.injection_s + self.experiment.hold_s + self.experiment.bite_s + OVERDUE_S
-        self.watchdog.holding(fault.label, for_s=for_s)
-        self._beside(lambda: fault.inject(cluster))
-        probe = self._beside(lambda: await_bite(fault, cluster, timeout_s=self.experiment.bite_s))
-        bit_s = monotonic() if probe.bit else None
-        self._record(replace(window, bit_s=bit_s, detail=probe.detail))
-        self._say(f"{'took effect' if probe.bit else 'NO EFFECT'}: {probe.detail}")
+    def _record(self, window: FaultWindow) -> None:
+        """Write down what became of the fault; `_step` shows it."""
+        if not self.faults:  # the injection begins now
+            self._say(f"injecting: {window.label}")
+            self.watchdog.holding(window.label, for_s=self._overdue_s)
+        self.faults = (window,)
+        save_faults(self.faults, self.folder)
 
-    @contextmanager
-    def _healed_at_the_end(self, fault: Fault) -> Iterator[None]:
-        tried = False
+    @property
+    def _overdue_s(self) -> float:
+        """Tell how long the fault may hold from the beginning of its injection on."""
+        it = self.experiment
+        injection_s = it.fault.injection_s if it.fault else 0.0
+        return injection_s + it.hold_s + it.bite_s + OVERDUE_S
 
-        def heal() -> None:
-            nonlocal tried
-            tried = True
-            self.watchdog.healing()
-            fault.heal(self.experiment.cluster)
-            self.watchdog.healed()
-            self._note(self.faults[0].healed(monotonic()))
-
-        try:
-            yield
-            self.enter("healing")
-            self._beside(heal)
-        except BaseException:
-            if not tried and not self.claim.ended_by:  # else it would start what is being stopped
-                heal()
-            raise
-        self.watch.fault(self.faults[0])
+    def _heal(self, injection: Injection) -> None:
+        """Heal the fault, except in a lab that is taken down: what is stopped would be started."""
+        if self.claim.ended_by:
+            return
+        self.watchdog.healing()
+        injection.heal()
+        self.watchdog.healed()
 
     def enter(self, name: str) -> None:
         """Begin a phase, and say so."""
@@ -363,14 +363,6 @@ class _Course:
 
     def _say(self, line: str) -> None:
         self.experiment.say(f"{monotonic() - self.begun_s:5.1f} s  {line}")
-
-    def _note(self, window: FaultWindow) -> None:
-        self.faults = (window,)
-        save_faults(self.faults, self.folder)
-
-    def _record(self, window: FaultWindow) -> None:
-        self._note(window)
-        self.watch.fault(window)
 
     def _await_steady(self, when: str) -> bool:
         """Watch until the steady state has held for `steady_s`, or patience ends."""
@@ -431,6 +423,10 @@ class _Course:
         self.recent.feed(frame, since_s=self._last_seconds[0])
         self.tail.feed(frame)
         self.watch.update(self.tail.sample(monotonic()))
+        for window in self.faults:
+            if window is not self.shown:
+                self.shown = window
+                self.watch.fault(window)
 
     def _beside(self, action: Callable[[], T]) -> T:
         """Do something that blocks, and keep passing on meanwhile."""

@@ -79,6 +79,20 @@ class Op(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class NodeRestart:
+    """A node that was restarted.
+
+    Attributes:
+        stop_s: seconds for handing over, draining and ending.
+        start_s: seconds from its start until the whole cluster was in service.
+    """
+
+    node: str
+    stop_s: float
+    start_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FaultWindow:
     """One fault from its injection to its healing.
 
@@ -90,6 +104,7 @@ class FaultWindow:
         healed_s: when healing was done (target back in service), or None while it holds.
         detail: what the probe saw, one line.
         regions: those that it was aimed at, also as the end of a link; empty where nobody said.
+        restarts: of a rolling restart, the nodes in the order in which they were restarted.
     """
 
     fault: str
@@ -99,6 +114,7 @@ class FaultWindow:
     healed_s: float | None = None
     detail: str = ""
     regions: tuple[str, ...] = ()
+    restarts: tuple[NodeRestart, ...] = ()
 
     @property
     def label(self) -> str:

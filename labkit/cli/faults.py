@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +10,8 @@ from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, print_json, say
 from labkit.cli.targets import no_primary, running_lab
-from labkit.errors import LabError, NotReady
-from labkit.faults.base import Fault, Probe, await_bite, require_absent
+from labkit.errors import NotReady
+from labkit.faults.inject import Injection, inject
 from labkit.faults.links import Direction
 from labkit.faults.parse import parse
 
@@ -53,46 +51,6 @@ Way = Annotated[
     Direction | None,
     typer.Option(help="Only what the region receives (in) or sends (out) (default: both)."),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The record of an injection, with the evidence of its effect.
-
-    Attributes:
-        before: the probe before the injection.
-        after: the last probe after it.
-        inject_s: the seconds that the injection took.
-        bite_s: the seconds from its beginning until the last probe.
-    """
-
-    fault: Fault
-    before: Probe
-    after: Probe
-    inject_s: float
-    bite_s: float
-
-    def to_json(self) -> dict[str, object]:
-        """Return the data of `--json`."""
-        return {
-            "fault": self.fault.name,
-            "target": self.fault.target_name,
-            "bit": self.after.bit,
-            "before": self.before.detail,
-            "after": self.after.detail,
-            "inject_s": round(self.inject_s, 3),
-            "bite_s": round(self.bite_s, 3) if self.after.bit else None,
-        }
-
-    def lines(self) -> list[str]:
-        """Return the lines that a person reads."""
-        verdict = f"took effect after {self.bite_s:.2f} s" if self.after.bit else "took no effect"
-        return [
-            f"fault   {self.fault.label}, injected in {self.inject_s:.2f} s, {verdict}",
-            f"before  {self.before.detail}",
-            f"after   {self.after.detail}",
-            "undo    labkit heal",
-        ]
 
 
 @fault_commands.command()
@@ -153,29 +111,43 @@ def slow(
 
 
 def _inject(kind: str, target: str, as_json: bool, **options: Any) -> None:
-    """Inject a fault, and leave it in place; heal it if the injection fails half-way."""
+    """Inject a fault, leave it in place, and show the receipt."""
     cluster = running_lab(to_change=True)
     try:
         fault = parse(kind, target, cluster, **options)
     except NotReady as error:
         raise NotReady(no_primary(cluster.status(), error)) from error
-    before = require_absent(fault, cluster)
-    begun_s = monotonic()
-    try:
-        fault.inject(cluster)
-    except BaseException as error:
-        try:
-            fault.heal(cluster)
-        except LabError as failed:
-            error.add_note(f"the fault may hold in part ({failed}): `labkit heal`")
-        raise
-    inject_s = monotonic() - begun_s
-    after = await_bite(fault, cluster)
-    receipt = Receipt(fault, before, after, inject_s, monotonic() - begun_s)
+    injection = inject(fault, cluster)
     if as_json:
-        print_json(receipt.to_json())
+        print_json(_data(injection))
     else:
-        for line in receipt.lines():
+        for line in _lines(injection):
             say(line)
-    if not after.bit:
+    if not injection.after.bit:
         raise typer.Exit(Exit.NO)
+
+
+def _data(injection: Injection) -> dict[str, object]:
+    """Return a receipt as the data of `--json`."""
+    took_s = injection.took_s
+    return {
+        "fault": injection.fault.name,
+        "target": injection.fault.target_name,
+        "bit": injection.after.bit,
+        "before": injection.before.detail,
+        "after": injection.after.detail,
+        "inject_s": round(injection.inject_s, 3),
+        "bite_s": None if took_s is None else round(took_s, 3),
+    }
+
+
+def _lines(injection: Injection) -> list[str]:
+    """Return a receipt as the lines that a person reads."""
+    took_s = injection.took_s
+    effect = "took no effect" if took_s is None else f"took effect after {took_s:.2f} s"
+    return [
+        f"fault   {injection.fault.label}, injected in {injection.inject_s:.2f} s, {effect}",
+        f"before  {injection.before.detail}",
+        f"after   {injection.after.detail}",
+        "undo    labkit heal",
+    ]

@@ -66,7 +66,7 @@ def restart(
     as_json: AsJson = False,
 ) -> None:
     """Restart nodes in turn, the leader last: each hands over, stops, and is in service again."""
-    from labkit.cluster.rolling import rolling_restart
+    from labkit.operations.rolling import rolling_restart
 
     cluster = labkit.cluster.attach_to_change()
     named = [node for name in names or () for node in nodes_named(cluster, name)]
@@ -77,7 +77,7 @@ def restart(
         print_json(
             [
                 {
-                    "node": step.node.name,
+                    "node": step.node,
                     "stop_s": round(step.stop_s, 3),
                     "start_s": round(step.start_s, 3),
                 }
@@ -87,7 +87,7 @@ def restart(
         return
     table = new_table("node", "stopped in", "back after")
     for step in done:
-        table.add_row(step.node.name, f"{step.stop_s:.1f} s", f"{step.start_s:.1f} s")
+        table.add_row(step.node, f"{step.stop_s:.1f} s", f"{step.start_s:.1f} s")
     console().print(table)
 
 

@@ -1,12 +1,9 @@
-"""The base of all faults, and how a fault is applied so that it is always healed."""
+"""The base of all faults, and what their probes look at."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from time import monotonic, sleep
 from typing import Any, ClassVar
 
 from labkit.clock import wait_until
@@ -37,7 +34,7 @@ class Probe:
 class Fault(ABC):
     """A disturbance of a part of a cluster that can be undone.
 
-    The same object may be injected and healed any number of times.
+    A fault is data: the same object may be injected and healed any number of times.
     """
 
     name: ClassVar[str]
@@ -86,8 +83,11 @@ class Fault(ABC):
         return f"the {cluster.backend} backend cannot {self.deed}"
 
     @abstractmethod
-    def inject(self, cluster: Any) -> None:
+    def inject(self, cluster: Any) -> Fault:
         """Apply the fault to a cluster where it is available.
+
+        Returns:
+            The fault as it holds: with what its probe and its healing must know of the injection.
 
         Raises:
             UnknownTarget: the target is not part of this cluster.
@@ -137,56 +137,6 @@ class Fault(ABC):
         reason = self.available(cluster)
         if reason:
             raise FaultUnavailable(f"{self.label}: {reason}")
-
-
-def await_bite(fault: Fault, cluster: Cluster, *, timeout_s: float = 10.0) -> Probe:
-    """Probe until the fault shows an effect, or `timeout_s` has passed; return the last probe."""
-    deadline_s = monotonic() + timeout_s
-    while True:
-        probe = fault.probe(cluster)
-        if probe.bit or monotonic() >= deadline_s:
-            return probe
-        sleep(0.1)
-
-
-def require_absent(fault: Fault, cluster: Cluster) -> Probe:
-    """Refuse a fault that cannot be applied, or that holds already.
-
-    The effect of a fault that held before would prove nothing.
-
-    Returns:
-        The probe before the fault.
-
-    Raises:
-        FaultUnavailable: the message gives the reason.
-    """
-    fault.require_available(cluster)
-    before = fault.probe(cluster)
-    if before.bit:
-        raise FaultUnavailable(
-            f"{fault.label} holds already ({before.detail}): `labkit heal` undoes it"
-        )
-    if unfit := fault.unfit(cluster):
-        raise FaultUnavailable(
-            f"{fault.label} cannot take effect ({', '.join(unfit)}): `labkit heal` first"
-        )
-    return before
-
-
-@contextmanager
-def applied(fault: Fault, cluster: Cluster) -> Iterator[None]:
-    """Hold a fault during a `with` block, and heal it however the block ends.
-
-    Raises:
-        FaultUnavailable: see `require_absent`; nothing was changed.
-        NotReady: the target did not come back in time.
-    """
-    require_absent(fault, cluster)
-    try:
-        fault.inject(cluster)
-        yield
-    finally:
-        fault.heal(cluster)
 
 
 def parts_of(status: ClusterStatus, target: Target | None = None) -> tuple[Part, ...]:

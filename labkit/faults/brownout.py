@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from threading import Event, Thread
 from time import sleep
@@ -12,9 +13,6 @@ from labkit.cluster.base import CanPause, Cluster
 from labkit.cluster.status import State
 from labkit.errors import BadInput
 from labkit.faults.base import Fault, Probe, parts_of
-
-_SAMPLES = 12
-"""A probe looks so often, so that it sees the target both frozen and running."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,11 @@ class Brownout(Fault):
     name: ClassVar[str] = "brownout"
     needs: ClassVar[tuple[type, ...]] = (CanPause,)
     deed: ClassVar[str] = "pause its parts"
+    looks: ClassVar[int] = 1
+    """A probe looks so often: once sees no brownout, but that nobody here goes on with one."""
 
     share: float = 0.7
     period_s: float = 0.5
-    _running: list[tuple[Event, Thread]] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         """Refuse a share or a period that is out of range.
@@ -52,14 +49,18 @@ class Brownout(Fault):
         if not 0 < self.period_s < inf:
             raise BadInput(f"brownout: period_s must be above 0 and finite, not {self.period_s:g}")
 
-    def inject(self, cluster: CanPause) -> None:
+    def inject(self, cluster: CanPause) -> Brownout:
         """Freeze the target for the first time, and let a thread go on with it."""
-        self._stop()
         cluster.pause(self.target)
         over = Event()
         thread = Thread(target=self._stutter, args=(cluster, over), daemon=True)
-        self._running.append((over, thread))
         thread.start()
+
+        def end() -> None:
+            over.set()
+            thread.join()
+
+        return _GoingOn(self.target, self.share, self.period_s, end)
 
     def _stutter(self, cluster: CanPause, over: Event) -> None:
         """Let the target run and freeze it in turn, and let it run at the end."""
@@ -73,25 +74,31 @@ class Brownout(Fault):
     def probe(self, cluster: Cluster) -> Probe:
         """See whether the target is frozen at one look and running at another."""
         seen: set[State] = set()
-        for _ in range(_SAMPLES):
+        for look in range(self.looks):
+            if look:
+                sleep(self.period_s / 5)
             parts = parts_of(cluster.status(), self.target)
             if not parts:
                 return Probe(False, f"no {self.target} in the cluster's status")
             seen.update(part.state for part in parts)
             if {State.PAUSED, State.RUNNING} <= seen:
                 return Probe(True, f"{self.target} frozen at times, running at others")
-            if not self._running:
-                break
-            sleep(self.period_s / 5)
         return Probe(False, f"{self.target} seen {' and '.join(sorted(seen))} only")
 
     def mend(self, cluster: CanPause) -> None:
         """Let the target run."""
-        self._stop()
         cluster.resume(self.target)
 
-    def _stop(self) -> None:
-        while self._running:
-            over, thread = self._running.pop()
-            over.set()
-            thread.join()
+
+@dataclass(frozen=True)
+class _GoingOn(Brownout):
+    """A brownout that a thread of this process goes on with, until `end` is called."""
+
+    looks: ClassVar[int] = 12
+
+    end: Callable[[], None] = lambda: None
+
+    def mend(self, cluster: CanPause) -> None:
+        """Freeze the target no more, and let it run."""
+        self.end()
+        super().mend(cluster)

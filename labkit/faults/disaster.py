@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 from time import sleep
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from labkit.cluster.base import CanKill, Cluster
 from labkit.cluster.status import State
@@ -59,7 +59,7 @@ class Disaster(Fault):
         """Require `CanKill`, and what a partition requires."""
         return super().available(cluster) or self._cut.available(cluster)
 
-    def inject(self, cluster: Any) -> None:
+    def inject(self, cluster: Any) -> Self:
         """Cut the region off, kill all its processes, and open the links again.
 
         No process is left behind the links then, and the region's customers reach the other
@@ -69,6 +69,7 @@ class Disaster(Fault):
         sleep(self.alone_s)
         cluster.kill(self.target)
         self._cut.mend(cluster)
+        return self
 
     def probe(self, cluster: Cluster) -> Probe:
         """See whether every part is down."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from labkit.cluster.base import Cluster
 from labkit.cluster.status import LinkStatus
@@ -23,10 +23,11 @@ class Partition(LinkFault):
 
     name: ClassVar[str] = "partition"
 
-    def inject(self, cluster: Any) -> None:
+    def inject(self, cluster: Any) -> Self:
         """Cut every link."""
         for source, target in self.links(cluster.topology):
             cluster.set_link(source, target, cut=True)
+        return self
 
     def probe(self, cluster: Cluster) -> Probe:
         """See whether every link is cut, and whether a region without any link is out of service.

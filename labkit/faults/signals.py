@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from labkit.cluster.base import CanKill, CanPause, CanStop, Cluster
 from labkit.cluster.status import State
@@ -37,9 +37,10 @@ class Kill(SignalFault):
     name: ClassVar[str] = "kill"
     deed: ClassVar[str] = "kill its parts"
 
-    def inject(self, cluster: CanKill) -> None:
+    def inject(self, cluster: CanKill) -> Self:
         """Kill every process, and return when all are dead."""
         cluster.kill(self.target)
+        return self
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class Stop(SignalFault):
     needs_not: ClassVar[frozenset[State]] = frozenset({State.PAUSED})
     """A process that is frozen cannot shut itself down."""
 
-    def inject(self, cluster: CanStop) -> None:
+    def inject(self, cluster: CanStop) -> Self:
         """Shut every process down, and return when all have ended."""
         cluster.shut_down(self.target)
+        return self
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class Pause(SignalFault):
     """A process that is dead cannot be frozen."""
     state: ClassVar[State] = State.PAUSED
 
-    def inject(self, cluster: CanPause) -> None:
+    def inject(self, cluster: CanPause) -> Self:
         """Freeze every process, and return when all are frozen."""
         cluster.pause(self.target)
+        return self
 
     def mend(self, cluster: Any) -> None:
         """Let the target run. A primary that was deposed meanwhile rewinds first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isclose
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from labkit.cluster.base import Cluster
 from labkit.cluster.status import LinkStatus
@@ -64,12 +64,13 @@ class Slow(LinkFault):
         links = self.links_of(cluster.status(), cluster.topology)
         return [f"{link.source}>{link.target} is cut" for link in links if link.cut]
 
-    def inject(self, cluster: Any) -> None:
+    def inject(self, cluster: Any) -> Self:
         """Slow every link down."""
         topology = cluster.topology
         for source, target in self.links(topology):
             delay_ms = topology.one_way_ms(source, target) + self.delay_ms
             cluster.set_link(source, target, delay_ms=delay_ms, jitter_ms=self.jitter_ms)
+        return self
 
     def probe(self, cluster: Cluster) -> Probe:
         """See whether every link is open, and has the new delay and jitter."""

@@ -8,16 +8,15 @@ from itertools import count
 from threading import Lock, Thread
 from time import monotonic, time
 
-from labkit.cluster.base import CanKill, CanPause, Cluster, HasStateFolder, HasWan, resolve
+from labkit.cluster.base import Cluster, HasStateFolder
 from labkit.cluster.marks import require_no_run
 from labkit.errors import LabError
-from labkit.faults.base import await_bite, await_service, require_absent
+from labkit.faults.inject import Injection, heal_target, inject
 from labkit.faults.parse import FAULTS, parse
 from labkit.faults.partition import Partition
 from labkit.faults.signals import Kill, Pause, Stop
 from labkit.faults.slow import Slow
 from labkit.record import FaultWindow
-from labkit.topology import Region
 from labkit.ui.polling import first_line
 
 EVERYTHING = "everything"
@@ -74,12 +73,12 @@ class FaultRunner:
 
         Args:
             on_change: called from any thread when the log changed.
-            on_fault: called likewise with the window of a fault: injected, bit, healed.
+            on_fault: called likewise with the window of a fault whenever it changes.
         """
         self._cluster = cluster
         self._on_change = on_change
         self._on_fault = on_fault
-        self._open: dict[str, list[FaultWindow]] = {}
+        self._open: dict[str, list[Injection]] = {}
         self._numbers = count(1)
         self._lock = Lock()
         self._healing = Lock()
@@ -108,7 +107,8 @@ class FaultRunner:
             try:
                 state, detail = work()
             except LabError as error:
-                state, detail = "refused", first_line(error)
+                notes = getattr(error, "__notes__", ())
+                state, detail = "refused", "; ".join((first_line(error), *notes))
             except Exception as error:  # a thread has nobody else to tell
                 state, detail = "refused", f"{type(error).__name__}: {first_line(error)}"
                 raise
@@ -134,22 +134,10 @@ class FaultRunner:
     def _inject(self, kind: str, target: str, delay_ms: float | None) -> tuple[str, str]:
         self._require_no_run()
         fault = parse(kind, target, self._cluster, delay_ms=delay_ms if kind == "slow" else None)
-        require_absent(fault, self._cluster)
-        window = fault.begun(monotonic())
-        self._on_fault(window)
-        try:
-            fault.inject(self._cluster)
-        except BaseException:
-            fault.heal(self._cluster)
-            self._on_fault(window.healed(monotonic()))
-            raise
-        after = await_bite(fault, self._cluster)
-        if after.bit:
-            window = replace(window, bit_s=monotonic(), detail=after.detail)
-            self._on_fault(window)
+        injection = inject(fault, self._cluster, record=self._on_fault)
         with self._lock:
-            self._open.setdefault(target, []).append(window)
-        return ("bit" if after.bit else "void"), after.detail
+            self._open.setdefault(target, []).append(injection)
+        return ("bit" if injection.after.bit else "void"), injection.after.detail
 
     def _heal(self, target: str) -> tuple[str, str]:
         self._require_no_run()
@@ -160,44 +148,10 @@ class FaultRunner:
                 heal_target(self._cluster, target)
         with self._lock:
             healed = list(self._open) if target == EVERYTHING else [target]
-            windows = [window for one in healed for window in self._open.pop(one, ())]
-        for window in windows:
-            self._on_fault(window.healed(monotonic()))
+            injections = [one for name in healed for one in self._open.pop(name, ())]
+        for injection in injections:
+            injection.healed()
         return "healed", "in service again"
-
-
-def heal_target(cluster: Cluster, target: str) -> None:
-    """Undo whatever was done to one target and wait until it is in service.
-
-    Args:
-        target: a node, region or balancer, or a link as `REGION:PEER`.
-
-    Raises:
-        NotReady: it did not come back in time.
-        UnknownTarget: it names nothing here.
-    """
-    first, _, second = target.partition(":")
-    link = bool(second) and first != "lb"
-    here = resolve(cluster, first if link else target)
-    if isinstance(here, Region) and isinstance(cluster, HasWan) and cluster.status().wan:
-        peers = [resolve(cluster, second)] if link else cluster.topology.regions
-        for peer in peers:
-            if str(peer) != here.name:
-                _calm(cluster, here.name, str(peer))
-    if link:
-        return
-    if isinstance(cluster, CanPause):
-        cluster.resume(here)
-    if isinstance(cluster, CanKill):
-        cluster.restart(here)
-    await_service(cluster, here)
-
-
-def _calm(cluster: Cluster, a: str, b: str) -> None:
-    assert isinstance(cluster, HasWan)
-    delay_ms = cluster.topology.one_way_ms(a, b)
-    for source, target in ((a, b), (b, a)):
-        cluster.set_link(source, target, cut=False, delay_ms=delay_ms, jitter_ms=0.0)
 
 
 KINDS: Mapping[str, tuple[str, ...]] = {

@@ -23,9 +23,9 @@ from labkit.cluster.base import (
 from labkit.cluster.engines.cockroachdb import monitoring
 from labkit.cluster.engines.cockroachdb.cluster import CockroachCluster
 from labkit.cluster.engines.cockroachdb.layout import node_service
-from labkit.cluster.rolling import rolling_restart
 from labkit.cluster.status import ClusterStatus, Role, State, settled
 from labkit.errors import BadInput, NotReady, NotRunning, TopologyError, UnknownTarget
+from labkit.operations.rolling import rolling_restart
 from labkit.topology import Balancer, Node, Region, SurvivalGoal, Target
 
 FAILOVER_S = 60.0
@@ -365,10 +365,10 @@ def test_a_rolling_restart_leaves_every_node_in_service_and_restarts_the_leader_
     first = cluster.leader()
     region = cluster.topology.nodes_of(first.region)
     done = rolling_restart(cluster, region)
-    assert {step.node for step in done} == set(region)
+    assert {step.node for step in done} == {node.name for node in region}
     after = at_rest(cluster)
     if cluster.single_primary:
-        assert done[-1].node == first != cluster.leader()
+        assert done[-1].node == first.name != cluster.leader().name
     for node in cluster.topology.nodes:
         pids = before.node(node.name).pid, after.node(node.name).pid
         assert (pids[0] != pids[1]) == (node in region and pids[0] is not None)

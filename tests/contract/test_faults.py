@@ -9,9 +9,10 @@ import pytest
 from labkit.cluster.base import Cluster
 from labkit.cluster.status import settled
 from labkit.errors import FaultUnavailable, UnknownTarget
-from labkit.faults.base import Fault, applied, await_bite
+from labkit.faults.base import Fault
 from labkit.faults.brownout import Brownout
 from labkit.faults.disaster import Disaster
+from labkit.faults.inject import applied
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
 from labkit.faults.signals import Kill, Pause, Stop
@@ -49,9 +50,8 @@ def test_a_fault_bites_until_it_is_healed(
     fault = make(cluster)
     assert fault.available(cluster) is None
     assert not fault.probe(cluster).bit
-    with applied(fault, cluster):
-        probe = await_bite(fault, cluster, timeout_s=30)
-        assert probe.bit, probe.detail
+    with applied(fault, cluster, timeout_s=30) as injection:
+        assert injection.after.bit, injection.after.detail
     assert not fault.probe(cluster).bit
     fault.heal(cluster)  # again: nothing to do
     assert not fault.probe(cluster).bit

@@ -55,7 +55,7 @@ def test_a_fault_without_an_effect_ends_with_1(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "kill", lambda target: None)
-    monkeypatch.setattr("labkit.cli.faults.await_bite", lambda fault, cluster: fault.probe(cluster))
+    monkeypatch.setattr("labkit.faults.inject.await_effect", lambda f, c, timeout_s: f.probe(c))
     done = labkit("fault", "kill", "us-east-1/2")
     assert done.exit_code == 1
     assert "took no effect" in done.stdout
@@ -194,7 +194,7 @@ def test_a_fault_that_could_have_no_effect_is_refused_at_once(
     says: str,
 ) -> None:
     assert labkit("fault", *first).exit_code == 0
-    monkeypatch.delattr("labkit.cli.faults.await_bite")  # nothing is waited for
+    monkeypatch.delattr("labkit.faults.inject.await_effect")  # nothing is waited for
     done = labkit("fault", *then)
     assert (done.exit_code, done.stdout) == (3, "")
     assert says in done.stderr

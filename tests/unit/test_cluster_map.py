@@ -9,12 +9,13 @@ import pytest
 from labkit.clock import wait_until
 from labkit.cluster.status import State
 from labkit.errors import UnknownTarget
+from labkit.faults.inject import heal_target
 from labkit.faults.parse import FAULTS
 from labkit.testing import FakeCluster
 from labkit.topology import DEFAULT, Topology
 from labkit.ui import map_view
 from labkit.ui.cluster_map import ClusterMap
-from labkit.ui.fault_runner import KEPT_ENTRIES, KINDS, FaultRunner, heal_target, reasons
+from labkit.ui.fault_runner import KEPT_ENTRIES, KINDS, FaultRunner, reasons
 
 
 @pytest.fixture

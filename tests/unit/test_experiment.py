@@ -12,13 +12,14 @@ from market import Database, Market, RunningMarket, database  # noqa: F401 - one
 from labkit import draft
 from labkit.cluster import marks
 from labkit.cluster.status import ClusterStatus
-from labkit.errors import BadInput, ClusterError, LabBusy, LabTakenDown, RunError
+from labkit.errors import BadInput, ClusterError, FaultUnavailable, LabBusy, LabTakenDown, RunError
 from labkit.experiment import Experiment, read_back
 from labkit.faults.signals import Kill
+from labkit.faults.slow import Slow
 from labkit.measurement.live import Silent, Watch
 from labkit.run_folders import make_whole
 from labkit.testing import FakeCluster
-from labkit.topology import Node
+from labkit.topology import Node, Region
 from labkit.trading.ids import RunId
 from labkit.trials import Trials
 from labkit.verdict.checkers import Verdict
@@ -167,6 +168,31 @@ def test_an_interrupted_run_leaves_no_fault(experiment, cluster):
     with pytest.raises(KeyboardInterrupt):
         experiment.run(watch=Breaks("holding the fault", KeyboardInterrupt()))
     assert cluster.status().healthy
+
+
+def test_a_fault_that_holds_already_is_refused_and_left_alone(experiment, cluster, tmp_path):
+    slow = Slow(Region(name="eu-west-1"))
+    slow.inject(cluster)
+    with pytest.raises(FaultUnavailable, match="slow eu-west-1 holds already"):
+        replace(experiment, fault=slow).run()
+    assert slow.probe(cluster).bit
+    assert Result.load(tmp_path / "run").history.faults == ()
+
+
+def test_a_fault_that_failed_half_way_is_healed(experiment, cluster, tmp_path, monkeypatch):
+    kill = cluster.kill
+
+    def fail_half_way(target: Node) -> None:
+        kill(target)
+        raise ClusterError(f"{target}: one process did not die")
+
+    monkeypatch.setattr(cluster, "kill", fail_half_way)
+    with pytest.raises(ClusterError, match="did not die"):
+        experiment.run()
+    assert cluster.status().healthy
+    (window,) = Result.load(tmp_path / "run").history.faults
+    assert window.healed_s is not None
+    assert window.bit_s is None
 
 
 # the lab under it is taken down, or another run has it

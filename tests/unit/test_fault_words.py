@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from labkit.clock import wait_until
 from labkit.cluster.base import Cluster
 from labkit.errors import BadInput, FaultUnavailable, UnknownTarget
-from labkit.faults.base import Fault, Probe, applied, await_bite, parts_of, require_absent
+from labkit.faults.base import Fault, Probe, parts_of
 from labkit.faults.brownout import Brownout
 from labkit.faults.disaster import Disaster
+from labkit.faults.inject import applied, await_effect, inject, require_absent
 from labkit.faults.links import Direction, LinkFault
 from labkit.faults.parse import FAULTS, parse
 from labkit.faults.partition import Partition
-from labkit.faults.resize import AddNode
-from labkit.faults.rolling import RollingRestart
 from labkit.faults.signals import Kill, Pause, Stop
 from labkit.faults.slow import Slow
+from labkit.operations.nodes import AddNode
+from labkit.operations.rolling import RollingRestart
 from labkit.testing import FakeCluster
 from labkit.topology import DEFAULT, Balancer, Node, Region, Topology
 
@@ -49,12 +50,15 @@ class Scripted(Fault):
     probes: list[Probe] = field(default_factory=list)
     on_inject: Callable[[], None] = lambda: None
 
-    def inject(self, cluster: Cluster) -> None:
+    def inject(self, cluster: Cluster) -> Scripted:
         self.log.append("inject")
         self.on_inject()
+        return self
 
     def probe(self, cluster: Cluster) -> Probe:
-        return self.probes.pop(0) if self.probes else Probe(False, "calm")
+        if self.probes:
+            return self.probes.pop(0)
+        return Probe("inject" in self.log, "scripted")
 
     def mend(self, cluster: Cluster) -> None:
         self.log.append("heal")
@@ -107,14 +111,14 @@ def test_applied_refuses_a_fault_that_holds_already_and_does_not_heal_it(
     assert fault.log == []
 
 
-def test_await_bite_probes_until_the_effect_shows(cluster: FakeCluster) -> None:
+def test_a_fault_is_probed_until_the_effect_shows(cluster: FakeCluster) -> None:
     fault = Scripted(NODE, probes=[Probe(False, "not yet"), Probe(True, "now")])
-    assert await_bite(fault, cluster) == Probe(True, "now")
+    assert await_effect(fault, cluster) == Probe(True, "now")
 
 
-def test_await_bite_gives_the_last_probe_of_a_fault_without_effect(cluster: FakeCluster) -> None:
+def test_the_last_probe_counts_of_a_fault_without_effect(cluster: FakeCluster) -> None:
     fault = Scripted(NODE, probes=[Probe(False, "not yet"), Probe(False, "still not")])
-    assert not await_bite(fault, cluster, timeout_s=0.05).bit
+    assert not await_effect(fault, cluster, timeout_s=0.05).bit
 
 
 # availability
@@ -157,9 +161,9 @@ def test_link_faults_need_a_second_region(fault: type[LinkFault]) -> None:
 
 def test_a_brownout_freezes_and_thaws_again_and_again(cluster: FakeCluster) -> None:
     fault = Brownout(NODE, share=0.5, period_s=0.02)
-    with applied(fault, cluster):
-        probe = await_bite(fault, cluster)
-        assert probe == Probe(True, "us-west-2/1 frozen at times, running at others")
+    with applied(fault, cluster) as injection:
+        seen = Probe(True, "us-west-2/1 frozen at times, running at others")
+        assert injection.after == seen
         wait_until(
             lambda: [call.action for call in cluster.calls].count("pause") > 2,
             what="third freeze",
@@ -192,19 +196,26 @@ def test_a_rolling_restart_bit_when_every_node_came_back(cluster: FakeCluster) -
     fault = RollingRestart(WEST, also=(EU,))
     assert fault.label == "rolling restart us-west-2, eu-west-1"
     assert not fault.probe(cluster).bit
-    fault.inject(cluster)
-    assert [restart.node.name for restart in fault.restarts][-1] != "eu-west-1/3"  # the leader
-    assert len(fault.restarts) == 6
-    assert fault.probe(cluster) == Probe(True, "all 6 nodes restarted, one after the other")
-    fault.heal(cluster)
+    done = fault.inject(cluster)
+    assert [restart.node for restart in done.restarts][-1] != "eu-west-1/3"  # the leader
+    assert len(done.restarts) == 6
+    assert done.probe(cluster) == Probe(True, "all 6 nodes restarted, one after the other")
+    done.heal(cluster)
     assert cluster.status().healthy
+
+
+def test_a_run_records_the_nodes_that_were_restarted(cluster: FakeCluster) -> None:
+    injection = inject(RollingRestart(WEST), cluster)
+    assert {restart.node for restart in injection.window.restarts} == {
+        node.name for node in cluster.topology.nodes_of("us-west-2")
+    }
 
 
 def test_a_rolling_restart_of_which_a_node_is_missing_did_not_bite(cluster: FakeCluster) -> None:
     fault = RollingRestart(WEST)
-    fault.inject(cluster)
-    fault.restarts.pop()
-    assert fault.probe(cluster).detail.startswith("1 of 3 nodes not restarted: us-west-2/")
+    done = fault.inject(cluster)
+    done = replace(done, restarts=done.restarts[1:])
+    assert done.probe(cluster).detail.startswith("1 of 3 nodes not restarted: us-west-2/")
 
 
 # a node more
@@ -214,12 +225,13 @@ def test_a_node_that_was_added_is_gone_when_it_is_healed(cluster: FakeCluster) -
     fault = AddNode(EU)
     assert not fault.probe(cluster).bit
     before = cluster.topology.nodes
-    with applied(fault, cluster):
+    with applied(fault, cluster) as injection:
         assert len(cluster.topology.nodes) == len(before) + 1
-        assert fault.probe(cluster).detail.startswith("eu-west-1/4 in service as ")
+        assert injection.after.detail.startswith("eu-west-1/4 in service as ")
     assert cluster.topology.nodes == before
-    fault.heal(cluster)
-    assert not fault.probe(cluster).bit
+    injection.heal()
+    assert cluster.topology.nodes == before
+    assert not injection.fault.probe(cluster).bit
 
 
 # a disaster

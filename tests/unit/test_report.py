@@ -15,10 +15,10 @@ from rich.console import Console
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.faults.base import Fault
 from labkit.faults.partition import Partition
-from labkit.faults.rolling import RollingRestart
 from labkit.faults.signals import Kill
 from labkit.history import History
 from labkit.measurement.staleness import Staleness
+from labkit.operations.rolling import RollingRestart
 from labkit.record import FaultWindow, Outcome
 from labkit.report.page import report_html
 from labkit.topology import DEFAULT, Balancer

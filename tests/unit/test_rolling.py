@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.cluster.rolling import rolling_restart
 from labkit.errors import NotReady, UnknownTarget
+from labkit.operations.rolling import rolling_restart
 from labkit.testing import FakeCluster
 from labkit.topology import Node, Target
 
@@ -28,7 +28,10 @@ def test_every_node_is_stopped_and_started_in_turn_and_the_leader_last(
     first = cluster.leader()
     stages: list[str] = []
     steps = rolling_restart(cluster, on_stage=stages.append)
-    assert [step.node for step in steps] == [*cluster.topology.nodes[1:], first]
+    assert [step.node for step in steps] == [
+        *(node.name for node in cluster.topology.nodes[1:]),
+        first.name,
+    ]
     pairs = [(f"shut_down {step.node}", f"restart {step.node}") for step in steps[:-1]]
     assert done_to(cluster) == [
         *(call for pair in pairs for call in pair),

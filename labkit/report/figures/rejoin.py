@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
 
 from labkit.cluster.base import Cluster, TellsRejoin
-from labkit.cluster.rolling import NodeRestart
 from labkit.verdict.result import Result
 
 
-def restart_table(restarts: Sequence[NodeRestart]) -> pd.DataFrame:
-    """Tabulate the nodes of a rolling restart, in the order of their restarts.
+def restart_table(result: Result) -> pd.DataFrame:
+    """Tabulate the nodes that a rolling restart restarted, in the order of their restarts.
 
     Returns:
-        A row a node: `stop_s` and `start_s` (labkit.cluster.rolling.NodeRestart).
+        A row per node: `stop_s` and `start_s` (labkit.record.NodeRestart).
     """
-    rows = [(one.node.name, one.stop_s, one.start_s) for one in restarts]
+    restarts = [restart for window in result.history.faults for restart in window.restarts]
+    rows = [(one.node, one.stop_s, one.start_s) for one in restarts]
     return pd.DataFrame(rows, columns=["node", "stop_s", "start_s"]).set_index("node").round(1)
 
 
