@@ -104,6 +104,8 @@ class FaultWindow:
         healed_s: when healing was done (target back in service), or None while it holds.
         detail: what the probe saw, one line.
         regions: those that it was aimed at, also as the end of a link; empty where nobody said.
+        nodes: those that it was aimed at, by name; empty where nobody said.
+        balancers: the regions whose balancer it ended or froze.
         restarts: of a rolling restart, the nodes in the order in which they were restarted.
     """
 
@@ -114,6 +116,8 @@ class FaultWindow:
     healed_s: float | None = None
     detail: str = ""
     regions: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    balancers: tuple[str, ...] = ()
     restarts: tuple[NodeRestart, ...] = ()
 
     @property

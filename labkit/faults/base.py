@@ -11,7 +11,7 @@ from labkit.cluster.base import Cluster
 from labkit.cluster.status import ClusterStatus, Part, State
 from labkit.errors import FaultUnavailable
 from labkit.record import FaultWindow
-from labkit.topology import Region, Target
+from labkit.topology import Node, Region, Target, Topology
 
 HEAL_TIMEOUT_S = 90.0
 """A target may take so long to be in service again; a rewind of a large database is slowest."""
@@ -45,6 +45,8 @@ class Fault(ABC):
     """What a backend without them cannot do: `kill its parts`."""
     needs_not: ClassVar[frozenset[State]] = frozenset()
     """The fault cannot take effect on a part that is in one of these states."""
+    ends_balancers: ClassVar[bool] = False
+    """The fault ends or freezes the balancer of a region that it is aimed at."""
 
     target: Target
 
@@ -59,9 +61,25 @@ class Fault(ABC):
         target = self.target
         return (target.name if isinstance(target, Region) else target.region,)
 
-    def begun(self, at_s: float) -> FaultWindow:
-        """Record that its injection was begun."""
-        return FaultWindow(self.name, self.target_name, injected_s=at_s, regions=self.regions)
+    def begun(self, topology: Topology, at_s: float) -> FaultWindow:
+        """Record that its injection was begun, and what it is aimed at.
+
+        Raises:
+            UnknownTarget: there is no such region.
+        """
+        target, regions = self.target, self.regions
+        nodes = [target] if isinstance(target, Node) else []
+        if isinstance(target, Region):
+            nodes = [node for region in regions for node in topology.nodes_of(region)]
+        ended = regions if self.ends_balancers and not isinstance(target, Node) else ()
+        return FaultWindow(
+            self.name,
+            self.target_name,
+            injected_s=at_s,
+            regions=regions,
+            nodes=tuple(node.name for node in nodes),
+            balancers=ended,
+        )
 
     @property
     def label(self) -> str:

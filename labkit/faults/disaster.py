@@ -31,6 +31,7 @@ class Disaster(Fault):
     name: ClassVar[str] = "disaster"
     needs: ClassVar[tuple[type, ...]] = (CanKill,)
     deed: ClassVar[str] = "kill its parts"
+    ends_balancers: ClassVar[bool] = True
 
     target: Region
     alone_s: float = 1.0

@@ -83,7 +83,7 @@ class Injection:
     def saw(self, probe: Probe) -> None:
         """Record the last probe. `inject` does this."""
         self.after = probe
-        window = self.fault.begun(self.window.injected_s)
+        window = self.fault.begun(self.cluster.topology, self.window.injected_s)
         bit_s = monotonic() if probe.bit else None
         self._change(replace(window, bit_s=bit_s, detail=probe.detail))
 
@@ -116,8 +116,9 @@ def inject(
         FaultUnavailable: see `require_absent`; nothing was changed.
     """
     before = run(lambda: require_absent(fault, cluster))
-    injection = Injection(fault, cluster, before, before, fault.begun(monotonic()), record)
-    record(injection.window)
+    window = fault.begun(cluster.topology, monotonic())
+    injection = Injection(fault, cluster, before, before, window, record)
+    record(window)
     with healed_on_failure(injection, heal):
         run(injection.begin)
         injection.saw(run(lambda: await_effect(injection.fault, cluster, timeout_s=timeout_s)))

@@ -15,6 +15,7 @@ class SignalFault(Fault):
     """A fault that ends or freezes every process of its target."""
 
     needs: ClassVar[tuple[type, ...]] = (CanKill,)
+    ends_balancers: ClassVar[bool] = True
     state: ClassVar[State] = State.DOWN
     """The state of every part while the fault holds."""
 

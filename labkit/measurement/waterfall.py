@@ -11,7 +11,6 @@ may come before the balancer lets go of the lost one, and before all of its leas
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -160,14 +159,14 @@ def _region(
     acked_s = gap.end_s if gap else None
     end_s = until_s if acked_s is None else acked_s
     # who was elected only after the first acknowledgement did not bring it about
-    if _hits_balancer(fault, name):
+    if name in fault.balancers:
         # what it says once it is started again is no decision that it took in the outage
         taken_s = np.inf if fault.bit_s is None else fault.bit_s
         events = [e for e in events if not _lets_go(e, name) or e.at_s <= taken_s]
     known = [event for event in events if event.not_before_s <= end_s]
     here = [event for event in known if event.region == name]
 
-    aimed_at = [event for event in events if _aimed_at(fault, event.node)]
+    aimed_at = [event for event in events if event.node in fault.nodes]
     detected = _detected([event for event in aimed_at if event.region == name], here)
     elected = _elected(known) or _moved(aimed_at)
     rerouted = _rerouted(here, detected, elected)
@@ -286,19 +285,5 @@ def _first(events: Sequence[Event], sign: Sign, since_s: float) -> Event | None:
     return next((e for e in events if e.sign is sign and e.at_s >= since_s), None)
 
 
-def _hits_balancer(fault: FaultWindow, region: str) -> bool:
-    """Tell whether the fault ends or freezes the region's own balancer."""
-    return fault.fault in _OF_PROCESSES and fault.target in (region, f"lb:{region}")
-
-
-_OF_PROCESSES = ("kill", "stop", "pause", "disaster")
-
-
 def _lets_go(event: Event, region: str) -> bool:
     return event.sign is Sign.SERVER_DOWN and event.region == region
-
-
-def _aimed_at(fault: FaultWindow, node: str) -> bool:
-    """Tell whether a node is the target, or stands in it: `us-west-2/1`, `us-west-2 (out)`."""
-    target = re.split(r"[ :>]", fault.target)[0]
-    return node == target or node.startswith(f"{target}/")

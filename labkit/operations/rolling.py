@@ -21,7 +21,7 @@ from labkit.errors import FaultUnavailable, NotReady
 from labkit.faults.base import Probe
 from labkit.operations.base import Operation
 from labkit.record import FaultWindow, NodeRestart
-from labkit.topology import Node, Region
+from labkit.topology import Node, Region, Topology
 
 NODE_S = 120.0
 """A node may take so long to shut down in order and to be in service again."""
@@ -144,9 +144,9 @@ class RestartedNodes(RollingRestart):
     restarts: tuple[NodeRestart, ...] = ()
     pids: Mapping[str, int | None] = field(default_factory=dict)
 
-    def begun(self, at_s: float) -> FaultWindow:
+    def begun(self, topology: Topology, at_s: float) -> FaultWindow:
         """Record the restarts with the operation."""
-        return replace(super().begun(at_s), restarts=self.restarts)
+        return replace(super().begun(topology, at_s), restarts=self.restarts)
 
     def probe(self, cluster: Cluster) -> Probe:
         """See whether every node was restarted, by its process id where that is known."""

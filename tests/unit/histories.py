@@ -261,6 +261,7 @@ FAULT = FaultWindow(
     healed_s=130,
     detail="no answer",
     regions=("us-west-2",),
+    nodes=("us-west-2/1",),
 )
 
 

@@ -299,6 +299,35 @@ def test_parts_of_a_region_are_all_that_lies_in_it(cluster: FakeCluster) -> None
     assert names == ["eu-west-1/1", "eu-west-1/2", "eu-west-1/3", "lb:eu-west-1", "etcd:eu-west-1"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "nodes", "balancers"),
+    [
+        (Kill(NODE), ["us-west-2/1"], []),
+        (Stop(EU), ["eu-west-1/1", "eu-west-1/2", "eu-west-1/3"], ["eu-west-1"]),
+        (Pause(Balancer(region="eu-west-1")), [], ["eu-west-1"]),
+        (Disaster(EU), ["eu-west-1/1", "eu-west-1/2", "eu-west-1/3"], ["eu-west-1"]),
+        (Partition(EU), ["eu-west-1/1", "eu-west-1/2", "eu-west-1/3"], []),
+        (Brownout(NODE), ["us-west-2/1"], []),
+        (
+            Slow(EU, WEST, Direction.IN),
+            [f"{region}/{i}" for region in ("eu-west-1", "us-west-2") for i in (1, 2, 3)],
+            [],
+        ),
+        (
+            RollingRestart(WEST, also=(EU,)),
+            [f"{region}/{i}" for region in ("us-west-2", "eu-west-1") for i in (1, 2, 3)],
+            [],
+        ),
+    ],
+    ids=str,
+)
+def test_the_record_of_a_fault_names_what_it_is_aimed_at(
+    fault: Fault, nodes: list[str], balancers: list[str]
+) -> None:
+    window = fault.begun(DEFAULT, 1.0)
+    assert (list(window.nodes), list(window.balancers)) == (nodes, balancers)
+
+
 # links as data
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from labkit.errors import BadInput
 from labkit.events import Event, Sign
-from labkit.history import OP_COLUMNS, History
-from labkit.record import FaultWindow, Op, Outcome
+from labkit.history import OP_COLUMNS, History, load_faults
+from labkit.record import FaultWindow, NodeRestart, Op, Outcome
 
 RUNS_MD = Path(__file__).parents[2] / "docs" / "runs.md"
 OPS = [
@@ -27,6 +27,12 @@ OPS = [
 FAULTS = [
     FaultWindow("kill", "us-west-2/1", 1.5, 1.7, 4.0, "down and out of service"),
     FaultWindow("slow", "eu-west-1", 2.0),
+    FaultWindow(
+        *("rolling restart", "eu-west-1", 3.0),
+        regions=("eu-west-1",),
+        nodes=("eu-west-1/1",),
+        restarts=(NodeRestart("eu-west-1/1", 1.5, 2.5),),
+    ),
 ]
 
 
@@ -126,7 +132,13 @@ def test_an_empty_history_is_loaded_equal(tmp_path: Path) -> None:
 def test_faults_are_saved_as_one_json_object_a_line(tmp_path: Path) -> None:
     History.of(OPS, FAULTS).save(tmp_path)
     lines = (tmp_path / "faults.jsonl").read_text().splitlines()
-    assert [json.loads(line)["fault"] for line in lines] == ["kill", "slow"]
+    assert [json.loads(line)["fault"] for line in lines] == ["kill", "slow", "rolling restart"]
+
+
+def test_a_fault_that_an_older_labkit_recorded_says_less(tmp_path: Path) -> None:
+    line = {"fault": "kill", "target": "us-west-2/1", "injected_s": 1.5, "bit_s": 1.7}
+    (tmp_path / "faults.jsonl").write_text(json.dumps(line) + "\n")
+    assert load_faults(tmp_path) == (FaultWindow("kill", "us-west-2/1", 1.5, 1.7),)
 
 
 def test_regions_are_those_that_occur_or_those_that_were_driven(tmp_path: Path) -> None:

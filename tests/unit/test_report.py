@@ -102,7 +102,7 @@ def test_a_fault_of_several_regions_is_aimed_at_each_of_them():
         (Kill(DEFAULT.nodes_of(eu.name)[0]), [eu.name]),
     ]
     for fault, regions in aimed:
-        window = replace(fault.begun(110), bit_s=110.2, healed_s=130)
+        window = replace(fault.begun(DEFAULT, 110), bit_s=110.2, healed_s=130)
         summary = failover_run(faults=[window]).summary
         assert [row.region for row in summary.recovery if row.aimed_at] == regions
         (found,) = requirements(summary, {"write_gap_s": 60}, elsewhere=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -16,7 +17,16 @@ from labkit.report.figures.waterfall import waterfall as figure_of
 from labkit.report.figures.waterfall import waterfall_table
 from labkit.report.words import NOT_SEEN, waterfall_cells
 
-KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.4, healed_s=130, detail="no answer")
+KILL = FaultWindow(
+    "kill",
+    "west/1",
+    injected_s=110,
+    bit_s=110.4,
+    healed_s=130,
+    detail="no answer",
+    nodes=("west/1",),
+)
+WEST = ("west/1", "west/2", "west/3")
 
 
 def failover(region: str = "west", back_s: float | None = 116) -> list:
@@ -104,7 +114,7 @@ def test_a_connection_to_a_leader_that_is_cut_off_is_not_the_first_one():
 
 
 def test_where_every_node_takes_clients_they_connect_before_leases_move():
-    fault = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.4)
+    fault = replace(KILL, healed_s=None)
     moved = Event(117, Sign.LEASES_MOVED, "CockroachDB", node="west/1", within_s=2.5)
     seen = of([down(112), moved, connected(110.1)], fault=fault)
     assert seen[Stage.ELECTED] == pytest.approx(7)
@@ -127,7 +137,7 @@ def test_the_election_that_counts_is_the_last_one_before_service_was_back():
 
 
 def test_a_region_cut_in_one_direction_is_aimed_at_with_all_its_nodes():
-    fault = FaultWindow("partition", "west (out)", injected_s=110, bit_s=110.4)
+    fault = FaultWindow("partition", "west (out)", injected_s=110, bit_s=110.4, nodes=WEST)
     seen = of([down(110.5, "east/1"), down(110.9, "west/3")], fault=fault)
     assert seen[Stage.DETECTED] == pytest.approx(0.9)
 
@@ -149,7 +159,7 @@ def test_a_region_whose_acknowledgements_never_ceased_has_no_first_ones():
 
 
 def test_what_is_noticed_after_the_next_fault_is_the_next_one_s():
-    again = FaultWindow("kill", "west/2", injected_s=150, bit_s=150.1)
+    again = FaultWindow("kill", "west/2", injected_s=150, bit_s=150.1, nodes=("west/2",))
     history = History.of([*failover(), *orders("west", 140, 180)], [KILL, again])
     events = [*WHOLE, down(150.6, "west/2")]
     first, second = (waterfall(history, events, fault) for fault in (KILL, again))
@@ -299,15 +309,17 @@ def test_the_report_shows_the_waterfall():
     assert "balancer rerouted" in result._repr_html_()
 
 
-@pytest.mark.parametrize("target", ["west", "lb:west"])
-def test_a_balancer_that_was_itself_killed_let_go_of_nobody(target: str) -> None:
+@pytest.mark.parametrize("nodes", [WEST, ()], ids=["region", "balancer"])
+def test_a_balancer_that_was_itself_killed_let_go_of_nobody(nodes: tuple[str, ...]) -> None:
     """It is started again when the fault is healed, and finds the dead server then."""
-    fault = FaultWindow("kill", target, injected_s=110, bit_s=110.4, healed_s=135)
+    fault = FaultWindow(
+        "kill", "west", 110, 110.4, 135, regions=("west",), nodes=nodes, balancers=("west",)
+    )
     events = (down(130.4, "west/1"), leader(115.1, "east/1"), up(131, "east/1"), connected(132))
     seen = of(events, failover(back_s=133), fault)
     assert seen[Stage.DETECTED] is None
     assert seen[Stage.ELECTED] == pytest.approx(5.1)
     before = of((down(110.2, "west/1"), *events), failover(back_s=133), fault)
     assert before[Stage.DETECTED] == pytest.approx(0.2)
-    elsewhere = FaultWindow("kill", "east", injected_s=110, bit_s=110.4, healed_s=135)
+    elsewhere = replace(fault, target="east", nodes=("east/1",), balancers=("east",))
     assert of(events, failover(back_s=133), elsewhere)[Stage.DETECTED] == pytest.approx(20.4)
