@@ -33,8 +33,9 @@ from labkit.trading.audit import (
     FinalRead,
 )
 from labkit.trading.ids import RunId
-from labkit.verdict.checkers import CHECKERS, Verdict
+from labkit.verdict.checkers import CHECKERS
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Verdict
 from labkit.verdict.recording import impossible, recording
 from labkit.workload.ledger import LEDGER_FOLDER
 

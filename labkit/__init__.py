@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from labkit.ui.cluster_map import ClusterMap as ClusterMap
     from labkit.ui.live_board import LiveBoard as LiveBoard
     from labkit.ui.trading_desk import TradingDesk as TradingDesk
-    from labkit.verdict.checkers import Verdict as Verdict
+    from labkit.verdict.finding import Verdict as Verdict
     from labkit.verdict.steady import SteadyState as SteadyState
     from labkit.workload.classes import ClassWorkload as ClassWorkload
     from labkit.workload.shape import Ramp as Ramp
@@ -103,7 +103,7 @@ _HOME = {
     "TradingDesk": "labkit.ui.trading_desk",
     "TradingWorkload": "labkit.workload.trading",
     "Trials": "labkit.trials",
-    "Verdict": "labkit.verdict.checkers",
+    "Verdict": "labkit.verdict.finding",
     "applied": "labkit.faults.inject",
     "beside": "labkit.report.figures.beside",
     "beside_table": "labkit.report.figures.beside",

@@ -29,7 +29,7 @@ from labkit.history import FAULTS_FILE, SAMPLES_FILE, History, load_faults
 from labkit.report.page import REPORT_FILE, write_report
 from labkit.topology import Topology
 from labkit.trading.audit import READ_FILES
-from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import Result, read_summary
 from labkit.verdict.seal import MORE_FOLDER as MORE_FOLDER

@@ -34,7 +34,7 @@ from labkit.report.page import write_report
 from labkit.report.result import Result
 from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_read
 from labkit.trading.ids import RunId
-from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.steady import SteadyState
 from labkit.watchdog import Watchdog

@@ -42,7 +42,7 @@ def steady_again(cluster: Cluster, steady: dict[str, float], for_s: float) -> st
     """
     # a process that waits beside every experiment, most often in vain, has no pandas in memory
     from labkit.measurement.live import RecentOps
-    from labkit.verdict.checkers import Verdict
+    from labkit.verdict.finding import Verdict
     from labkit.verdict.steady import SteadyState
     from labkit.workload.trading import TradingWorkload
 

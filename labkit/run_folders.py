@@ -15,8 +15,8 @@ from labkit.draft import MORE_FOLDER, TRIALS_FOLDER
 from labkit.errors import BadInput
 from labkit.history import SAMPLES_FILE
 from labkit.report.page import REPORT_FILE, write_report
-from labkit.verdict.checkers import Finding, Verdict, worst
-from labkit.verdict.gates import Gate, hold
+from labkit.verdict.finding import Finding, Verdict, worst
+from labkit.verdict.limits import gates
 from labkit.verdict.result import Result, read_summary
 from labkit.verdict.seal import RESULT_FILE, lost_experiments
 from labkit.verdict.summary import Summary
@@ -177,14 +177,14 @@ def make_whole(folder: Path, why: str) -> None:
                 write_report(Result.load(experiment), experiment)
 
 
-def hold_to(run: Run, limits: Mapping[Gate, float]) -> list[Finding]:
+def hold_to(run: Run, limits: Mapping[str, float]) -> list[Finding]:
     """Hold a run to limits from outside; its results and reports have the outcomes then.
 
     Returns:
         A finding for each gate and each experiment it looked at; empty when nothing was measured.
     """
     results = [Result.load(folder) for folder in experiments(run.folder) if _summary(folder)]
-    held = hold([result.summary for result in results], limits)
+    held = gates([result.summary for result in results], limits)
     for result, findings in zip(results, held, strict=True):
         judged = result.with_findings(findings)
         judged.save_summary()

@@ -27,7 +27,7 @@ from labkit.report.result import Result
 from labkit.topology import Target
 from labkit.trading.audit import OPENING, FinalRead, kept, read_in
 from labkit.trading.ids import RunId, parts
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.summary import Trial
 from labkit.verdict.trials import TrialRun, read_of_all, together, trial_of
 from labkit.workload.ledger import read_ledger

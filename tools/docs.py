@@ -20,7 +20,7 @@ from labkit.events import Event
 from labkit.notebooks import notebooks
 from labkit.record import FaultWindow, Op
 from labkit.topology import Link, Region
-from labkit.verdict.result import Machine, Measurements, Spread, Summary, Trial
+from labkit.verdict.summary import Machine, Measurements, Spread, Summary, Trial
 
 PAGES = Path("build/pages")
 GATHERED = (

@@ -3,88 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from labkit.cli.outcome import complain
+from labkit.verdict.finding import Verdict
+from labkit.verdict.measures import MEASURES
 
 if TYPE_CHECKING:
     from labkit.run_folders import Run
-    from labkit.verdict.gates import Gate
 
-PANEL = "Gates"
 MOST = 10**12
 """An infinite limit would hold for every run."""
+_METAVAR = {"s": "SECONDS", "ms": "MS", "": "N"}
 
-MaxRto = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
+
+def gate(name: str) -> Any:
+    """Return the option that holds a run to a limit of one measure."""
+    measure = MEASURES[name]
+    return typer.Option(
+        measure.option,
+        metavar=_METAVAR[measure.unit],
         min=0,
         max=MOST,
-        rich_help_panel=PANEL,
-        help="The worst region's RTO is at most this.",
-    ),
-]
-MaxWriteGap = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        min=0,
-        max=MOST,
-        rich_help_panel=PANEL,
-        help="So is the worst region's write gap.",
-    ),
-]
-MaxUnavailable = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        min=0,
-        max=MOST,
-        rich_help_panel=PANEL,
-        help="The availability that the worst region lost is at most so many order-seconds.",
-    ),
-]
-MaxP99 = Annotated[
-    float | None,
-    typer.Option(
-        "--max-p99",
-        metavar="MS",
-        min=0,
-        max=MOST,
-        rich_help_panel=PANEL,
-        help="The worst region's p99 after the fault, or of a run without one, is at most this.",
-    ),
-]
-MaxLost = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=0,
-        max=MOST,
-        rich_help_panel=PANEL,
-        help="At most N acknowledged orders are lost.",
-    ),
-]
+        rich_help_panel="Gates",
+        help=f"The run fails if this is larger: {measure.meaning}.",
+    )
 
 
-def limits(**given: float | None) -> dict[Gate, float]:
-    """Pick the gates that were given, each with its limit."""
-    from labkit.verdict.gates import GATES
-
-    return {gate: limit for gate in GATES if (limit := given.get(gate.measure)) is not None}
+def limits(**given: float | None) -> dict[str, float]:
+    """Pick the limits that were given, by the name of their measure."""
+    return {name: limit for name, limit in given.items() if limit is not None}
 
 
-def hold(run: Run, asked: Mapping[Gate, float]) -> Run:
+def hold(run: Run, asked: Mapping[str, float]) -> Run:
     """Hold a run to its gates, and print a line for each gate that does not pass.
 
     Returns:
         The run, with a verdict that includes the gates.
     """
     from labkit.run_folders import Run, hold_to
-    from labkit.verdict.checkers import Verdict
 
     if not asked:
         return run

@@ -33,7 +33,7 @@ def judge(
     from labkit.report.terminal import terminal_report
     from labkit.run_folders import experiments, find_run
     from labkit.verdict.again import judged_again
-    from labkit.verdict.checkers import Verdict, worst
+    from labkit.verdict.finding import Verdict, worst
 
     found = find_run(run)
     try:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from labkit.cli import completion
 from labkit.cli.bars import Bars, where
-from labkit.cli.gates import MaxLost, MaxP99, MaxRto, MaxUnavailable, MaxWriteGap, hold, limits
+from labkit.cli.gates import gate, hold, limits
 from labkit.cli.outcome import Exit, complain, foreseen
 from labkit.cli.show import VERDICT_STYLE, AsJson, Stages, console, new_table, print_json
 from labkit.cluster.marks import running
@@ -19,7 +19,6 @@ from labkit.errors import BadInput
 if TYPE_CHECKING:
     from labkit.run_folders import Run
     from labkit.runs import Progress
-    from labkit.verdict.gates import Gate
     from labkit.verdict.summary import Summary
 
 EXIT_OF: dict[str | None, int] = {None: Exit.OK, "pass": Exit.OK, "fail": 1, "unknown": 2}
@@ -51,11 +50,11 @@ def run(
         bool,
         typer.Option("--short", help="With short holds and few samples: does it work at all?"),
     ] = False,
-    max_rto: MaxRto = None,
-    max_write_gap: MaxWriteGap = None,
-    max_unavailable: MaxUnavailable = None,
-    max_p99: MaxP99 = None,
-    max_lost: MaxLost = None,
+    max_rto: Annotated[float | None, gate("rto_s")] = None,
+    max_write_gap: Annotated[float | None, gate("write_gap_s")] = None,
+    max_unavailable: Annotated[float | None, gate("unavailable_s")] = None,
+    max_p99: Annotated[float | None, gate("p99_ms")] = None,
+    max_lost: Annotated[int | None, gate("lost_acks")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a notebook on the lab without a browser, and print the verdict.
@@ -101,9 +100,7 @@ def _run_one(notebook: str, given: dict[str, str], short: bool) -> Run:
         return run_notebook(notebook, given, bars, short=short)
 
 
-def _run_all(
-    chosen: list[str], short: bool, asked: Mapping[Gate, float], as_json: bool
-) -> NoReturn:
+def _run_all(chosen: list[str], short: bool, asked: Mapping[str, float], as_json: bool) -> NoReturn:
     """Run every notebook, also after a failure; print a line each, and end with the worst code."""
     rows: list[tuple[str, Run | None, str]] = []
     for name in chosen:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from labkit.history import History
 from labkit.measurement.outages import Healthy
-from labkit.measurement.percentiles import percentile
+from labkit.measurement.percentiles import least, percentile
 from labkit.measurement.phases import Pauses, phases
 from labkit.measurement.windows import ALL_REGIONS, is_ok, latency_s, region_codes
 from labkit.record import OpKind, Outcome
@@ -35,6 +35,11 @@ class Latency:
     p999_ms: float | None
     max_ms: float | None
     kind: str = OpKind.ORDER
+
+    @property
+    def no_p99(self) -> str:
+        """Why there is no p99, where there is none."""
+        return f"{self.ok:,} acknowledged orders, p99 takes {least(99)}"
 
 
 def latency_table(

@@ -50,10 +50,10 @@ def percent(share: float) -> str:
     return f"{round(share * 100, 2):g} %"
 
 
-def measure(name: str, value: float | None, error: float = 0.0) -> str:
-    """Write one of `MEASURES` with its unit, and its error where it has one."""
+def written(value: float | None, unit: str, error: float = 0.0) -> str:
+    """Write a number with its unit ("s", "ms" or none), and its error where it has one."""
     if value is None:
         return UNKNOWN
-    if name.endswith("_s"):
+    if unit == "s":
         return seconds(value, error)
-    return f"{milliseconds(value)} ms" if name.endswith("_ms") else f"{value:,.4g}"
+    return f"{milliseconds(value)} ms" if unit == "ms" else f"{value:,.10g}"

@@ -12,12 +12,13 @@ from math import inf
 
 from labkit.errors import BadInput
 from labkit.measurement.chance import difference
-from labkit.measurement.rounding import UNKNOWN, milliseconds, seconds
+from labkit.measurement.rounding import written
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import OpKind
 from labkit.report.words import spread_of
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import number_of, with_error
+from labkit.verdict.finding import Verdict
+from labkit.verdict.limits import number_of, with_error
+from labkit.verdict.measures import MEASURES
 from labkit.verdict.summary import Summary
 
 SIGNIFICANT = 0.05
@@ -44,8 +45,8 @@ class Number:
 
     def text(self, unit: str) -> str:
         """`6.2 s ± 0.1 s`, or `6.2 s ± 0.1 s, worst 7.5 s ± 0.1 s` of trials."""
-        text = _text(self.value, unit, self.error)
-        worst = _text(self.worst, unit, self.worst_error)
+        text = written(self.value, unit, self.error)
+        worst = written(self.worst, unit, self.worst_error)
         return f"{text}, worst {worst}" if len(self.trials) > 1 else text
 
 
@@ -78,7 +79,7 @@ class Compared:
         by = last - first
         sign = "+" if by > 0 else "-"
         percent = f" ({by / first:+.0%})" if first else ""
-        return f"{sign}{_text(abs(by), self.unit, one.error + other.error)}{percent}"
+        return f"{sign}{written(abs(by), self.unit, one.error + other.error)}{percent}"
 
     def chance(self) -> str:
         """Say whether the first and the last run differ by more than chance.
@@ -155,20 +156,14 @@ def compare(summaries: Mapping[str, Summary], of_runs: Sequence[Verdict] = ()) -
     )
 
 
-_MEASURES = (
-    ("RTO", "s", "rto_s"),
-    ("write gap", "s", "write_gap_s"),
-    ("availability lost", "s", "unavailable_s"),
-    ("lost acks", "", "lost_acks"),
-    ("duplicates", "", "duplicates"),
-    ("RPO", "s", "rpo_s"),
-)
 _PERCENTILES = ("p50", "p99")
 
 
 def _numbers(runs: Sequence[Summary]) -> Iterable[Compared]:
-    for label, unit, measure in _MEASURES:
-        yield Compared(label, unit, tuple(_number(measure, run) for run in runs))
+    for name, measure in MEASURES.items():
+        if name != "p99_ms":  # that of each region and phase is compared below
+            numbers = tuple(_number(name, run) for run in runs)
+            yield Compared(measure.label, measure.unit, numbers)
     rows = {(row.region, row.phase): row for run in runs for row in run.latency}
     for region, phase in rows:
         if region != ALL_REGIONS and not _shared_region(region, runs):
@@ -231,11 +226,3 @@ def _setting(kind: str, name: str) -> Callable[[Summary], str]:
         return "" if value is None else str(value)
 
     return of
-
-
-def _text(value: float | None, unit: str, error: float = 0.0) -> str:
-    if value is None:
-        return UNKNOWN
-    if unit == "s":
-        return seconds(value, error)
-    return f"{milliseconds(value)} ms" if unit == "ms" else f"{value:,.0f}"

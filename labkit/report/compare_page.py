@@ -18,12 +18,13 @@ from labkit.report.compare import compare
 from labkit.report.figures import theme
 from labkit.report.figures.chart import chart
 from labkit.report.html import TEMPLATES
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import number_of, with_error
+from labkit.verdict.finding import Verdict
+from labkit.verdict.limits import number_of, with_error
+from labkit.verdict.measures import MEASURES
 from labkit.verdict.summary import Summary
 
 HEIGHT_PX = 460
-_OUTAGE = (("RTO", "rto_s"), ("write gap", "write_gap_s"))
+_OUTAGE = tuple((MEASURES[name].label, name) for name in ("rto_s", "write_gap_s"))
 
 
 def compare_figure(summaries: Mapping[str, Summary]) -> go.Figure:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from labkit.plain import PlainTable, one_line, plain
 from labkit.report import words
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.summary import Summary
 
 _TEXT_WIDTH = 110

@@ -12,7 +12,6 @@ from labkit.measurement.recovery import Recovery
 from labkit.measurement.rounding import (
     UNKNOWN,
     decimals,
-    measure,
     milliseconds,
     percent,
     seconds,
@@ -20,8 +19,9 @@ from labkit.measurement.rounding import (
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.waterfall import RegionWaterfall, Sighting, Stage, Waterfall
 from labkit.record import OpKind, Outcome
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import number_of, worst_recovery, worst_write_gap
+from labkit.verdict.finding import Verdict
+from labkit.verdict.limits import number_of
+from labkit.verdict.measures import MEASURES
 from labkit.verdict.sound import COMPLETED
 from labkit.verdict.summary import Spread, Summary
 
@@ -43,7 +43,7 @@ def plain_words(summary: Summary) -> str:
         return _sentence("; ".join(reasons) or "nothing was checked")
     lost = summary.finding("lost_acks")
     words = [lost.summary if lost else f"all {len(summary.findings)} checks hold"]
-    slowest = worst_recovery(summary)
+    slowest = summary.worst_recovery
     rto = spread_of(summary, "rto_s")
     if rto and rto.worst and rto.median is not None:
         words.append(
@@ -93,7 +93,7 @@ def trial_cells(summary: Summary) -> list[tuple[str, ...]]:
             str(trial.number),
             trial.fault or "none injected",
             seconds(trial.inject_after_s),
-            rto_words(row) if (row := worst_recovery(trial)) else UNKNOWN,
+            rto_words(row) if (row := trial.worst_recovery) else UNKNOWN,
             measure("write_gap_s", number_of("write_gap_s", trial)),
             measure("p99_ms", number_of("p99_ms", trial)),
             measure("lost_acks", number_of("lost_acks", trial)),
@@ -136,6 +136,11 @@ def interval(spread: Spread) -> str:
         return f"{ends[0]:.{places}f} to {ends[1]:.{places}f} s"
     low, high = (measure(spread.measure, value) for value in (spread.low, spread.high))
     return f"{low.removesuffix(' s').removesuffix(' ms')} to {high}"
+
+
+def measure(name: str, value: float | None, error: float = 0.0) -> str:
+    """Write one of `MEASURES` with its unit, and its error where it has one."""
+    return MEASURES[name].text(value, error)
 
 
 def recovery_cells(row: Recovery) -> tuple[str, ...]:
@@ -308,7 +313,7 @@ def _no_outage(summary: Summary) -> str:
 
 
 def _rto(summary: Summary) -> str:
-    row = worst_recovery(summary)
+    row = summary.worst_recovery
     if row is None:
         return _no_outage(summary)
     if summary.spread:
@@ -323,7 +328,7 @@ def _write_gap(summary: Summary) -> str:
         return _no_outage(summary)
     if summary.spread:
         return _of_trials(summary, "write_gap_s")
-    row = worst_write_gap(summary)
+    row = summary.worst_write_gap
     if row is None or row.write_gap_s is None:
         return UNKNOWN
     return f"{seconds(row.write_gap_s)} ({row.region}, {row.fault})"

@@ -13,12 +13,10 @@ from pathlib import Path
 from labkit.history import SAMPLES_FILE, History, Terms, reading
 from labkit.measurement.outages import Healthy
 from labkit.trading.audit import OPENING, FinalRead, read_in
-from labkit.verdict.checkers import Finding, Verdict
-from labkit.verdict.gates import GATES, hold
-from labkit.verdict.gates import PREFIX as GATE
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
-from labkit.verdict.requirements import PREFIX as REQUIRE
-from labkit.verdict.requirements import requirements
+from labkit.verdict.limits import GATE, REQUIRE, gates, requirements
+from labkit.verdict.measures import MEASURES
 from labkit.verdict.result import Result, look_at
 from labkit.verdict.seal import broken_seals
 from labkit.verdict.sound import COMPLETED
@@ -143,8 +141,8 @@ def _limits(stored: Summary, summary: Summary) -> Iterator[Finding]:
             yield from requirements(summary, {name: said.limit or 0.0}, elsewhere=said.elsewhere)
         elif said.checker.startswith(GATE):
             name = said.checker.removeprefix(GATE)
-            limits = {gate: said.limit or 0.0 for gate in GATES if gate.measure == name}
-            yield from (found for findings in hold([summary], limits) for found in findings)
+            if name in MEASURES:
+                yield from gates([summary], {name: said.limit or 0.0})[0]
 
 
 def _differences(stored: Summary, again: Summary) -> Iterator[str]:

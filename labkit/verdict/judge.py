@@ -22,8 +22,9 @@ from labkit.measurement.windows import due_within
 from labkit.record import FaultWindow
 from labkit.topology import Topology
 from labkit.trading.audit import FinalRead
-from labkit.verdict.checkers import CHECKERS, Checker, Finding, Verdict
+from labkit.verdict.checkers import CHECKERS, Checker
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.recording import impossible, recording
 from labkit.verdict.result import Result
 from labkit.verdict.sound import nobody_looked

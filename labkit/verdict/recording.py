@@ -17,8 +17,8 @@ from labkit.measurement.possible import (
     without,
 )
 from labkit.measurement.windows import region_codes
-from labkit.verdict.checkers.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 from labkit.verdict.numbers import NO_ORDER
 
 RECORDING = "recording"

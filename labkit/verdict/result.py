@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
 from labkit.history import History
 from labkit.measurement.waterfall import Waterfall
-from labkit.verdict.checkers import Finding, Verdict, worst
-from labkit.verdict.requirements import PREFIX, requirements
+from labkit.verdict.finding import Finding, Verdict, worst
+from labkit.verdict.limits import REQUIRE, requirements
 from labkit.verdict.seal import RESULT_FILE, broken_seal, seal, write_result
 from labkit.verdict.sound import contradictions, impossible_numbers
 from labkit.verdict.summary import SCHEMA_VERSION, Summary
@@ -76,7 +76,7 @@ class Result:
         """Hold the result to limits: `result = result.require(rto_s=15, lost_acks=0)`.
 
         Every number must be at most its limit, in the worst region and under the worst fault;
-        `labkit.verdict.requirements.MEASURES` lists what there is. Findings that no limit speaks
+        `labkit.verdict.measures.MEASURES` lists what there is. Findings that no limit speaks
         of must pass too. Where the result was saved, its `result.json` is written again with the
         outcomes, before anything is raised.
 
@@ -100,11 +100,11 @@ class Result:
             ]
         )
         judged.save_summary()
-        limited = {PREFIX + name for name in limits}
+        limited = {REQUIRE + name for name in limits}
         broken = [
             finding
             for finding in judged.findings
-            if finding.verdict is not Verdict.PASS and PREFIX + finding.checker not in limited
+            if finding.verdict is not Verdict.PASS and REQUIRE + finding.checker not in limited
         ]
         if broken:
             failed = worst(finding.verdict for finding in broken) is Verdict.FAIL

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from labkit.record import OpKind
-from labkit.verdict.checkers import Finding, Verdict, worst
+from labkit.verdict.finding import Finding, Verdict, worst
 from labkit.verdict.summary import Measurements, Summary, Trial
 
 ALWAYS = (

@@ -17,7 +17,7 @@ from labkit.history import only_orders
 from labkit.measurement.chance import LEVEL, ratio_shown
 from labkit.measurement.percentiles import least, nearest_rank
 from labkit.measurement.windows import is_ok, latency_s
-from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,15 @@ from pydantic import (
 
 from labkit.measurement.latency import Latency
 from labkit.measurement.outages import Healthy
+from labkit.measurement.phases import Phase
 from labkit.measurement.recovery import Recovery
 from labkit.measurement.service import Failures, Service
 from labkit.measurement.staleness import Staleness
 from labkit.measurement.waterfall import Waterfall
+from labkit.measurement.windows import ALL_REGIONS
+from labkit.record import OpKind
 from labkit.topology import Topology
-from labkit.verdict.checkers import Finding, Verdict, worst
+from labkit.verdict.finding import Finding, Verdict, worst
 
 SCHEMA_VERSION = 2
 """Raised when a reader of the last version would misread the new one."""
@@ -117,6 +120,37 @@ class Measurements(BaseModel):
         """The worst of the findings."""
         return worst(finding.verdict for finding in self.findings)
 
+    @property
+    def outages(self) -> tuple[Recovery, ...]:
+        """What each fault did to each single region."""
+        return tuple(row for row in self.recovery if row.region != ALL_REGIONS)
+
+    @property
+    def settled_latency(self) -> tuple[Latency, ...]:
+        """Latency of orders in each single region: after the fault, or of a run without one."""
+        settled = (Phase.AFTER, Phase.WHOLE)
+        return tuple(
+            row
+            for row in self.latency
+            if row.kind == OpKind.ORDER and row.phase in settled and row.region != ALL_REGIONS
+        )
+
+    @property
+    def worst_recovery(self) -> Recovery | None:
+        """The region that took longest to recover, unrecovered first; None without a fault."""
+
+        def gone_s(row: Recovery) -> tuple[float, float]:
+            # without an outage, by how long one may have been unseen
+            return (float("inf") if row.rto_s is None else row.rto_s), row.rto_error_s
+
+        return max(self.outages, key=gone_s, default=None)
+
+    @property
+    def worst_write_gap(self) -> Recovery | None:
+        """The region whose write gap was longest; None when no gap could be measured."""
+        known = [row for row in self.outages if row.write_gap_s is not None]
+        return max(known, key=lambda row: row.write_gap_s or 0.0, default=None)
+
     def finding(self, checker: str) -> Finding | None:
         """Return what a checker found; None if it did not look."""
         return next((f for f in self.findings if f.checker == checker), None)
@@ -139,7 +173,7 @@ class Trial(Measurements):
 
 
 class Spread(BaseModel):
-    """One number over all trials; names as `labkit.verdict.requirements.MEASURES`.
+    """One number over all trials; names as `labkit.verdict.measures.MEASURES`.
 
     Each trial counts with its worst region. None stands for a number that is not known, or has
     no end (an outage that did not): it counts as worse than every other.

@@ -19,9 +19,10 @@ from labkit.history import History
 from labkit.measurement.chance import median_interval
 from labkit.measurement.recovery import largest
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
-from labkit.verdict.checkers import OFFENDERS_SHOWN, Finding, Verdict, worst
+from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, worst
 from labkit.verdict.judge import judge
-from labkit.verdict.requirements import COUNTS, MEASURES, with_error
+from labkit.verdict.limits import with_error
+from labkit.verdict.measures import MEASURES
 from labkit.verdict.result import Result
 from labkit.verdict.summary import Measurements, Spread, Trial
 
@@ -118,9 +119,9 @@ def spread(trials: Sequence[Trial], whole: Measurements) -> tuple[Spread, ...]:
         whole: of all trials together. What is counted over all of them is not less at worst.
     """
     rows = []
-    for name in MEASURES:
+    for name, measure in MEASURES.items():
         found = [with_error(name, trial) for trial in trials]
-        at_worst = [*found, with_error(name, whole)] if name in COUNTS else found
+        at_worst = [*found, with_error(name, whole)] if measure.of_all_trials else found
         known = [number for number in at_worst if number is not None]
         worst_of, worst_error = largest(known)
         endless = (float("inf"), 0.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from buggy_app import Sold
 from labkit.trading.audit import FinalRead
-from labkit.verdict.checkers import OFFENDERS_SHOWN, NoDuplicates, NoLostAcks, PriceExact, Verdict
+from labkit.verdict.checkers import NoDuplicates, NoLostAcks, PriceExact
+from labkit.verdict.finding import OFFENDERS_SHOWN, Verdict
 
 
 def assert_caught(sold: Sold, final: FinalRead, symbol: str) -> None:

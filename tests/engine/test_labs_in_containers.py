@@ -25,7 +25,7 @@ from labkit.cluster.machines.docker import PROJECT_LABEL, NoEngine
 from labkit.experiment import Experiment
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload
 

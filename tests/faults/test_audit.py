@@ -17,7 +17,8 @@ from labkit.faults.partition import Partition
 from labkit.faults.signals import Kill, Pause
 from labkit.lab import bring_up
 from labkit.topology import Balancer, Region
-from labkit.verdict.checkers import CHECKERS, Verdict
+from labkit.verdict.checkers import CHECKERS
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload

@@ -31,8 +31,9 @@ from labkit.trading.audit import final_read
 from labkit.trading.catalogue import GENERATED_ACCOUNTS
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
-from labkit.verdict.checkers import NoLostAcks, Verdict
+from labkit.verdict.checkers import NoLostAcks
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Verdict
 
 ACCOUNT, SYMBOL = GENERATED_ACCOUNTS[0], "NFLX"
 

@@ -9,7 +9,7 @@ from labkit.experiment import Experiment
 from labkit.faults.disaster import Disaster
 from labkit.lab import bring_up, surviving
 from labkit.topology import SurvivalGoal
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload
 

@@ -15,7 +15,7 @@ from labkit.clock import wait_until
 from labkit.cluster import marks, watchdogs
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.lab import bring_up
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
 from labkit.watchdog import disturbed
 

@@ -27,8 +27,9 @@ from labkit.topology import Topology
 from labkit.trading.audit import final_read, opening_read
 from labkit.trading.catalogue import DEMO_ACCOUNT, GENERATED_ACCOUNTS
 from labkit.trading.ids import RunId
-from labkit.verdict.checkers import CHECKERS, Verdict
+from labkit.verdict.checkers import CHECKERS
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Verdict
 from labkit.workload.ledger import read_ledger
 from labkit.workload.oplog import OpTail
 from labkit.workload.running import RunningWorkload, kill, spawn

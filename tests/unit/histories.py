@@ -15,7 +15,7 @@ from labkit.record import FaultWindow, Op, OpKind, Outcome
 from labkit.report.result import Result
 from labkit.topology import DEFAULT
 from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, FinalRead
-from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
 
 _numbers = count(1)

@@ -17,12 +17,9 @@ from histories import (
 
 from labkit.record import OpKind, Outcome
 from labkit.trading.audit import ORDER_COLUMNS, FinalRead
-from labkit.verdict.checkers import (
-    CHECKERS,
-    Finding,
-    Verdict,
-)
+from labkit.verdict.checkers import CHECKERS
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Finding, Verdict
 
 OK, FAIL, INFO = Outcome.OK, Outcome.FAIL, Outcome.INFO
 FRESH, REPLICA = OpKind.FRESH_READ, OpKind.REPLICA_READ

@@ -22,7 +22,7 @@ from labkit.history import SAMPLES_FILE, History, Terms, write_columns
 from labkit.testing import FakeCluster
 from labkit.trials import Trials
 from labkit.verdict.again import JUDGED_AGAIN, judged_again
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result, look_at
 from labkit.verdict.seal import RESULT_FILE, broken_seals, seal, write_result
 from labkit.verdict.steady import SteadyState

@@ -8,7 +8,6 @@ from histories import FAULT, REGIONS, failover_run
 
 from labkit.errors import BadInput
 from labkit.report.figures.beside import beside, beside_table, price_figure
-from labkit.verdict.requirements import worst_recovery, worst_write_gap
 
 
 def test_the_table_has_a_row_a_run_with_the_worst_region_and_what_was_lost():
@@ -18,9 +17,9 @@ def test_the_table_has_a_row_a_run_with_the_worst_region_and_what_was_lost():
     assert list(table["lost_acks"]) == [0, 3]
     assert list(table["verdict"]) == ["pass", "fail"]
     summary = results["safe"].summary
-    assert table.loc["safe", "rto_s"] == pytest.approx(worst_recovery(summary).rto_s)
+    assert table.loc["safe", "rto_s"] == pytest.approx(summary.worst_recovery.rto_s)
     assert table.loc["safe", "write_gap_s"] == pytest.approx(
-        worst_write_gap(summary).write_gap_s, abs=0.01
+        summary.worst_write_gap.write_gap_s, abs=0.01
     )
     assert table.loc["unsafe", "rpo_s"] > 0 == table.loc["safe", "rpo_s"]
 

@@ -33,7 +33,6 @@ from labkit.history import History
 from labkit.verdict.checkers import (
     Checker,
     Executions,
-    Finding,
     MoneyExact,
     NoDuplicates,
     NoLostAcks,
@@ -42,10 +41,9 @@ from labkit.verdict.checkers import (
     RealTime,
     Replicas,
     Sessions,
-    Verdict,
-    worst,
 )
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Finding, Verdict, worst
 
 NAME = attrgetter("name")
 

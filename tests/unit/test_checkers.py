@@ -41,14 +41,10 @@ from labkit.history import History
 from labkit.measurement import parts
 from labkit.record import OpKind
 from labkit.trading.audit import FinalRead
-from labkit.verdict.checkers import (
-    CHECKERS,
-    Executions,
-    PriceExact,
-    Verdict,
-)
+from labkit.verdict.checkers import CHECKERS, Executions, PriceExact
 from labkit.verdict.checkers.placed import STATUS_AFTER
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Verdict
 from labkit.workload.ledger import Ledger
 
 few = settings(max_examples=25, deadline=None)

@@ -22,7 +22,7 @@ from labkit.measurement.outages import Healthy
 from labkit.run_folders import Run
 from labkit.runs import Progress
 from labkit.topology import DEFAULT
-from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.summary import Machine, Summary
 
 

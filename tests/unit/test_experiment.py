@@ -22,7 +22,7 @@ from labkit.testing import FakeCluster
 from labkit.topology import Node, Region
 from labkit.trading.ids import RunId
 from labkit.trials import Trials
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 

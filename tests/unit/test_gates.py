@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from histories import FAULT, failover_run
+from typer.main import get_command
 
+from labkit.cli.app import app
+from labkit.report.compare import compare
 from labkit.run_folders import Run, hold_to
-from labkit.verdict.checkers import Finding, Verdict
-from labkit.verdict.gates import GATES, hold
+from labkit.verdict.finding import Finding, Verdict
+from labkit.verdict.limits import gates
+from labkit.verdict.measures import MEASURES
 from labkit.verdict.result import Result, read_summary
 
 
 def held(option: str, limit: float, result: Result | None = None) -> Finding:
-    gate = next(gate for gate in GATES if gate.option == option)
-    ((finding,),) = hold([(result or failover_run()).summary], {gate: limit})
+    name = next(one.name for one in MEASURES.values() if one.option == option)
+    ((finding,),) = gates([(result or failover_run()).summary], {name: limit})
     return finding
 
 
@@ -78,10 +83,9 @@ def test_an_outage_without_an_end_is_over_by_at_least_the_time_it_was_watched():
 
 
 def test_an_experiment_without_a_fault_is_passed_over_where_another_has_one():
-    rto = GATES[0]
     calm, fault = failover_run(faults=[]).summary, failover_run().summary
-    assert [len(findings) for findings in hold([calm, fault], {rto: 15})] == [0, 1]
-    ((finding,),) = hold([calm], {rto: 15})
+    assert [len(findings) for findings in gates([calm, fault], {"rto_s": 15})] == [0, 1]
+    ((finding,),) = gates([calm], {"rto_s": 15})
     assert finding.verdict is Verdict.UNKNOWN
 
 
@@ -89,8 +93,32 @@ def test_a_run_keeps_what_its_gates_said(tmp_path):
     failover_run().save(tmp_path)
     before = Run(tmp_path)
     assert before.verdict is Verdict.PASS
-    (finding,) = hold_to(before, {GATES[0]: 2})
+    (finding,) = hold_to(before, {"rto_s": 2})
     assert finding.verdict is Verdict.FAIL
     assert Run(tmp_path).verdict is Verdict.FAIL
     assert read_summary(tmp_path).finding("gate_rto_s") == finding
     assert "3.95 s ± 0.05 s over" in (tmp_path / "report.html").read_text()
+
+
+def test_the_docs_have_the_table_of_measures():
+    page = (Path(__file__).parents[2] / "docs/runs.md").read_text(encoding="utf-8")
+    table = page.partition("| measure | name |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert table == [
+        f"| {one.label} | `{one.name}` | {one.unit or 'count'} | "
+        f"{f'`{one.option}`' if one.option else ''} | {one.meaning} |"
+        for one in MEASURES.values()
+    ]
+
+
+def test_the_command_line_has_every_gate():
+    command = get_command(app).commands["run"]
+    options = {name for parameter in command.params for name in parameter.opts}
+    with_option = {one.option for one in MEASURES.values() if one.option}
+    assert with_option == {name for name in options if name.startswith("--max-")}
+
+
+def test_each_measure_of_a_run_is_compared():
+    labels = [row.label for row in compare(dict.fromkeys("ab", failover_run().summary)).numbers]
+    assert [label for label in labels if "," not in label] == [
+        one.label for one in MEASURES.values() if one.name != "p99_ms"
+    ]

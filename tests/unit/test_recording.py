@@ -30,8 +30,9 @@ from test_checkers import few, runs
 
 from labkit.history import History, Terms
 from labkit.trading.audit import FinalRead
-from labkit.verdict.checkers import Finding, MoneyExact, Opening, PriceExact, Verdict
+from labkit.verdict.checkers import MoneyExact, Opening, PriceExact
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import checked
 from labkit.verdict.recording import impossible, recording
 from labkit.verdict.result import Result

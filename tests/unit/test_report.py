@@ -17,13 +17,14 @@ from labkit.faults.base import Fault
 from labkit.faults.partition import Partition
 from labkit.faults.signals import Kill
 from labkit.history import History
+from labkit.measurement.rounding import rounded
 from labkit.measurement.staleness import Staleness
 from labkit.operations.rolling import RollingRestart
 from labkit.record import FaultWindow, Outcome
 from labkit.report.page import report_html
 from labkit.topology import DEFAULT, Balancer
-from labkit.verdict.checkers import Finding, Verdict
-from labkit.verdict.requirements import requirements, rounded
+from labkit.verdict.finding import Finding, Verdict
+from labkit.verdict.limits import requirements
 from labkit.verdict.result import Result, read_summary
 
 

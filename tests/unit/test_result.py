@@ -13,7 +13,7 @@ from labkit.errors import BadInput
 from labkit.history import History
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import FaultWindow, Outcome
-from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.result import Result, read_summary
 from labkit.verdict.steady import SteadyState
 from labkit.verdict.summary import schema_json

@@ -17,7 +17,7 @@ from labkit.runs import (
     NOTEBOOK_FILE,
     run_notebook,
 )
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 
 PROMISE = """
 import os

@@ -16,8 +16,7 @@ from histories import failover_run
 from labkit import files
 from labkit.errors import VerdictFailed
 from labkit.run_folders import Run, hold_to
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.gates import GATES
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result, read_summary
 from labkit.verdict.seal import RESULT_FILE
 
@@ -92,7 +91,7 @@ def test_removing_all_further_experiments_of_a_run_is_told(run: Path):
 def test_requirements_and_gates_are_sealed_as_sha256sum_has_it(run: Path):
     more = run / "more" / "2-region-loss"
     failover_run().save(more).require(lost_acks=0)
-    hold_to(Run(run), {GATES[0]: 100})
+    hold_to(Run(run), {"rto_s": 100})
     assert Run(run).damaged == ()
     for folder in (run, more):
         command = ["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"]

@@ -13,8 +13,7 @@ from histories import failover_run
 
 from labkit.errors import BadInput
 from labkit.run_folders import Run, hold_to, make_whole, side_by_side
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.gates import GATES
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import read_summary
 from labkit.verdict.seal import RESULT_FILE, write_result
 from labkit.verdict.sound import mandatory, missing
@@ -73,7 +72,7 @@ def test_an_edited_result_is_damaged_for_whoever_reads_it(run: Path, edit: Edit)
     found = Run(run)
     assert (found.summaries, found.verdict) == ((), Verdict.UNKNOWN)
     assert str(run / RESULT_FILE) in found.damaged[0]
-    assert hold_to(found, {GATES[0]: 100}) == []
+    assert hold_to(found, {"rto_s": 100}) == []
     with pytest.raises(BadInput, match="cannot be compared"):
         side_by_side([found, found])
 

@@ -6,7 +6,7 @@ from histories import orders
 from labkit.errors import BadInput
 from labkit.history import History
 from labkit.record import Op, Outcome
-from labkit.verdict.checkers import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.steady import SteadyState
 
 STEADY = SteadyState(p99_ms=400, success_ratio=0.99)

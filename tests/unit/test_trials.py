@@ -23,7 +23,7 @@ from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
 from labkit.trials import Trials, parse_trial_heading
-from labkit.verdict.checkers import Verdict
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 

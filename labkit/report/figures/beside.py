@@ -17,8 +17,7 @@ from labkit.plain import escape
 from labkit.report.figures import theme
 from labkit.report.figures.timeline import shade
 from labkit.report.words import rto_words
-from labkit.verdict.checkers import Verdict
-from labkit.verdict.requirements import worst_recovery, worst_write_gap
+from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
 
 _ROW_PX = 170
@@ -137,7 +136,7 @@ def _some(results: Mapping[str, Result]) -> Mapping[str, Result]:
 
 def _row(result: Result) -> dict[str, float | int | str | None]:
     summary = result.summary
-    slowest, gap = worst_recovery(summary), worst_write_gap(summary)
+    slowest, gap = summary.worst_recovery, summary.worst_write_gap
     orders = watched_orders(result.history)
     ok = is_ok(orders)
     faults = result.history.faults
@@ -234,7 +233,7 @@ def _draw(figure: go.Figure, row: int, name: str, result: Result) -> None:
 
 
 def _caption(result: Result) -> str:
-    slowest, gap = worst_recovery(result.summary), worst_write_gap(result.summary)
+    slowest, gap = result.summary.worst_recovery, result.summary.worst_write_gap
     if slowest is None:
         return "no fault"
     words = [f"RTO {rto_words(slowest)}"]

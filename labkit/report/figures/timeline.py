@@ -15,7 +15,6 @@ from labkit.plain import escape
 from labkit.record import FaultWindow
 from labkit.report.figures import theme
 from labkit.report.words import rto_words
-from labkit.verdict.requirements import worst_recovery
 from labkit.verdict.result import Result
 
 HEIGHT_PX = 680
@@ -83,7 +82,7 @@ def timeline(result: Result, *, width_s: float | None = None) -> go.Figure:
 
 def _title(result: Result) -> str:
     title = f"{result.summary.scenario} on {result.summary.backend}"
-    slowest = worst_recovery(result.summary)
+    slowest = result.summary.worst_recovery
     return title if slowest is None else f"{title}: RTO {rto_words(slowest)}"
 
 

@@ -10,17 +10,18 @@ from labkit.measurement.rounding import seconds
 from labkit.plain import escape
 from labkit.report.figures import theme
 from labkit.report.words import rto_words, spread_of
-from labkit.verdict.requirements import number_of, worst_recovery
+from labkit.verdict.limits import number_of
+from labkit.verdict.measures import MEASURES
 from labkit.verdict.result import Result
 from labkit.verdict.summary import Trial
 
 HEIGHT_PX = 420
-_BARS = (("rto_s", "RTO", theme.REGION_COLORS[0]), ("write_gap_s", "write gap", "#6b7f8c"))
+_BARS = (("rto_s", theme.REGION_COLORS[0]), ("write_gap_s", "#6b7f8c"))
 
 
 def _label(measure: str, trial: Trial) -> str:
     """Label a bar; the RTO has its error."""
-    row = worst_recovery(trial)
+    row = trial.worst_recovery
     if measure == "rto_s" and row is not None and row.rto_s is not None:
         return rto_words(row)
     value = number_of(measure, trial)
@@ -42,12 +43,12 @@ def trials_figure(result: Result) -> go.Figure:
         f"trial {trial.number}<br>{escape(trial.fault or 'no fault')}" for trial in summary.trials
     ]
     figure = go.Figure()
-    for measure, name, color in _BARS:
+    for measure, color in _BARS:
         values = [number_of(measure, trial) for trial in summary.trials]
         figure.add_bar(
             x=names,
             y=values,
-            name=name,
+            name=MEASURES[measure].label,
             marker={"color": color},
             text=[_label(measure, trial) for trial in summary.trials],
             textposition="inside",

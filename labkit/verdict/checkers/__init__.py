@@ -5,18 +5,16 @@ recorded, and one read of the database after everything was healed. Without that
 proven: UNKNOWN, never PASS.
 """
 
+from labkit.verdict.checkers.base import Checker
 from labkit.verdict.checkers.books import MoneyExact, PriceExact
-from labkit.verdict.checkers.finding import OFFENDERS_SHOWN, Checker, Finding, Verdict, worst
 from labkit.verdict.checkers.opening import Opening
 from labkit.verdict.checkers.placed import Executions, NoDuplicates, NoLostAcks, NoPhantoms
 from labkit.verdict.checkers.realtime import RealTime, Replicas, Sessions
 
 __all__ = [
     "CHECKERS",
-    "OFFENDERS_SHOWN",
     "Checker",
     "Executions",
-    "Finding",
     "MoneyExact",
     "NoDuplicates",
     "NoLostAcks",
@@ -26,8 +24,6 @@ __all__ = [
     "RealTime",
     "Replicas",
     "Sessions",
-    "Verdict",
-    "worst",
 ]
 
 CHECKERS: tuple[Checker, ...] = (

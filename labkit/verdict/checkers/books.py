@@ -12,14 +12,9 @@ import pandas as pd
 from labkit.measurement.possible import LARGEST_PLACE
 from labkit.measurement.windows import is_ok
 from labkit.record import OpKind
-from labkit.verdict.checkers.finding import (
-    OFFENDERS_SHOWN,
-    Finding,
-    Verdict,
-    counted,
-    no_final_read,
-)
+from labkit.verdict.checkers.base import no_final_read
 from labkit.verdict.evidence import Evidence, Part
+from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 from labkit.verdict.numbers import NO_ORDER
 
 _STOCK = ("initial_price_cents", "current_price_cents", "moves", "buys", "sells")

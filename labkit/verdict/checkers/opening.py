@@ -10,15 +10,10 @@ import numpy as np
 import pandas as pd
 
 from labkit.trading.audit import FinalRead
+from labkit.verdict.checkers.base import no_final_read
 from labkit.verdict.checkers.books import OwnSums
-from labkit.verdict.checkers.finding import (
-    OFFENDERS_SHOWN,
-    Finding,
-    Verdict,
-    counted,
-    no_final_read,
-)
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 
 _FIXED = {
     "account": ("opening_balance_cents",),

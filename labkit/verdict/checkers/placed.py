@@ -8,15 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from labkit.verdict.checkers.finding import (
-    OFFENDERS_SHOWN,
-    Finding,
-    Verdict,
-    counted,
-    no_final_read,
-    nothing_to_judge,
-)
+from labkit.verdict.checkers.base import no_final_read, nothing_to_judge
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 
 STATUSES = ("order_received", "processing", "order_processed")
 """The life of an order, in order; the last one is reached with its execution and its trade."""

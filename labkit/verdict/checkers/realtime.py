@@ -13,13 +13,7 @@ import pandas as pd
 from labkit.history import History
 from labkit.measurement.staleness import staleness
 from labkit.record import OpKind
-from labkit.verdict.checkers.finding import (
-    OFFENDERS_SHOWN,
-    Finding,
-    Verdict,
-    counted,
-    no_final_read,
-)
+from labkit.verdict.checkers.base import no_final_read
 from labkit.verdict.checkers.precedence import (
     Events,
     highest_before,
@@ -28,6 +22,7 @@ from labkit.verdict.checkers.precedence import (
     too_low,
 )
 from labkit.verdict.evidence import Evidence
+from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 from labkit.verdict.numbers import NO_ORDER
 
 

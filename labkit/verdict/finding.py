@@ -1,13 +1,10 @@
-"""What a checker is, and what it says."""
+"""What is said of a claim: a verdict, and a finding with its reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
-
-from labkit.verdict.evidence import Evidence
 
 OFFENDERS_SHOWN = 10
 """How many offenders a finding names; `Finding.count` has them all."""
@@ -55,33 +52,6 @@ class Finding:
     elsewhere: bool = False
 
 
-class Checker(Protocol):
-    """Looks at the evidence for one claim."""
-
-    name: ClassVar[str]
-
-    def check(self, evidence: Evidence) -> Finding | None:
-        """Judge. A function of the evidence alone.
-
-        None: the run had nothing that the claim speaks of, as a run without reads has for a claim
-        about reads.
-        """
-
-
 def counted(count: int, noun: str) -> str:
     """`1 order`, `2,000 orders`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def nothing_to_judge(checker: str, evidence: Evidence) -> Finding | None:
-    """UNKNOWN, where a claim about the orders in the database has nothing to speak of."""
-    if evidence.final is None:
-        return no_final_read(checker)
-    if evidence.final.orders.empty:
-        return Finding(checker, Verdict.UNKNOWN, "the database has no order of this run")
-    return None
-
-
-def no_final_read(checker: str) -> Finding:
-    """Nothing is proven without it."""
-    return Finding(checker, Verdict.UNKNOWN, "the database could not be read after the run")
