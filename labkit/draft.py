@@ -16,9 +16,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TypedDict, Unpack
-
-from pydantic import JsonValue
 
 from labkit.assets import runs_folder
 from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVersions
@@ -32,6 +29,7 @@ from labkit.trading.audit import READ_FILES
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.result import Result, read_summary
+from labkit.verdict.run import About, RunRecord
 from labkit.verdict.seal import MORE_FOLDER as MORE_FOLDER
 from labkit.verdict.seal import RESULT_FILE, SEAL_FILE
 from labkit.verdict.sound import COMPLETED as COMPLETED
@@ -64,17 +62,6 @@ _CHECKOUT = Path(__file__).resolve().parents[1]
 """Where labkit runs from; a folder of packages when it is installed."""
 
 
-class About(TypedDict):
-    """What a run is about, before it has measured anything; as `judge` takes it."""
-
-    scenario: str
-    backend: str
-    topology: Topology
-    parameters: Mapping[str, JsonValue]
-    workload: Mapping[str, JsonValue]
-    versions: Mapping[str, str]
-
-
 @contextmanager
 def going_on(cluster: Cluster, folder: Path) -> Iterator[Claim]:
     """Have a lab and a run folder for the length of a run; the folder's mark says so.
@@ -98,7 +85,7 @@ def going_on(cluster: Cluster, folder: Path) -> Iterator[Claim]:
                 folder.rmdir()
 
 
-def begin(folder: Path, **about: Unpack[About]) -> None:
+def begin(folder: Path, about: About) -> None:
     """Write what the run is about; as long as nothing replaces it, the run was broken off.
 
     Raises:
@@ -114,15 +101,8 @@ def begin(folder: Path, **about: Unpack[About]) -> None:
         )
     now = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
-    history = History.from_frame(History.of([]).ops, regions=about["topology"].region_names)
-    result = judge(
-        **about,
-        history=history,
-        ledger=(),
-        final=None,
-        started_at=now,
-        finished_at=now,
-    )
+    history = History.from_frame(History.of([]).ops, regions=about.topology.region_names)
+    result = judge(RunRecord(about, history, started_at=now, finished_at=now))
     _broken_off(result, "it ended before anything was measured").save(folder)
 
 
@@ -141,17 +121,13 @@ def complete(folder: Path, why: str, history: History | None = None) -> Result:
     if history is None:
         history = recorded(folder, draft.topology.region_names)
     result = judge(
-        scenario=draft.scenario,
-        backend=draft.backend,
-        topology=draft.topology,
-        history=history.with_faults(load_faults(folder)),
-        ledger=read_ledger(folder),
-        final=None,
-        started_at=draft.started_at,
-        finished_at=datetime.now(UTC),
-        parameters=draft.parameters,
-        workload=draft.workload,
-        versions=draft.versions,
+        RunRecord(
+            About.of(draft),
+            history.with_faults(load_faults(folder)),
+            started_at=draft.started_at,
+            finished_at=datetime.now(UTC),
+            ledger=read_ledger(folder),
+        )
     )
     saved = _broken_off(result, why).save(folder)
     write_report(saved, folder)

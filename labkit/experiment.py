@@ -36,6 +36,7 @@ from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_r
 from labkit.trading.ids import RunId
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
+from labkit.verdict.run import About, RunRecord
 from labkit.verdict.steady import SteadyState
 from labkit.watchdog import Watchdog
 from labkit.workload.classes import ClassWorkload
@@ -133,7 +134,7 @@ class Experiment:
         self._require_service()
         about = self.about()
         started_at = datetime.now(UTC)
-        draft.begin(folder, **about)
+        draft.begin(folder, about)
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.load}, run folder {folder}")
@@ -142,17 +143,18 @@ class Experiment:
             watch.end()
         history = course.history()
         try:
-            judged = judge(
-                **about,
-                history=history,
+            record = RunRecord(
+                about,
+                history,
+                started_at=started_at,
+                finished_at=datetime.now(UTC),
                 ledger=read_ledger(folder),
                 final=final,
                 opening=opening,
-                started_at=started_at,
-                finished_at=datetime.now(UTC),
                 steady_before=course.found.get("before"),
                 steady_after=course.found.get("after"),
-            ).save(folder)
+            )
+            judged = judge(record).save(folder)
         except Exception as error:
             draft.complete(folder, f"{type(error).__name__} while it was judged", history)
             raise
@@ -204,16 +206,16 @@ class Experiment:
                 "would show nothing: `labkit heal` brings it back"
             )
 
-    def about(self) -> draft.About:
+    def about(self) -> About:
         """Describe a run of the experiment before it has measured anything."""
-        return {
-            "scenario": self.scenario,
-            "backend": self.cluster.backend,
-            "topology": draft.topology_of(self.cluster),
-            "parameters": self.parameters,
-            "workload": json.loads(json.dumps(asdict(self.workload))),  # its tuples as lists
-            "versions": draft.versions_of(self.cluster),
-        }
+        return About(
+            scenario=self.scenario,
+            backend=self.cluster.backend,
+            topology=draft.topology_of(self.cluster),
+            parameters=self.parameters,
+            workload=json.loads(json.dumps(asdict(self.workload))),  # its tuples as lists
+            versions=draft.versions_of(self.cluster),
+        )
 
     @property
     def _guarded(self) -> Path | None:

@@ -102,7 +102,7 @@ class Trials:
             self.experiment.scenario, cluster.backend
         )
         with draft.going_on(cluster, folder):
-            draft.begin(folder, **self.experiment.about())
+            draft.begin(folder, self.experiment.about())
             course = _Course(self, folder, watch or Silent())
             try:
                 course.go()

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from labkit.history import SAMPLES_FILE, History, Terms, reading
-from labkit.measurement.outages import Healthy
 from labkit.trading.audit import OPENING, FinalRead, read_in
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.limits import GATE, REQUIRE, gates, requirements
 from labkit.verdict.measures import MEASURES
 from labkit.verdict.result import Result, look_at
+from labkit.verdict.run import About, RunRecord
 from labkit.verdict.seal import broken_seals
 from labkit.verdict.sound import COMPLETED
 from labkit.verdict.steady import SteadyState
@@ -78,21 +78,17 @@ def _one(folder: Path, stored: Summary) -> Result:
     with reading(folder / SAMPLES_FILE):
         found = {} if terms is None else dict(_steady(history, terms))
     return judge(
-        scenario=stored.scenario,
-        backend=stored.backend,
-        topology=stored.topology,
-        history=history,
-        ledger=read_ledger(folder),
-        final=read_in(folder),
-        opening=read_in(folder, OPENING),
-        started_at=stored.started_at,
-        finished_at=stored.finished_at,
-        steady_before=found.get("before"),
-        steady_after=found.get("after"),
-        parameters=stored.parameters,
-        workload=stored.workload,
-        versions=stored.versions,
-        healthy=Healthy(),
+        RunRecord(
+            About.of(stored),
+            history,
+            started_at=stored.started_at,
+            finished_at=stored.finished_at,
+            ledger=read_ledger(folder),
+            final=read_in(folder),
+            opening=read_in(folder, OPENING),
+            steady_before=found.get("before"),
+            steady_after=found.get("after"),
+        )
     )
 
 

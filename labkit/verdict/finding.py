@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+AnyFinding = TypeVar("AnyFinding", bound="Finding | None")
 
 OFFENDERS_SHOWN = 10
 """How many offenders a finding names; `Finding.count` has them all."""
@@ -55,3 +59,23 @@ class Finding:
 def counted(count: int, noun: str) -> str:
     """`1 order`, `2,000 orders`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def guarded(
+    checker: str, look: Callable[P, AnyFinding], *args: P.args, **kwargs: P.kwargs
+) -> AnyFinding | Finding:
+    """Let a checker judge; where it breaks down, its finding is UNKNOWN and says so.
+
+    The same as `check-safe` of Jepsen (jepsen/src/jepsen/checker.clj): what one checker cannot
+    take says nothing of the others' claims.
+    """
+    try:
+        return look(*args, **kwargs)
+    except Exception as error:
+        return Finding(checker, Verdict.UNKNOWN, f"the checker broke down: {in_one_line(error)}")
+
+
+def in_one_line(error: Exception) -> str:
+    """Name an error, with the first line of what it says."""
+    said = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {said[:200]}"

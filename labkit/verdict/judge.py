@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import ParamSpec, TypeVar
 
 import numpy as np
-from pydantic import JsonValue
 
 from labkit.history import History
 from labkit.measurement.latency import latency_table
-from labkit.measurement.outages import Healthy
 from labkit.measurement.possible import every_row, without
 from labkit.measurement.recovery import recovery, rpo_s
 from labkit.measurement.service import failures, service
@@ -20,119 +18,149 @@ from labkit.measurement.staleness import staleness
 from labkit.measurement.waterfall import waterfalls
 from labkit.measurement.windows import due_within
 from labkit.record import FaultWindow
-from labkit.topology import Topology
-from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import CHECKERS, Checker
 from labkit.verdict.evidence import Evidence
-from labkit.verdict.finding import Finding, Verdict
-from labkit.verdict.recording import impossible, recording
+from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, guarded, in_one_line
+from labkit.verdict.recording import RECORDING, impossible, recording
 from labkit.verdict.result import Result
+from labkit.verdict.run import RunRecord
 from labkit.verdict.sound import nobody_looked
 from labkit.verdict.summary import Machine, Summary
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Nothing = TypeVar("Nothing")
 
-def judge(
-    *,
-    scenario: str,
-    backend: str,
-    topology: Topology,
-    history: History,
-    ledger: Iterable[str],
-    final: FinalRead | None,
-    opening: FinalRead | None = None,
-    started_at: datetime,
-    finished_at: datetime,
-    steady_before: Finding | None = None,
-    steady_after: Finding | None = None,
-    pauses: Sequence[tuple[float, float]] = (),
-    parameters: Mapping[str, JsonValue] | None = None,
-    workload: Mapping[str, JsonValue] | None = None,
-    versions: Mapping[str, str] | None = None,
-    healthy: Healthy | None = None,
-    checkers: Sequence[Checker] = CHECKERS,
-) -> Result:
+MEASUREMENT = "measurement"
+"""The finding that says which measurement broke down; there is none where none did."""
+
+
+def judge(run: RunRecord, checkers: Sequence[Checker] = CHECKERS) -> Result:
     """Measure and judge a run.
 
     Args:
-        scenario: its name, such as "node-loss".
-        ledger: ids of acknowledged orders, recorded outside the database.
-        final: the read of the database after healing; None makes every checker UNKNOWN.
-        opening: the read of the database before the load.
-        started_at: with a time zone; so is `finished_at`.
-        pauses: from when until when nobody watched, between trials: nothing is measured of what
-            was due then, and each trial has phases of its own.
-        parameters: of the notebook.
-        workload: what the clients did, for people and for comparing runs.
-        versions: of the servers; those of labkit and Python are added.
-        healthy: what counts as service.
         checkers: by default all that a trading run is judged by.
 
     Returns:
         The result; its verdict is the worst of the findings. A fault that never bit makes it
         UNKNOWN at best, because such a run shows a healthy system and nothing else. Rows of the
         history that cannot be are left out of what is measured, and make it UNKNOWN at best. What
-        was due after the watch ended is checked, and not measured.
+        was due after the watch ended is checked, and not measured. A checker or a measurement that
+        breaks down makes its own finding UNKNOWN; the rest is judged all the same.
     """
-    healthy = healthy or Healthy()
-    evidence = Evidence.of(ledger, history, final, opening)
-    wrong = impossible(evidence)
+    about, healthy = run.about, run.healthy
+    measure = _Measuring()
+    recorded = measure("evidence", None, _evidence, run)
+    wrong = measure("rows that cannot be", {}, _impossible, recorded)
     rows = every_row(wrong)
-    found = recording(evidence, wrong)
-    if rows.size:
-        evidence = evidence.sound(rows)
-    measured = without(history, np.union1d(rows, due_within(history, pauses)))
-    open_loop = (workload or {}).get("concurrency") is None
-    findings = [
-        steady_before,
-        fault_bit(history.faults),
-        steady_after,
-        found,
-        *(checked(checker, evidence) for checker in checkers),
-    ]
+    evidence = measure("evidence without them", None, _without, recorded, rows)
+    watched = measure("what was watched", run.history, _watched, run, rows)
     summary = Summary(
-        scenario=scenario,
-        backend=backend,
-        topology=topology,
-        parameters=dict(parameters or {}),
-        workload=dict(workload or {}),
-        started_at=started_at,
-        finished_at=finished_at,
-        findings=tuple(finding for finding in findings if finding is not None),
+        scenario=about.scenario,
+        backend=about.backend,
+        topology=about.topology,
+        parameters=dict(about.parameters),
+        workload=dict(about.workload),
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        findings=(),
         healthy=healthy,
-        recovery=recovery(measured, healthy, open_loop=open_loop),
-        rpo_s=None if final is None else rpo_s(measured, evidence.lost),
-        latency=latency_table(measured, healthy, pauses),
-        staleness=staleness(measured),
-        waterfalls=waterfalls(measured),
+        recovery=measure("recovery", (), recovery, watched, healthy, open_loop=about.open_loop),
+        rpo_s=measure("RPO", None, _rpo_s, watched, evidence),
+        latency=measure("latency", (), latency_table, watched, healthy, run.pauses),
+        staleness=measure("staleness", (), staleness, watched),
+        waterfalls=measure("waterfall", (), waterfalls, watched),
         # who waits for a reply does not ask for service meanwhile, so what was lost is not known
-        service=service(measured, healthy, pauses) if open_loop else (),
-        failures=failures(measured, healthy, pauses),
+        service=(
+            measure("service", (), service, watched, healthy, run.pauses) if about.open_loop else ()
+        ),
+        failures=measure("failures", (), failures, watched, healthy, run.pauses),
         versions={
             "labkit": version("labkit"),
             "python": platform.python_version(),
-            **(versions or {}),
+            **about.versions,
         },
         machine=Machine.here(),
     )
-    every = (*summary.findings, *nobody_looked(summary))
-    return Result(summary.model_copy(update={"findings": every}), history)
+    found = (
+        run.steady_before,
+        guarded("fault_bit", fault_bit, run.history.faults),
+        run.steady_after,
+        guarded(RECORDING, _recording, recorded, wrong),
+        *(guarded(checker.name, _check, checker, evidence) for checker in checkers),
+        measure.finding,
+    )
+    result = Result(summary, run.history).with_findings(one for one in found if one is not None)
+    return result.with_findings(nobody_looked(result.summary))
 
 
-def checked(checker: Checker, evidence: Evidence) -> Finding | None:
-    """Let a checker judge; where it breaks down, its finding is UNKNOWN and says so.
+class _Measuring:
+    """Measures one thing after another, and remembers what broke down."""
 
-    The same as `check-safe` of Jepsen (jepsen/src/jepsen/checker.clj): what one checker cannot
-    take says nothing of the others' claims.
-    """
-    try:
-        return checker.check(evidence)
-    except Exception as error:
-        said = next(iter(str(error).splitlines()), "")
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+
+    def __call__(
+        self,
+        what: str,
+        nothing: Nothing,
+        measure: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T | Nothing:
+        """Measure; return `nothing` where that breaks down."""
+        try:
+            return measure(*args, **kwargs)
+        except Exception as error:
+            self.broken.append(f"{what}: {in_one_line(error)}")
+            return nothing
+
+    @property
+    def finding(self) -> Finding | None:
+        """Name what broke down; None where nothing did."""
+        if not self.broken:
+            return None
         return Finding(
-            checker.name,
+            MEASUREMENT,
             Verdict.UNKNOWN,
-            f"the checker broke down: {type(error).__name__}: {said[:200]}",
+            f"a measurement broke down: {self.broken[0]}",
+            tuple(self.broken[:OFFENDERS_SHOWN]),
+            len(self.broken),
         )
+
+
+def _evidence(run: RunRecord) -> Evidence:
+    return Evidence.of(run.ledger, run.history, run.final, run.opening)
+
+
+def _impossible(evidence: Evidence | None) -> dict[str, np.ndarray]:
+    return {} if evidence is None else impossible(evidence)
+
+
+def _without(evidence: Evidence | None, rows: np.ndarray) -> Evidence | None:
+    return evidence.sound(rows) if evidence is not None and rows.size else evidence
+
+
+def _watched(run: RunRecord, rows: np.ndarray) -> History:
+    return without(run.history, np.union1d(rows, due_within(run.history, run.pauses)))
+
+
+def _rpo_s(watched: History, evidence: Evidence | None) -> float | None:
+    if evidence is None or evidence.final is None:
+        return None
+    return rpo_s(watched, evidence.lost)
+
+
+def _recording(evidence: Evidence | None, wrong: dict[str, np.ndarray]) -> Finding:
+    return recording(evidence, wrong) if evidence is not None else _no_evidence(RECORDING)
+
+
+def _check(checker: Checker, evidence: Evidence | None) -> Finding | None:
+    return checker.check(evidence) if evidence is not None else _no_evidence(checker.name)
+
+
+def _no_evidence(checker: str) -> Finding:
+    return Finding(checker, Verdict.UNKNOWN, "the evidence broke down, so there is none to look at")
 
 
 def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:

@@ -17,7 +17,7 @@ from labkit.history import only_orders
 from labkit.measurement.chance import LEVEL, ratio_shown
 from labkit.measurement.percentiles import least, nearest_rank
 from labkit.measurement.windows import is_ok, latency_s
-from labkit.verdict.finding import Finding, Verdict
+from labkit.verdict.finding import Finding, Verdict, guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,16 @@ class SteadyState:
             regions: where it must hold; a region without orders is UNKNOWN.
             when: names the finding, "before" or "after" the fault.
         """
+        return guarded(f"steady_{when}", self._look, ops, regions, since_s, until_s, when)
+
+    def _look(
+        self,
+        ops: pd.DataFrame,
+        regions: Sequence[str],
+        since_s: float,
+        until_s: float,
+        when: str,
+    ) -> Finding:
         ops = only_orders(ops)
         window = ops[(ops["scheduled_s"] >= since_s) & (ops["scheduled_s"] < until_s)]
         broken: list[str] = []

@@ -24,6 +24,7 @@ from labkit.verdict.judge import judge
 from labkit.verdict.limits import with_error
 from labkit.verdict.measures import MEASURES
 from labkit.verdict.result import Result
+from labkit.verdict.run import About, RunRecord
 from labkit.verdict.summary import Measurements, Spread, Trial
 
 STEADY = ("steady_before", "steady_after")
@@ -80,22 +81,19 @@ def together(
     first, last = summaries[0], summaries[-1]
     trials = tuple(run.trial for run in runs)
     whole = judge(
-        scenario=first.scenario,
-        backend=first.backend,
-        topology=last.topology,
-        history=_history(runs),
-        ledger=[order_id for run in runs for order_id in run.ledger],
-        final=final,
-        opening=opening,
-        started_at=first.started_at,
-        finished_at=last.finished_at,
-        steady_before=_of_trials("steady_before", trials),
-        steady_after=_of_trials("steady_after", trials),
-        pauses=_pauses(runs),
-        parameters=first.parameters,
-        workload=first.workload,
-        versions=first.versions,
-        healthy=first.healthy,
+        RunRecord(
+            replace(About.of(first), topology=last.topology),
+            _history(runs),
+            started_at=first.started_at,
+            finished_at=last.finished_at,
+            ledger=[order_id for run in runs for order_id in run.ledger],
+            final=final,
+            opening=opening,
+            steady_before=_of_trials("steady_before", trials),
+            steady_after=_of_trials("steady_after", trials),
+            pauses=_pauses(runs),
+            healthy=first.healthy,
+        )
     )
     summary = whole.summary.model_copy(
         update={

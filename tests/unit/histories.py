@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from itertools import count
@@ -15,8 +15,10 @@ from labkit.record import FaultWindow, Op, OpKind, Outcome
 from labkit.report.result import Result
 from labkit.topology import DEFAULT
 from labkit.trading.audit import ACCOUNT_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, FinalRead
+from labkit.verdict.checkers import CHECKERS
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
+from labkit.verdict.run import About, RunRecord
 
 _numbers = count(1)
 
@@ -294,7 +296,7 @@ def failover_run(
     """A judged run: 60 s of orders in three regions with a 6 s outage.
 
     `lose` is how many of the first acknowledged orders are not in the database; `changes` replace
-    arguments of `judge`.
+    what `About` and `RunRecord` have, or `checkers`.
     """
     history = _failover().with_faults(faults)
     ids = history.ops["order_id"]
@@ -314,4 +316,7 @@ def failover_run(
         "workload": {"rate_per_s": 30, "seed": 1},
         "versions": {"postgresql": "18.3"},
     }
-    return Result.of(judge(**(arguments | changes)))
+    arguments |= changes
+    checkers = arguments.pop("checkers", CHECKERS)
+    about = About(**{one.name: arguments.pop(one.name) for one in fields(About)})
+    return Result.of(judge(RunRecord(about, **arguments), checkers))

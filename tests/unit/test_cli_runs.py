@@ -23,6 +23,7 @@ from labkit.run_folders import Run
 from labkit.runs import Progress
 from labkit.topology import DEFAULT
 from labkit.verdict.finding import Finding, Verdict
+from labkit.verdict.run import About
 from labkit.verdict.summary import Machine, Summary
 
 
@@ -272,9 +273,8 @@ def test_a_run_that_is_going_on_is_listed_as_running(
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     folder = tmp_path / "20260102T000000Z-node-loss-fake"
     begun = failover_run().summary
-    about = {"scenario": begun.scenario, "backend": begun.backend, "topology": begun.topology}
     with marked(_made(folder)):
-        draft.begin(folder, **about, parameters={}, workload={}, versions={})
+        draft.begin(folder, About(begun.scenario, begun.backend, begun.topology))
         (row,) = labkit("runs").stdout.splitlines()[1:]
         assert row.split() == [folder.name, "running"]
         (told,) = json.loads(labkit("runs", "--json").stdout)

@@ -33,9 +33,9 @@ from labkit.trading.audit import FinalRead
 from labkit.verdict.checkers import MoneyExact, Opening, PriceExact
 from labkit.verdict.evidence import Evidence
 from labkit.verdict.finding import Finding, Verdict
-from labkit.verdict.judge import checked
 from labkit.verdict.recording import impossible, recording
 from labkit.verdict.result import Result
+from labkit.verdict.steady import SteadyState
 
 
 @cache
@@ -240,6 +240,9 @@ def test_the_time_of_a_loss_that_only_the_ledger_knows_is_not_known():
         result.require(rpo_s=10)
 
 
+BESIDE_EVIDENCE = ("steady_before", "steady_after", "fault_bit")
+
+
 class Breaks:
     name = "breaks"
 
@@ -253,7 +256,74 @@ def test_a_checker_that_breaks_down_is_unknown_and_the_others_judge():
     assert found.verdict is Verdict.UNKNOWN
     assert found.summary == "the checker broke down: IndexError: list index out of range"
     assert result.summary.finding("money").verdict is Verdict.PASS
-    assert checked(Breaks(), evidence([Trade("o1")])) == found
+
+
+def breaks(*_args: object, **_options: object) -> None:
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    ("part", "finding"),
+    [
+        *((f"judge.{name}", name) for name in ("fault_bit", "recording")),
+        *(
+            (f"checkers.{name}.check", judged)
+            for name, judged in (
+                ("opening.Opening", "opening"),
+                ("placed.NoLostAcks", "lost_acks"),
+                ("books.MoneyExact", "money"),
+                ("realtime.RealTime", "real_time"),
+            )
+        ),
+        *(
+            (f"judge.{name}", "measurement")
+            for name in (
+                "impossible",
+                "without",
+                "recovery",
+                "rpo_s",
+                "latency_table",
+                "staleness",
+                "waterfalls",
+                "service",
+                "failures",
+            )
+        ),
+    ],
+)
+def test_what_breaks_down_makes_its_finding_unknown_and_the_rest_is_judged(
+    part: str, finding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = failover_run(lose=1)
+    monkeypatch.setattr(f"labkit.verdict.{part}", breaks)
+    result = failover_run(lose=1)
+    found = result.summary.finding(finding)
+    assert found.verdict is Verdict.UNKNOWN
+    assert "broke down: " in found.summary
+    assert found.summary.endswith("ZeroDivisionError: division by zero")
+    others = {one.checker: one.verdict for one in result.findings if one.checker != finding}
+    assert others == {one.checker: one.verdict for one in whole.findings if one.checker in others}
+    assert len(others) >= len(whole.findings) - 1
+
+
+def test_without_evidence_nothing_of_it_is_proven_and_clients_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Evidence, "of", breaks)
+    result = failover_run()
+    claims = [one for one in result.findings if one.checker not in BESIDE_EVIDENCE]
+    assert {one.verdict for one in claims} == {Verdict.UNKNOWN}
+    assert result.summary.finding("measurement").summary.startswith("a measurement broke down: ")
+    assert result.summary.worst_recovery.rto_s == pytest.approx(5.95)
+
+
+def test_a_steady_state_that_breaks_down_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.verdict.steady.only_orders", breaks)
+    found = SteadyState(p99_ms=400).check(
+        sound().history.ops, regions=["us-west-2"], since_s=100, until_s=110, when="after"
+    )
+    assert (found.checker, found.verdict) == ("steady_after", Verdict.UNKNOWN)
+    assert "ZeroDivisionError" in found.summary
 
 
 # what the books and the orders say
