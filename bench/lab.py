@@ -21,9 +21,9 @@ from rich.table import Table
 from labkit.cluster.base import Cluster
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.demo import temporary_lab
-from labkit.experiment import Experiment
 from labkit.faults.signals import Kill
 from labkit.measurement.felt import felt_latency
+from labkit.run.experiment import Experiment
 from labkit.topology import SurvivalGoal
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload

@@ -20,9 +20,9 @@ from time import process_time
 from rich.console import Console
 from rich.table import Table
 
-from labkit.experiment import WATCH_EVERY_S
 from labkit.measurement.live import LiveTail, RecentOps, Watch
 from labkit.record import Op
+from labkit.run.experiment import WATCH_EVERY_S
 from labkit.topology import DEFAULT
 from labkit.ui.live_board import LiveBoard
 from labkit.verdict.steady import SteadyState

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.cluster.base import resolve as resolve
-    from labkit.experiment import Experiment as Experiment
     from labkit.faults.brownout import Brownout as Brownout
     from labkit.faults.disaster import Disaster as Disaster
     from labkit.faults.inject import applied as applied
@@ -61,12 +60,13 @@ if TYPE_CHECKING:
     from labkit.report.figures.waterfall import waterfall as waterfall
     from labkit.report.figures.waterfall import waterfall_table as waterfall_table
     from labkit.report.result import Result as Result
+    from labkit.run.experiment import Experiment as Experiment
+    from labkit.run.trials import Trials as Trials
     from labkit.topology import SurvivalGoal as SurvivalGoal
     from labkit.topology import Topology as Topology
     from labkit.trading.orders import Order as Order
     from labkit.trading.orders import Side as Side
     from labkit.trading.orders import place_order as place_order
-    from labkit.trials import Trials as Trials
     from labkit.ui.cluster_map import ClusterMap as ClusterMap
     from labkit.ui.live_board import LiveBoard as LiveBoard
     from labkit.ui.trading_desk import TradingDesk as TradingDesk
@@ -84,7 +84,7 @@ _HOME = {
     "ClusterMap": "labkit.ui.cluster_map",
     "Direction": "labkit.faults.links",
     "Disaster": "labkit.faults.disaster",
-    "Experiment": "labkit.experiment",
+    "Experiment": "labkit.run.experiment",
     "Kill": "labkit.faults.signals",
     "LiveBoard": "labkit.ui.live_board",
     "Order": "labkit.trading.orders",
@@ -102,7 +102,7 @@ _HOME = {
     "Topology": "labkit.topology",
     "TradingDesk": "labkit.ui.trading_desk",
     "TradingWorkload": "labkit.workload.trading",
-    "Trials": "labkit.trials",
+    "Trials": "labkit.run.trials",
     "Verdict": "labkit.verdict.finding",
     "applied": "labkit.faults.inject",
     "beside": "labkit.report.figures.beside",

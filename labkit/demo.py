@@ -14,9 +14,9 @@ from labkit.cluster import create, purge
 from labkit.cluster.base import Cluster, OnStage, quiet
 from labkit.errors import LabBusy, PortInUse
 from labkit.lab import bring_up
-from labkit.run_folders import Run
-from labkit.runs import Progress, run_notebook
-from labkit.watchdog import PATIENCE_S
+from labkit.run.finished import Run
+from labkit.run.notebook import Progress, run_notebook
+from labkit.run.watchdog import PATIENCE_S
 
 NOTEBOOK = "03_node_loss"
 PORT_BASES = range(21000, 31000, 1000)

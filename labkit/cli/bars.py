@@ -12,7 +12,7 @@ from labkit.cli.show import console
 from labkit.plain import plain
 
 if TYPE_CHECKING:
-    from labkit.runs import Progress as RunProgress
+    from labkit.run.notebook import Progress as RunProgress
 
 LINE_WIDTH = 60
 """So many columns of a notebook's line are shown beside a bar."""

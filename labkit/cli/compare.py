@@ -45,7 +45,7 @@ def compare(
     if html is not None:
         _require_ours(html)
     from labkit.report.compare import compare as compared
-    from labkit.run_folders import find_run, of_whole_runs, side_by_side
+    from labkit.run.finished import find_run, of_whole_runs, side_by_side
 
     named = [find_run(name) for name in runs]
     for number, run in enumerate(named):

@@ -147,7 +147,7 @@ def notebook_names(_ctx: typer.Context) -> Iterator[str]:
 @_offers
 def parameters(ctx: typer.Context) -> Iterator[str]:
     """Offer the parameters of the notebook that the line names, with their defaults."""
-    from labkit.parameters import declared_parameters
+    from labkit.run.parameters import declared_parameters
 
     given = {str(one).partition("=")[0] for one in (*ctx.args, *ctx.params["parameter"])}
     # the option that waits for its value keeps the parser from placing the words before it

@@ -12,7 +12,7 @@ from labkit.verdict.finding import Verdict
 from labkit.verdict.measures import MEASURES
 
 if TYPE_CHECKING:
-    from labkit.run_folders import Run
+    from labkit.run.finished import Run
 
 MOST = 10**12
 """An infinite limit would hold for every run."""
@@ -43,7 +43,7 @@ def hold(run: Run, asked: Mapping[str, float]) -> Run:
     Returns:
         The run, with a verdict that includes the gates.
     """
-    from labkit.run_folders import Run, hold_to
+    from labkit.run.finished import Run, hold_to
 
     if not asked:
         return run

@@ -31,7 +31,7 @@ def judge(
     files cannot be used.
     """
     from labkit.report.terminal import terminal_report
-    from labkit.run_folders import experiments, find_run
+    from labkit.run.finished import experiments, find_run
     from labkit.verdict.again import judged_again
     from labkit.verdict.finding import Verdict, worst
 

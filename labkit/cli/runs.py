@@ -17,8 +17,8 @@ from labkit.cluster.marks import running
 from labkit.errors import BadInput
 
 if TYPE_CHECKING:
-    from labkit.run_folders import Run
-    from labkit.runs import Progress
+    from labkit.run.finished import Run
+    from labkit.run.notebook import Progress
     from labkit.verdict.summary import Summary
 
 EXIT_OF: dict[str | None, int] = {None: Exit.OK, "pass": Exit.OK, "fail": 1, "unknown": 2}
@@ -94,7 +94,7 @@ def _chosen(notebook: str | None, every: bool) -> list[str]:
 
 
 def _run_one(notebook: str, given: dict[str, str], short: bool) -> Run:
-    from labkit.runs import run_notebook
+    from labkit.run.notebook import run_notebook
 
     with Bars(notebook) as bars:
         return run_notebook(notebook, given, bars, short=short)
@@ -150,7 +150,7 @@ def demo(as_json: AsJson = False) -> None:
 
 def runs(as_json: AsJson = False) -> None:
     """List the runs, the newest first."""
-    from labkit.run_folders import list_runs
+    from labkit.run.finished import list_runs
 
     found = list_runs()
     if as_json:
@@ -214,7 +214,7 @@ def _print(found: Run) -> None:
         from labkit.report.terminal import terminal_report
 
         out.print(terminal_report(summary))
-    from labkit.run_folders import reports
+    from labkit.run.finished import reports
 
     for path in reports(found.folder) or [found.folder]:
         out.print(Text(str(path)), soft_wrap=True)

@@ -1,6 +1,6 @@
 """The watchdogs that guard a lab: which there are, and their end with the lab's.
 
-A watchdog (`labkit.watchdog`) is no part of the lab. It is recorded in the state folder, a file
+A watchdog (`labkit.run.watchdog`) is no part of the lab. It is recorded in the state folder, a file
 each, so that `labkit down` leaves none behind.
 """
 

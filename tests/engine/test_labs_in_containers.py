@@ -22,9 +22,9 @@ from labkit.cluster.engines.cockroachdb.containers.cluster import ComposeCluster
 from labkit.cluster.machines import docker as labkit_engine
 from labkit.cluster.machines.compose import OVERRIDE_FILE
 from labkit.cluster.machines.docker import PROJECT_LABEL, NoEngine
-from labkit.experiment import Experiment
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
+from labkit.run.experiment import Experiment
 from labkit.verdict.finding import Verdict
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload

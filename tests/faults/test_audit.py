@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from labkit.cluster.base import Cluster, resolve
-from labkit.experiment import Experiment
 from labkit.faults.base import Fault
 from labkit.faults.links import Direction
 from labkit.faults.partition import Partition
 from labkit.faults.signals import Kill, Pause
 from labkit.lab import bring_up
+from labkit.run.experiment import Experiment
 from labkit.topology import Balancer, Region
 from labkit.verdict.checkers import CHECKERS
 from labkit.verdict.finding import Verdict

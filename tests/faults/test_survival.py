@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from labkit.cluster.base import resolve
-from labkit.experiment import Experiment
 from labkit.faults.disaster import Disaster
 from labkit.lab import bring_up, surviving
+from labkit.run.experiment import Experiment
 from labkit.topology import SurvivalGoal
 from labkit.verdict.finding import Verdict
 from labkit.verdict.steady import SteadyState

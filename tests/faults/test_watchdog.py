@@ -10,14 +10,14 @@ import pytest
 from jupyter_client.manager import KernelManager
 from living import alive
 
-from labkit import draft
 from labkit.clock import wait_until
 from labkit.cluster import marks, watchdogs
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.lab import bring_up
+from labkit.run import folders
+from labkit.run.watchdog import disturbed
 from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
-from labkit.watchdog import disturbed
 
 CELL = """
 import labkit as lab
@@ -78,7 +78,7 @@ def test_taking_the_lab_down_ends_its_run_in_order_and_its_watchdog(
         assert lab.pids() == []
         result = Result.load(Path(run.folder))
         assert result.verdict is Verdict.UNKNOWN
-        broken_off = result.summary.finding(draft.COMPLETED)
+        broken_off = result.summary.finding(folders.COMPLETED)
         assert broken_off is not None
         assert "the lab was taken down by `labkit down`" in broken_off.summary
         assert marks.run_of(lab.home) is None

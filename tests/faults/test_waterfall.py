@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from labkit.experiment import Experiment
 from labkit.faults.signals import Kill
 from labkit.lab import bring_up
 from labkit.measurement.waterfall import Stage, Waterfall
+from labkit.run.experiment import Experiment
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload

@@ -28,7 +28,7 @@ from labkit.cluster.engines.cockroachdb.processes.cluster import BinaryCluster
 from labkit.cluster.engines.postgresql.cluster import EmbeddedCluster
 from labkit.cluster.status import settled
 from labkit.notebooks import notebooks
-from labkit.runs import NOTEBOOK_FILE
+from labkit.run.notebook import NOTEBOOK_FILE
 from labkit.verdict.result import Result, read_summary
 
 BRIEFLY = {"steady_s": 3, "rate_per_s": 30}

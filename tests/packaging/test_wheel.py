@@ -146,7 +146,7 @@ def test_everything_that_commands_need_is_installed_with_the_wheel(
     levels = {check["name"]: check["level"] for check in told["checks"]}
     for name in ("PostgreSQL", "Patroni", "etcd", "HAProxy"):
         assert levels[name] in ("ok", "warn"), name
-    code = "import labkit.demo, labkit.ui.page_server, labkit.ui.notebook_server, labkit.rescue"
+    code = "import labkit.demo, labkit.ui.page_server, labkit.ui.notebook_server, labkit.run.rescue"
     done = subprocess.run(
         [labkit.with_name("python"), "-c", code], env=ALONE | {"HOME": str(tmp_path)},
         cwd=tmp_path, capture_output=True, text=True, timeout=300,

@@ -168,9 +168,9 @@ def into_memory(patch: pytest.MonkeyPatch) -> Database:
     fresh = Database()
     patch.setattr(Market, "database", fresh, raising=False)
     patch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
-    patch.setattr("labkit.experiment.final_read", fresh.final_read)
-    patch.setattr("labkit.experiment.opening_read", fresh.opening_read)
-    patch.setattr("labkit.experiment.WATCH_EVERY_S", 0.02)
+    patch.setattr("labkit.run.experiment.final_read", fresh.final_read)
+    patch.setattr("labkit.run.experiment.opening_read", fresh.opening_read)
+    patch.setattr("labkit.run.experiment.WATCH_EVERY_S", 0.02)
     return fresh
 
 
@@ -178,5 +178,5 @@ def without_pictures(patch: pytest.MonkeyPatch) -> None:
     """Let experiments leave an empty report: to draw one takes half a second."""
     for module in ("experiment", "trials"):
         patch.setattr(
-            f"labkit.{module}.write_report", lambda _, folder: (folder / REPORT_FILE).touch()
+            f"labkit.run.{module}.write_report", lambda _, folder: (folder / REPORT_FILE).touch()
         )

@@ -16,11 +16,11 @@ from commands import labkit
 from market import Market, into_memory, without_pictures
 
 from labkit.errors import BadInput, VerdictFailed
-from labkit.experiment import Experiment
 from labkit.faults.signals import Kill
 from labkit.history import SAMPLES_FILE, History, Terms, write_columns
+from labkit.run.experiment import Experiment
+from labkit.run.trials import Trials
 from labkit.testing import FakeCluster
-from labkit.trials import Trials
 from labkit.verdict.again import JUDGED_AGAIN, judged_again
 from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result, look_at

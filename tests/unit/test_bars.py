@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from labkit.cli.bars import Bars, where
-from labkit.runs import Progress
+from labkit.run.notebook import Progress
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, *steps: Progress, terminal: bool) -> str:

@@ -14,13 +14,13 @@ import pytest
 from commands import labkit
 from histories import failover_run
 
-from labkit import draft
 from labkit.cluster.base import OnStage
 from labkit.cluster.marks import marked
 from labkit.errors import PortInUse, RunError, UnknownParameter
 from labkit.measurement.outages import Healthy
-from labkit.run_folders import Run
-from labkit.runs import Progress
+from labkit.run import folders
+from labkit.run.finished import Run
+from labkit.run.notebook import Progress
 from labkit.topology import DEFAULT
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.run import About
@@ -29,7 +29,7 @@ from labkit.verdict.summary import Machine, Summary
 
 @dataclass
 class FakeRun:
-    """What `labkit.run_folders.Run` is to the commands."""
+    """What `labkit.run.finished.Run` is to the commands."""
 
     folder: Path
     verdict: str | None = None
@@ -53,7 +53,7 @@ def test_run_ends_with_the_verdict(
         asked.extend([name, parameters])
         return FakeRun(tmp_path, verdict)
 
-    monkeypatch.setattr("labkit.runs.run_notebook", run_notebook)
+    monkeypatch.setattr("labkit.run.notebook.run_notebook", run_notebook)
     done = labkit(
         "run", "03_node_loss", "-p", "rate_per_s=20", "--parameter", "where=a=b", "--json"
     )
@@ -88,7 +88,7 @@ def test_a_measured_run_is_told_in_words_numbers_and_a_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = FakeRun(tmp_path, "fail", (summary(Verdict.FAIL),))
-    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_, **__: found)
+    monkeypatch.setattr("labkit.run.notebook.run_notebook", lambda *_, **__: found)
     (tmp_path / "report.html").touch()
     done = labkit("run", "03_node_loss")
     assert done.exit_code == 1
@@ -99,7 +99,7 @@ def test_a_measured_run_is_told_in_words_numbers_and_a_path(
     ]
     assert re.match(r"Lost acks +0 \(2 of 70", next(x for x in lines if x.startswith("Lost")))
     assert lines[-1] == str(tmp_path / "report.html")
-    monkeypatch.setattr("labkit.run_folders.list_runs", lambda: [found])
+    monkeypatch.setattr("labkit.run.finished.list_runs", lambda: [found])
     row = labkit("runs").stdout.splitlines()[1]
     assert re.match(rf"{tmp_path.name} +fail +1 +no fault was injected +0 \(2 of 70", row)
     told = json.loads(labkit("runs", "--json").stdout)[0]
@@ -119,7 +119,7 @@ def test_run_shows_where_it_is_on_standard_error(
         on_progress(Progress(2, 9, "electing a primary"))
         return FakeRun(tmp_path)
 
-    monkeypatch.setattr("labkit.runs.run_notebook", run_notebook)
+    monkeypatch.setattr("labkit.run.notebook.run_notebook", run_notebook)
     done = labkit("run", "00_setup")
     assert done.stderr == "notebook 00_setup\n[2/9] electing a primary\n"
     assert done.stdout == f"It ran to its end and measured nothing.\n{tmp_path}\n"
@@ -140,7 +140,7 @@ def test_run_that_could_not_be_done_is_no_verdict(
     def run_notebook(*_: Any, **__: Any) -> FakeRun:
         raise error
 
-    monkeypatch.setattr("labkit.runs.run_notebook", run_notebook)
+    monkeypatch.setattr("labkit.run.notebook.run_notebook", run_notebook)
     done = labkit("run", "03_node_loss")
     assert (done.exit_code, done.stdout) == (code, "")
     said = error.strerror if isinstance(error, OSError) else error
@@ -158,7 +158,7 @@ def test_a_gate_that_fails_is_a_line_and_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     failover_run().save(tmp_path)
-    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_, **__: Run(tmp_path))
+    monkeypatch.setattr("labkit.run.notebook.run_notebook", lambda *_, **__: Run(tmp_path))
     passes = labkit("run", "03_node_loss", "--max-rto", "15", "--max-lost", "0")
     assert passes.exit_code == 0
     fails = labkit("run", "03_node_loss", "--max-rto", "2", "--max-p99", "100", "--json")
@@ -175,7 +175,7 @@ def test_a_gate_that_fails_is_a_line_and_exit_code_1(
 def test_a_gate_on_a_run_that_measured_nothing_is_not_proven(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("labkit.runs.run_notebook", lambda *_, **__: Run(tmp_path))
+    monkeypatch.setattr("labkit.run.notebook.run_notebook", lambda *_, **__: Run(tmp_path))
     done = labkit("run", "00_setup", "--max-rto", "15")
     assert done.exit_code == 2
     assert "gate not proven" in done.stderr
@@ -210,7 +210,7 @@ def test_run_all_goes_on_after_one_that_breaks_down_and_ends_with_the_worst(
 
     names = dict.fromkeys(["00_setup", "01_broken", "03_node_loss"], tmp_path)
     monkeypatch.setattr("labkit.notebooks.notebooks", lambda: names)
-    monkeypatch.setattr("labkit.runs.run_notebook", run_notebook)
+    monkeypatch.setattr("labkit.run.notebook.run_notebook", run_notebook)
     done = labkit("run", "--all", "--short")
     assert done.exit_code == 3
     assert ran == [(name, True) for name in names]
@@ -254,7 +254,7 @@ def test_demo_that_cannot_start_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_runs_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = [FakeRun(tmp_path / "20260102T-b", "pass"), FakeRun(tmp_path / "20260101T-a")]
-    monkeypatch.setattr("labkit.run_folders.list_runs", lambda: found)
+    monkeypatch.setattr("labkit.run.finished.list_runs", lambda: found)
     rows = [line.split()[:2] for line in labkit("runs").stdout.splitlines()]
     assert rows == [["run", "verdict"], ["20260102T-b", "pass"], ["20260101T-a", "none"]]
     told = json.loads(labkit("runs", "--json").stdout)
@@ -262,7 +262,7 @@ def test_runs_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_without_runs_the_next_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labkit.run_folders.list_runs", list)
+    monkeypatch.setattr("labkit.run.finished.list_runs", list)
     assert "labkit run" in labkit("runs").stdout
     assert json.loads(labkit("runs", "--json").stdout) == []
 
@@ -274,7 +274,7 @@ def test_a_run_that_is_going_on_is_listed_as_running(
     folder = tmp_path / "20260102T000000Z-node-loss-fake"
     begun = failover_run().summary
     with marked(_made(folder)):
-        draft.begin(folder, About(begun.scenario, begun.backend, begun.topology))
+        folders.begin(folder, About(begun.scenario, begun.backend, begun.topology))
         (row,) = labkit("runs").stdout.splitlines()[1:]
         assert row.split() == [folder.name, "running"]
         (told,) = json.loads(labkit("runs", "--json").stdout)

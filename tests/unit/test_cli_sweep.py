@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from labkit.cli.app import app
 from labkit.errors import NotReady
-from labkit.run_folders import Run
+from labkit.run.finished import Run
 from labkit.testing import FakeCluster
 
 CODES = {0, 1, 2, 3}
@@ -150,7 +150,7 @@ def fake(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr("labkit.cluster.attach_to_change", lambda: cluster)
     monkeypatch.setattr("labkit.cluster.purge", lambda cluster: None)
     monkeypatch.setattr("labkit.lab.connect", lambda *_, **__: cluster)
-    monkeypatch.setattr("labkit.runs._execute", execute)
+    monkeypatch.setattr("labkit.run.notebook._execute", execute)
     monkeypatch.setattr("labkit.demo.demo", lambda *_: Run(tmp_path / "folder"))
     monkeypatch.setattr("labkit.ui.page_server.serve_page", become)
     monkeypatch.setattr("labkit.ui.notebook_server.serve_notebooks", become)

@@ -15,7 +15,7 @@ from labkit.cli.app import app
 from labkit.errors import BadInput
 from labkit.report.compare import Compared, Comparison, Number, compare
 from labkit.report.compare_page import compare_figure, compare_html
-from labkit.run_folders import Run, find_run, of_whole_runs, side_by_side
+from labkit.run.finished import Run, find_run, of_whole_runs, side_by_side
 from labkit.topology import DEFAULT, SurvivalGoal
 from labkit.verdict.finding import Verdict
 from labkit.verdict.summary import Spread, Summary, Trial

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from market import Database, Market, RunningMarket, database  # noqa: F401 - one is a fixture
 
-from labkit import draft
 from labkit.cluster import marks
 from labkit.cluster.status import ClusterStatus
 from labkit.errors import BadInput, ClusterError, FaultUnavailable, LabBusy, LabTakenDown, RunError
-from labkit.experiment import Experiment, read_back
 from labkit.faults.signals import Kill
 from labkit.faults.slow import Slow
 from labkit.measurement.live import Silent, Watch
-from labkit.run_folders import make_whole
+from labkit.run import folders
+from labkit.run.experiment import Experiment, read_back
+from labkit.run.finished import make_whole
+from labkit.run.trials import Trials
 from labkit.testing import FakeCluster
 from labkit.topology import Node, Region
 from labkit.trading.ids import RunId
-from labkit.trials import Trials
 from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
@@ -83,7 +83,7 @@ def test_a_run_that_goes_well_leaves_a_whole_folder(experiment, tmp_path):
     result = experiment.run()
     assert result.verdict is Verdict.PASS
     assert names(tmp_path / "run") == WHOLE | FINAL
-    assert result.summary.finding(draft.COMPLETED) is None
+    assert result.summary.finding(folders.COMPLETED) is None
 
 
 def test_a_run_goes_on_until_service_is_seen_to_be_back(experiment):
@@ -155,7 +155,7 @@ def test_a_run_interrupted_in_any_phase_leaves_a_whole_folder(experiment, tmp_pa
     assert names(run) == WHOLE
     result = Result.load(run)
     assert result.verdict is Verdict.UNKNOWN
-    finding = result.summary.finding(draft.COMPLETED)
+    finding = result.summary.finding(folders.COMPLETED)
     assert finding.summary == f"the run was broken off: KeyboardInterrupt in its phase {phase!r}"
     assert "broken off" in (run / "report.html").read_text()
     assert len(result.history.ops) > 0 or phase == "steady state"
@@ -236,7 +236,7 @@ def test_a_run_whose_lab_is_taken_down_says_so_and_does_not_heal(
         homed.run(watch=TakesDown(homed.cluster.home, phase, monkeypatch))
     result = Result.load(tmp_path / "run")
     assert result.verdict is Verdict.UNKNOWN
-    assert result.summary.finding(draft.COMPLETED).summary == (
+    assert result.summary.finding(folders.COMPLETED).summary == (
         f"the run was broken off: the lab was taken down by `labkit down` in its phase {phase!r}"
     )
     assert healed == ([phase] if phase == "final read" else [])  # in its time, before that
@@ -312,7 +312,7 @@ def test_a_run_whose_clients_do_not_start_says_so(experiment, tmp_path, monkeypa
         experiment.run()
     result = Result.load(tmp_path / "run")
     assert "RunError in its phase 'starting the clients'" in (
-        result.summary.finding(draft.COMPLETED).summary
+        result.summary.finding(folders.COMPLETED).summary
     )
 
 
@@ -332,8 +332,8 @@ def test_a_folder_that_has_another_run_is_refused_and_not_touched(experiment, tm
 def kill_in(run: Callable[[Watch], Result], phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """End a run as `kill -9` would: drafts and the clients' files are left, nothing else."""
     with monkeypatch.context() as patch:
-        patch.setattr(draft, "complete", lambda *_: None)
-        patch.setattr("labkit.trials._Course.give_up", lambda _: None)
+        patch.setattr(folders, "complete", lambda *_: None)
+        patch.setattr("labkit.run.trials._Course.give_up", lambda _: None)
         with pytest.raises(KeyboardInterrupt):
             run(Breaks(phase, KeyboardInterrupt()))
 
@@ -341,12 +341,12 @@ def kill_in(run: Callable[[Watch], Result], phase: str, monkeypatch: pytest.Monk
 def test_what_a_killed_run_recorded_becomes_a_whole_folder(experiment, tmp_path, monkeypatch):
     run = tmp_path / "run"
     kill_in(experiment.run, "holding the fault", monkeypatch)
-    assert draft.is_open(run)
+    assert folders.is_open(run)
     make_whole(run, "its kernel died")
     assert names(run) == WHOLE
     result = Result.load(run)
     assert result.verdict is Verdict.UNKNOWN
-    assert "its kernel died" in result.summary.finding(draft.COMPLETED).summary
+    assert "its kernel died" in result.summary.finding(folders.COMPLETED).summary
     assert [fault.label for fault in result.history.faults] == ["kill us-west-2/1"]
     assert result.summary.scenario == "node-loss"
     assert len(result.history.ops) > 10
@@ -368,7 +368,7 @@ def test_the_trials_before_the_one_in_which_a_run_was_killed_are_in_its_result(
 
 def test_the_final_read_does_not_need_a_leader_when_it_begins(cluster, monkeypatch):
     read = []
-    monkeypatch.setattr("labkit.experiment.final_read", lambda dsn, run: read.append(dsn))
+    monkeypatch.setattr("labkit.run.experiment.final_read", lambda dsn, run: read.append(dsn))
     for region in cluster.topology.regions:
         cluster.kill(region)
     read_back(cluster, RunId.new())

@@ -17,7 +17,7 @@ from labkit.cluster.engines.cockroachdb.containers import render
 from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
 from labkit.cluster.engines.cockroachdb.containers.standalone import write
 from labkit.errors import BadInput
-from labkit.runs import NOTEBOOK_FILE, UNFINISHED_FILE, finish_notebook
+from labkit.run.notebook import NOTEBOOK_FILE, UNFINISHED_FILE, finish_notebook
 from labkit.topology import DEFAULT
 
 

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from labkit.cli.app import app
 from labkit.report.compare import compare
-from labkit.run_folders import Run, hold_to
+from labkit.run.finished import Run, hold_to
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.limits import gates
 from labkit.verdict.measures import MEASURES

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from labkit.errors import BadInput, UnknownParameter
 from labkit.notebooks import notebooks
-from labkit.parameters import (
+from labkit.run.notebook import NOTEBOOK_FILE, run_notebook
+from labkit.run.parameters import (
     TAKES,
     declared_parameters,
     parse_parameters,
@@ -20,7 +21,6 @@ from labkit.parameters import (
     short_parameters,
     with_parameters,
 )
-from labkit.runs import NOTEBOOK_FILE, run_notebook
 
 
 @pytest.fixture(autouse=True)

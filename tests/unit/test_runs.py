@@ -11,12 +11,12 @@ from histories import failover_run
 
 from labkit.errors import BadInput, NotReady, RunError, UnknownParameter
 from labkit.notebooks import find_notebook, notebooks
-from labkit.parameters import parse_parameters, short_parameters
-from labkit.run_folders import list_runs
-from labkit.runs import (
+from labkit.run.finished import list_runs
+from labkit.run.notebook import (
     NOTEBOOK_FILE,
     run_notebook,
 )
+from labkit.run.parameters import parse_parameters, short_parameters
 from labkit.verdict.finding import Verdict
 
 PROMISE = """
@@ -75,7 +75,7 @@ def test_a_lab_that_cannot_be_healed_hides_no_error_of_the_notebook(tmp_path, mo
     def fail() -> None:
         raise NotReady("the lab: not ready after 180 s")
 
-    monkeypatch.setattr("labkit.runs.heal_lab", fail)
+    monkeypatch.setattr("labkit.run.notebook.heal_lab", fail)
     broken = write_notebook(tmp_path, "raise OSError('no such thing')")
     done = labkit("run", str(broken))
     assert done.exit_code == 3

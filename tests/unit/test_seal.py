@@ -15,7 +15,7 @@ from histories import failover_run
 
 from labkit import files
 from labkit.errors import VerdictFailed
-from labkit.run_folders import Run, hold_to
+from labkit.run.finished import Run, hold_to
 from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result, read_summary
 from labkit.verdict.seal import RESULT_FILE

@@ -12,7 +12,7 @@ from commands import labkit
 from histories import failover_run
 
 from labkit.errors import BadInput
-from labkit.run_folders import Run, hold_to, make_whole, side_by_side
+from labkit.run.finished import Run, hold_to, make_whole, side_by_side
 from labkit.verdict.finding import Verdict
 from labkit.verdict.result import read_summary
 from labkit.verdict.seal import RESULT_FILE, write_result

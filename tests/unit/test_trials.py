@@ -13,16 +13,16 @@ import pytest
 from market import Market, database, into_memory, without_pictures  # noqa: F401 - a fixture
 
 from labkit.errors import BadInput, VerdictFailed, VerdictUnknown
-from labkit.experiment import Experiment
 from labkit.faults.signals import Kill, Pause
 from labkit.measurement.live import Silent
 from labkit.record import FaultWindow
 from labkit.report import words
 from labkit.report.page import report_html
+from labkit.run.experiment import Experiment
+from labkit.run.trials import Trials, parse_trial_heading
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
-from labkit.trials import Trials, parse_trial_heading
 from labkit.verdict.finding import Verdict
 from labkit.verdict.result import Result
 from labkit.verdict.steady import SteadyState
@@ -236,7 +236,7 @@ def test_what_is_found_in_a_trial_is_in_the_whole(
         read = database.final_read(dsn, run)
         return spoil(read) if database.reads == number else read
 
-    monkeypatch.setattr("labkit.experiment.final_read", final_read)
+    monkeypatch.setattr("labkit.run.experiment.final_read", final_read)
     result = Trials(2, experiment, jitter_s=0).run()
     assert [trial.verdict for trial in result.trials].count(verdict) == 1
     found = result.summary.finding(checker)
@@ -261,7 +261,7 @@ def test_headline_and_table_of_trials_agree_on_what_was_lost(
     for read_that_lacks_it in (1, 3):
         database.reads = 0
         monkeypatch.setattr(
-            "labkit.experiment.final_read",
+            "labkit.run.experiment.final_read",
             lambda dsn, run, n=read_that_lacks_it: (
                 lack_the_first_order(read)
                 if (read := database.final_read(dsn, run)) is not None and database.reads == n

@@ -18,8 +18,8 @@ from labkit.clock import wait_until
 from labkit.cluster import watchdogs
 from labkit.cluster.base import HasStateFolder
 from labkit.errors import LabBusy, NotReady, NotRunning
+from labkit.run.watchdog import Lines, Watchdog, disturbed, guard, heal_lab
 from labkit.testing import FakeCluster
-from labkit.watchdog import Lines, Watchdog, disturbed, guard, heal_lab
 
 HOLDING = json.dumps({"holding": "kill us-west-2/1", "until_s": monotonic() + 1000})
 HEALING, HEALED = json.dumps({"healing": True}), json.dumps({"healed": True})
@@ -190,7 +190,7 @@ def test_a_pid_that_was_used_again_is_not_ended(tmp_path):
 EXPERIMENT = """
 import sys, time
 from pathlib import Path
-from labkit.watchdog import Watchdog
+from labkit.run.watchdog import Watchdog
 
 watchdog = Watchdog(Path(sys.argv[1]), Path(sys.argv[2]), {"p99_ms": 1000, "for_s": 3})
 watchdog.holding("kill us-west-2/1", for_s=600)

@@ -12,7 +12,7 @@ import pytest
 from commands import labkit
 
 from labkit.errors import BadInput, RunError
-from labkit.experiment import Experiment
+from labkit.run.experiment import Experiment
 from labkit.testing import FakeCluster
 from labkit.topology import Topology
 from labkit.trading.retries import Patience

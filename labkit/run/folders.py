@@ -117,14 +117,14 @@ def complete(folder: Path, why: str, history: History | None = None) -> Result:
     Raises:
         BadInput: nothing was begun there.
     """
-    draft = read_summary(folder)
+    begun = read_summary(folder)
     if history is None:
-        history = recorded(folder, draft.topology.region_names)
+        history = recorded(folder, begun.topology.region_names)
     result = judge(
         RunRecord(
-            About.of(draft),
+            About.of(begun),
             history.with_faults(load_faults(folder)),
-            started_at=draft.started_at,
+            started_at=begun.started_at,
             finished_at=datetime.now(UTC),
             ledger=read_ledger(folder),
         )

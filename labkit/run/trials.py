@@ -13,10 +13,8 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from labkit import draft
 from labkit.cluster.base import resolve
 from labkit.errors import BadInput, LabTakenDown
-from labkit.experiment import Experiment, read_back
 from labkit.faults.base import Fault
 from labkit.faults.victims import Victims
 from labkit.history import History
@@ -24,6 +22,8 @@ from labkit.measurement.live import LiveSample, Silent, Watch
 from labkit.record import FaultWindow
 from labkit.report.page import write_report
 from labkit.report.result import Result
+from labkit.run import folders
+from labkit.run.experiment import Experiment, read_back
 from labkit.topology import Target
 from labkit.trading.audit import OPENING, FinalRead, kept, read_in
 from labkit.trading.ids import RunId, parts
@@ -98,11 +98,11 @@ class Trials:
         if self.n == 1:
             return self.experiment.run(watch)
         cluster = self.experiment.cluster
-        folder = self.experiment.folder or draft.run_folder(
+        folder = self.experiment.folder or folders.run_folder(
             self.experiment.scenario, cluster.backend
         )
-        with draft.going_on(cluster, folder):
-            draft.begin(folder, self.experiment.about())
+        with folders.going_on(cluster, folder):
+            folders.begin(folder, self.experiment.about())
             course = _Course(self, folder, watch or Silent())
             try:
                 course.go()
@@ -156,7 +156,7 @@ class _Course:
         if self.done:
             write_report(self.save(), self.folder)
         else:
-            draft.complete(self.folder, self.ended)
+            folders.complete(self.folder, self.ended)
 
     def save(self) -> Result:
         """Judge what was done together, and write it down."""
@@ -183,7 +183,7 @@ class _Course:
     def _trial(self, number: int, fault: Fault | None, watch: Watch) -> None:
         whole = self.trials.experiment
         inject_after_s = whole.inject_after_s + self.chance.uniform(0, self.trials.jitter_s)
-        folder = f"{draft.TRIALS_FOLDER}/{number}"
+        folder = f"{folders.TRIALS_FOLDER}/{number}"
         experiment = replace(
             whole,
             fault=fault,

@@ -1,7 +1,7 @@
 """The process that a watchdog is: heals a lab whose experiment cannot, and measures its service.
 
-`python -m labkit.rescue {"p99_ms": 1000, "success_ratio": 0.999, "for_s": 6}`; `labkit.watchdog`
-starts it, and tells it what the experiment does.
+`python -m labkit.run.rescue {"p99_ms": 1000, "success_ratio": 0.999, "for_s": 6}`;
+`labkit.run.watchdog` starts it, and tells it what the experiment does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from labkit.cluster import attach, home, watchdogs
 from labkit.errors import LabError, NotRunning
-from labkit.watchdog import Lines, guard, heal_lab
+from labkit.run.watchdog import Lines, guard, heal_lab
 
 if TYPE_CHECKING:
     from labkit.cluster.base import Cluster

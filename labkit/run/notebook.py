@@ -31,20 +31,20 @@ from typing import Any
 from labkit import files
 from labkit.cluster import attach, backend_of, home
 from labkit.cluster.marks import Claim, claimed, marked
-from labkit.draft import RUN_FOLDER, new_folder
 from labkit.errors import LabError, LabTakenDown, NotRunning, RunError
 from labkit.notebooks import find_notebook
-from labkit.parameters import (
+from labkit.run.finished import Run, make_whole
+from labkit.run.folders import RUN_FOLDER, new_folder
+from labkit.run.parameters import (
     parse_parameters,
     require_taken,
     short_parameters,
     with_parameters,
 )
-from labkit.run_folders import Run, make_whole
-from labkit.trials import parse_trial_heading
+from labkit.run.trials import parse_trial_heading
+from labkit.run.watchdog import heal_lab
 from labkit.ui.saving import drop_widgets
 from labkit.verdict.seal import RESULT_FILE
-from labkit.watchdog import heal_lab
 
 NOTEBOOK_FILE = "notebook.ipynb"
 UNFINISHED_FILE = "notebook.unfinished.ipynb"

@@ -1,8 +1,8 @@
 """A process beside a notebook that heals its fault when the notebook cannot.
 
 An experiment heals its own fault, also after an exception and on Ctrl-C. What is killed with -9
-cannot. So an experiment starts a watchdog (`python -m labkit.rescue`) before it injects a fault and
-keeps a pipe to it. The watchdog heals the lab
+cannot. So an experiment starts a watchdog (`python -m labkit.run.rescue`) before it injects a
+fault, and keeps a pipe to it. The watchdog heals the lab
 
 - when the pipe closes while a fault holds: the experiment's process is gone;
 - when the fault is past its deadline: the experiment's process is there, and hangs.
@@ -65,7 +65,7 @@ class Watchdog:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 # -P: modules of the notebook's folder must not stand in for the library's
-                [sys.executable, "-P", "-m", "labkit.rescue", json.dumps(steady)],
+                [sys.executable, "-P", "-m", "labkit.run.rescue", json.dumps(steady)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

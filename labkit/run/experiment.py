@@ -19,7 +19,6 @@ from typing import TypeVar
 
 from pydantic import JsonValue
 
-from labkit import draft
 from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFolder, OnStage
 from labkit.cluster.marks import Claim
 from labkit.cluster.status import settled
@@ -32,13 +31,14 @@ from labkit.measurement.recovery import recovery
 from labkit.record import FaultWindow
 from labkit.report.page import write_report
 from labkit.report.result import Result
+from labkit.run import folders
+from labkit.run.watchdog import Watchdog
 from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_read
 from labkit.trading.ids import RunId
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.run import About, RunRecord
 from labkit.verdict.steady import SteadyState
-from labkit.watchdog import Watchdog
 from labkit.workload.classes import ClassWorkload
 from labkit.workload.ledger import read_ledger
 from labkit.workload.running import RunningWorkload
@@ -114,11 +114,11 @@ class Experiment:
             LabTakenDown: the lab was taken down meanwhile; the run folder says so.
             RunError: the workload broke down.
         """
-        folder = self.folder or draft.run_folder(self.scenario, self.cluster.backend)
+        folder = self.folder or folders.run_folder(self.scenario, self.cluster.backend)
         watch = watch or Silent()
         if self.fault is not None:
             self.fault.require_available(self.cluster)
-        with draft.going_on(self.cluster, folder):
+        with folders.going_on(self.cluster, folder):
             result = self.measure(folder, watch)
             write_report(result, folder)
             return result
@@ -127,14 +127,14 @@ class Experiment:
         """`run` without the report. Raises what `run` does."""
         if self.fault is not None:
             self.fault.require_available(self.cluster)
-        with draft.going_on(self.cluster, folder) as claim:
+        with folders.going_on(self.cluster, folder) as claim:
             return self._measure(folder, watch, claim)
 
     def _measure(self, folder: Path, watch: Watch, claim: Claim) -> Result:
         self._require_service()
         about = self.about()
         started_at = datetime.now(UTC)
-        draft.begin(folder, about)
+        folders.begin(folder, about)
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.load}, run folder {folder}")
@@ -156,9 +156,9 @@ class Experiment:
             )
             judged = judge(record).save(folder)
         except Exception as error:
-            draft.complete(folder, f"{type(error).__name__} while it was judged", history)
+            folders.complete(folder, f"{type(error).__name__} while it was judged", history)
             raise
-        draft.drop_ops(folder)
+        folders.drop_ops(folder)
         return Result.of(judged)
 
     def _go(
@@ -172,7 +172,7 @@ class Experiment:
         try:
             opening = kept(read_before(self.cluster), folder, OPENING)
             with (
-                Watchdog(self._guarded, folder / draft.WATCHDOG_LOG, self._service) as watchdog,
+                Watchdog(self._guarded, folder / folders.WATCHDOG_LOG, self._service) as watchdog,
                 _evidence(self.cluster) as gather,
                 self.workload.start(self.cluster, folder) as running,
             ):
@@ -188,7 +188,7 @@ class Experiment:
             history = course.running.history() if course else None
             by = claim.ended_by
             why = f"the lab was taken down by {by}" if by else type(error).__name__
-            draft.complete(folder, f"{why} in its phase {phase!r}", history)
+            folders.complete(folder, f"{why} in its phase {phase!r}", history)
             if by and not isinstance(error, LabTakenDown):
                 raise LabTakenDown(f"the lab was taken down during the run, by {by}") from error
             raise
@@ -211,10 +211,10 @@ class Experiment:
         return About(
             scenario=self.scenario,
             backend=self.cluster.backend,
-            topology=draft.topology_of(self.cluster),
+            topology=folders.topology_of(self.cluster),
             parameters=self.parameters,
             workload=json.loads(json.dumps(asdict(self.workload))),  # its tuples as lists
-            versions=draft.versions_of(self.cluster),
+            versions=folders.versions_of(self.cluster),
         )
 
     @property

@@ -9,12 +9,12 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
-from labkit import draft
 from labkit.assets import runs_folder
-from labkit.draft import MORE_FOLDER, TRIALS_FOLDER
 from labkit.errors import BadInput
 from labkit.history import SAMPLES_FILE
 from labkit.report.page import REPORT_FILE, write_report
+from labkit.run import folders
+from labkit.run.folders import MORE_FOLDER, TRIALS_FOLDER
 from labkit.verdict.finding import Finding, Verdict, worst
 from labkit.verdict.limits import gates
 from labkit.verdict.result import Result, read_summary
@@ -62,7 +62,7 @@ class Run:
     @cached_property
     def misplaced(self) -> tuple[str, ...]:
         """List experiments that should not be there and those that are missing, one per line."""
-        more = draft.more_folders(self.folder)
+        more = folders.more_folders(self.folder)
         found = [
             f"{path}: an experiment under a name that labkit does not give"
             for path in sorted((self.folder / MORE_FOLDER).glob("*"))
@@ -87,7 +87,7 @@ class Run:
 
     @cached_property
     def _results(self) -> tuple[Summary | str, ...]:
-        more = draft.more_folders(self.folder)
+        more = folders.more_folders(self.folder)
         found: list[Summary | str] = []
         for folder in (self.folder, *more):
             if (folder / RESULT_FILE).exists():
@@ -169,8 +169,8 @@ def make_whole(folder: Path, why: str) -> None:
     for experiment in experiments(folder):
         for part in (*sorted((experiment / TRIALS_FOLDER).glob("*")), experiment):
             with suppress(BadInput):  # `Run.damaged` names it
-                if draft.is_open(part):
-                    draft.complete(part, why)
+                if folders.is_open(part):
+                    folders.complete(part, why)
         # with what the notebook required in it
         if _summary(experiment) is not None:
             with suppress(BadInput):
@@ -259,7 +259,7 @@ def experiments(folder: Path) -> Iterator[Path]:
     Their names begin with a number; a folder of another name is not of labkit.
     """
     yield folder
-    yield from draft.more_folders(folder)
+    yield from folders.more_folders(folder)
 
 
 def _summary(folder: Path) -> Summary | None:
