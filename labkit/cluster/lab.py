@@ -1,194 +1,149 @@
-"""What labs on this machine share, whatever runs in them: state folder, clients, shape, WAN."""
+"""A lab on this machine, whatever its engine and its machine: life, faults, links, shape."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+from typing import Unpack
 
-from labkit.clock import wait_until
 from labkit.cluster import folder, marks, watchdogs
 from labkit.cluster.base import LinkChange, OnStage, quiet
-from labkit.cluster.layout import Services
+from labkit.cluster.engine import Engine
+from labkit.cluster.layout import WAN
+from labkit.cluster.machines.base import Machine, running
 from labkit.cluster.ports import require_distinct
 from labkit.cluster.processes import uninterrupted
-from labkit.cluster.settings import LabSettings
-from labkit.errors import ClusterError, FaultUnavailable, LabMismatch, NotReady, NotRunning
-from labkit.topology import DEFAULT, Node, SurvivalGoal, Topology
+from labkit.cluster.settings import LabSecrets
+from labkit.cluster.stored import L, S, StoredLab
+from labkit.errors import FaultUnavailable, LabBusy, NotRunning
+from labkit.topology import Node, SurvivalGoal, Target
 from labkit.wan.client import WanClient
 
 RUN_END_S = 45.0
 """How long a run may take to end when its lab is taken down: it judges what it has recorded."""
 
 
-S = TypeVar("S", bound=LabSettings)
-L = TypeVar("L", bound=Services)
+class Lab(StoredLab[S, L]):
+    """A lab of one engine, run by one machine."""
 
+    # what runs it
 
-class LocalLab(ABC, Generic[S, L]):
-    """A lab in a state folder `home`.
+    @property
+    @abstractmethod
+    def secrets(self) -> LabSecrets:
+        """Its passwords."""
 
-    Any number of objects, in any process, may stand for the same lab: its settings are read again
-    when another one has changed them.
-    """
-
-    settings_type: ClassVar[type[Any]]
-
-    def __init__(self, home: Path) -> None:
-        """Read the lab in `home`; use `create` or `attach`."""
-        folder.require_own(home)
-        self.home = home
-        self._settings: S = self.settings_type.load(home)
-        self._read = self._file_version()
-
-    @classmethod
-    def attach(cls, home: Path) -> Self:
-        """Return the lab that is in `home`, running or not.
+    @property
+    @abstractmethod
+    def machine(self) -> Machine:
+        """Return what runs its services.
 
         Raises:
-            NotRunning: there is none.
-            LabMismatch: it was made by a labkit whose state this one cannot use.
-            BadInput: it is root's who asks, and another user could change it.
+            MissingBinary: there is no such thing here.
         """
-        return cls(home)
 
-    @classmethod
-    def _made(
-        cls,
-        home: Path,
-        *,
-        topology: Topology | None,
-        survive: SurvivalGoal | None,
-        asked: Mapping[str, object],
-        more: Mapping[str, object] | None = None,
-    ) -> Self:
-        """Return the lab in `home`, made when there is none, else held against what is asked for.
-
-        One of which nothing was ever started is made again as it is asked for: what it was asked
-        for first may not have worked here.
-
-        Args:
-            survive: the one setting that is taken over when it differs.
-            asked: other settings; None is as the lab has it, or the default.
-            more: what a new lab is made with beside them.
-
-        Raises:
-            LabMismatch: there is a lab with other settings.
-            BadInput: the folder holds somebody's files; names them. Nothing was changed.
-            TopologyError: the shape or the engine cannot give the survival goal, or it has more
-                parts than there are ports.
-        """
-        wanted = {name: value for name, value in asked.items() if value is not None}
-        try:
-            lab = cls(home)
-        except NotRunning:
-            return cls._make(home, topology, survive, {**(more or {}), **wanted})
-        there = lab.settings
-        try:
-            there.require(home, {"topology": topology, **wanted})
-        except LabMismatch:
-            if lab._was_started():
-                raise
-            goal = survive or (there.survive if topology is None else None)
-            return cls._make(home, topology or there.topology, goal, {**dict(there), **wanted})
-        if survive is not None and survive is not there.survive:
-            lab.set_survival_goal(survive)
-        return lab
-
-    @classmethod
-    def _make(
-        cls,
-        home: Path,
-        topology: Topology | None,
-        survive: SurvivalGoal | None,
-        others: Mapping[str, object],
-    ) -> Self:
-        folder.require_usable(home)
-        shape = topology or DEFAULT
-        goal = survive or shape.survive
-        cls._check_survives(shape, goal)
-        settings: S = cls.settings_type.model_validate(
-            {**others, "topology": shape, "survive": goal}
-        )
-        require_distinct(cls._layout_of(home, settings).parts())
-        if (home / folder.MARK).exists():
-            cls._settled(home, settings).save(home)
-            return cls(home)
-        before = folder.make(home)
-        try:
-            cls._settled(home, settings.model_copy(update={"before": before})).save(home)
-        except BaseException:
-            folder.remove(home, (), before)
-            raise
-        return cls(home)
-
-    @classmethod
-    def _settled(cls, home: Path, settings: S) -> S:
-        """Return what a new lab's settings are on this machine; none of it is asked for."""
-        return settings
-
-    def forget_unused(self) -> bool:
-        """Let a lab go of which nothing was ever started; whether it was such a one."""
-        if self._was_started():
-            return False
-        self._remove_folder()
-        return True
-
-    def _remove_folder(self) -> tuple[str, ...]:
-        """Remove the lab from its state folder; return what is not labkit's and was left."""
-        return folder.remove(self.home, self.topology.region_names, self.settings.before)
-
-    @classmethod
-    def _check_survives(cls, topology: Topology, goal: SurvivalGoal) -> None:
-        """Refuse a goal that a shape, or the engine, cannot give."""
-        topology.check_survives(goal)
+    @property
+    @abstractmethod
+    def _engine(self) -> Engine:
+        """Return what starts its services and ends them, as its settings are now."""
 
     @abstractmethod
-    def set_survival_goal(self, goal: SurvivalGoal) -> None:
-        """Change what commits wait for, and wait until they do."""
+    def _sweep(self, kept: Collection[str]) -> None:
+        """End what a command that was killed has left, but for some services."""
 
-    @property
-    def settings(self) -> S:
-        """Return what the lab was made with, and has become."""
-        there = self._file_version()
-        if there is not None and there != self._read:
-            self._settings = self.settings_type.load(self.home)
-            self._read = there
-        return self._settings
-
-    def _save(self, settings: S) -> None:
-        settings.save(self.home)
-        self._settings, self._read = settings, self._file_version()
-
-    def _file_version(self) -> tuple[int, int] | None:
-        """Differs when the file is another; None when it is gone."""
-        try:
-            found = (self.home / "lab.json").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
-
-    @property
-    def topology(self) -> Topology:
-        """Its shape, as it is now."""
-        return self.settings.topology
-
-    @property
-    def layout(self) -> L:
-        """Its names and ports."""
-        return self._layout_of(self.home, self.settings)
-
-    @classmethod
     @abstractmethod
-    def _layout_of(cls, home: Path, settings: S) -> L:
-        """Names and ports that settings give."""
+    def _take_back(self, before: Collection[str]) -> None:
+        """Stop what runs and did not before; nothing is left of a first start."""
+
+    def _require_own(self) -> None:
+        """Refuse to end what somebody else put in the place of the lab's parts."""
+
+    @abstractmethod
+    def _discard(self) -> None:
+        """Remove the data of a stopped lab that is not in the state folder."""
+
+    def _changed(self) -> None:
+        """Forget what was seen of the lab: it is another now."""
 
     # life
 
-    @abstractmethod
+    @property
+    def _served(self) -> Path:
+        """There since the lab was in service for the first time: from then on its data counts."""
+        return self.home / "served"
+
     def start(self, on_stage: OnStage = quiet) -> None:
-        """Bring everything up that is not, and wait until it is in service. Idempotent."""
+        """Bring everything up that is not, and wait until it is in service. Idempotent.
+
+        What is frozen is thawed and the WAN's links reset: a lab that `start` returned from has no
+        fault in it. When it fails or is interrupted, what this call started is stopped.
+
+        Raises:
+            ClusterError: a part cannot be started; names it and its last log lines.
+            NotReady: it was not in service in time.
+        """
+        with folder.locked(self.home):
+            served = self._served.exists()
+            if not served:  # what a first start left that was killed: this one begins afresh
+                self._sweep(())
+            with self._all_or_nothing(on_stage):
+                self._undo_faults()
+                self._engine.start_everything(on_stage, served=served)
+                self._served.touch()
+
+    @contextmanager
+    def _all_or_nothing(self, on_stage: OnStage) -> Iterator[None]:
+        """Stop what the block started when it fails or is interrupted.
+
+        Before it begins, what an earlier one left that could not do so itself (its process was
+        killed) is ended: it would hold ports, and nobody knows in what state it is.
+        """
+        before = running(self.machine)
+        self._sweep(before)
+        try:
+            yield
+        except BaseException:
+            with uninterrupted():
+                if self._was_started() and running(self.machine) - before:
+                    on_stage("stopping what was started")
+                self._take_back(before)
+            raise
+        finally:
+            self._changed()
+
+    def stop(self, on_stage: OnStage = quiet) -> None:
+        """Stop everything; data stays. Idempotent; leaves nothing that runs, also nothing strayed.
+
+        Raises:
+            LabMismatch: something in its place belongs to somebody else; all of it stays.
+        """
+        self._end_runs(on_stage)
+        if not self._was_started():
+            return
+        with folder.locked(self.home), uninterrupted():
+            self._require_own()
+            self._engine.stop_everything(on_stage)
+            self._changed()
+
+    def purge(self) -> tuple[str, ...]:
+        """Remove a stopped lab: its state folder, and its data wherever it is.
+
+        Returns:
+            The names in the state folder that are not labkit's and were left.
+
+        Raises:
+            LabBusy: it runs.
+            LabMismatch: something in its place belongs to somebody else; all of it stays.
+        """
+        if self._was_started():
+            self._require_own()
+            if running(self.machine):
+                raise LabBusy(f"the lab in {self.home} runs: `labkit down` first")
+        self._discard()
+        return self._remove_folder()
 
     def heal(self, on_stage: OnStage = quiet) -> None:
         """Undo every fault, whoever injected it, and wait until all is in service. Idempotent.
@@ -197,11 +152,11 @@ class LocalLab(ABC, Generic[S, L]):
             NotRunning: the lab is stopped.
             NotReady: something did not come back in time.
         """
-        self._require_running()
+        self._require(there=bool(self.machine.states()))  # also what died and was not taken down
         self.start(on_stage)
 
-    def _require_running(self) -> None:
-        if not self._is_there():
+    def _require(self, *, there: bool) -> None:
+        if not there:
             raise NotRunning("the lab is stopped: `labkit up` starts it")
 
     def _end_runs(self, on_stage: OnStage) -> None:
@@ -215,13 +170,76 @@ class LocalLab(ABC, Generic[S, L]):
             on_stage(f"process {run.pid} did not end its run in {RUN_END_S:.0f} s: going on")
         watchdogs.end(self.home)
 
-    @abstractmethod
-    def _is_there(self) -> bool:
-        """Tell whether anything of it runs, or died and was not taken down."""
+    # faults
 
-    @abstractmethod
-    def _was_started(self) -> bool:
-        """Tell whether anything of it ever was: a lab that was only made has nothing to lose."""
+    def kill(self, target: Target) -> None:
+        """SIGKILL every part of the target at once: a power cut.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: a part did not die.
+        """
+        services = self.layout.of(target)
+        self.machine.kill(services)
+        self._await_down(services, target)
+
+    def shut_down(self, target: Target) -> None:
+        """SIGTERM: a node hands over and ends, a balancer leaves; SIGKILL for what takes too long.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: it has not ended in time.
+        """
+        services = self.layout.of(target)
+        self.machine.stop(services, timeout_s=self._engine.stop_s)
+        self._await_down(services, target)
+
+    def _await_down(self, services: Collection[str], target: Target) -> None:
+        def down() -> bool:
+            return not running(self.machine) & {*services}
+
+        self.machine.wait_until(down, f"end of {target}", timeout_s=15)
+        self._changed()
+
+    def pause(self, target: Target) -> None:
+        """Freeze every part of the target: alive, but not answering.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: a process of it does not stand still.
+        """
+        self.machine.pause(self.layout.of(target))
+        self._changed()
+
+    def resume(self, target: Target) -> None:
+        """Thaw every part of the target. Idempotent.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+        """
+        self.machine.resume(self.layout.of(target))
+        self._changed()
+
+    def restart(self, target: Target, on_stage: OnStage = quiet) -> None:
+        """Start what is not running of the target and wait until it is in service. Idempotent.
+
+        Raises:
+            UnknownTarget: it is not part of this cluster.
+            NotReady: it did not come back in time.
+        """
+        services = self.layout.of(target)
+        with folder.locked(self.home), self._all_or_nothing(on_stage):
+            engine = self._engine
+            on_stage(f"starting {target}")
+            engine.start(services)
+            on_stage(f"{target} in service")
+            engine.await_service(services)
+
+    def _undo_faults(self) -> None:
+        """Thaw everything and reset the links; what is dead is for the caller to start."""
+        self.machine.resume(self.layout.services)
+        if self._wan and WAN in running(self.machine):
+            self._wan.reset()
 
     # clients
 
@@ -239,6 +257,23 @@ class LocalLab(ABC, Generic[S, L]):
     def _url(self, *ports: int) -> str:
         """Return a libpq URL of balancers that take writes."""
 
+    # survival
+
+    def set_survival_goal(self, goal: SurvivalGoal) -> None:
+        """Change what commits wait for, and wait until they do.
+
+        Raises:
+            TopologyError: this shape, or this engine, cannot give it.
+            NotReady: it did not take effect in time.
+        """
+        self._check_survives(self.topology, goal)
+        self._obey(goal)
+        self._save(self.settings.model_copy(update={"survive": goal}))
+
+    @abstractmethod
+    def _obey(self, goal: SurvivalGoal) -> None:
+        """Let commits of a lab that runs wait as a goal wants, and wait until they do."""
+
     # shape
 
     def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
@@ -255,7 +290,7 @@ class LocalLab(ABC, Generic[S, L]):
         with folder.locked(self.home):
             before = self.settings
             topology, node = before.topology.with_node(region)
-            self._require_running()
+            self._require(there=bool(running(self.machine)))
             after = before.with_topology(topology)
             require_distinct(self._layout_of(self.home, after).parts())
             try:
@@ -282,7 +317,7 @@ class LocalLab(ABC, Generic[S, L]):
             before = self.settings
             topology = before.topology.without_node(node)
             topology.check_survives(before.survive)
-            self._require_running()
+            self._require(there=bool(running(self.machine)))
             self._remove(node, before.with_topology(topology), on_stage)
 
     @abstractmethod
@@ -299,10 +334,12 @@ class LocalLab(ABC, Generic[S, L]):
 
     # WAN
 
-    @property
-    @abstractmethod
+    @cached_property
     def _wan(self) -> WanClient | None:
         """Tell who changes its links; None when it was made without a WAN."""
+        if not self.settings.wan:
+            return None
+        return WanClient(self.layout.wan_control, self.secrets.wan)
 
     def _require_wan(self) -> WanClient:
         if self._wan is None:
@@ -329,43 +366,3 @@ class LocalLab(ABC, Generic[S, L]):
             FaultUnavailable: this lab has no WAN.
         """
         self._require_wan().reset()
-
-
-def await_parts(
-    what: str,
-    ready: Callable[[], bool],
-    timeout_s: float,
-    *,
-    parts: Iterable[str],
-    ended: Callable[[str], bool],
-    last_words: Callable[[str], str],
-    advice: str,
-    poll_s: float = 0.1,
-    hint: Callable[[], str] | None = None,
-) -> None:
-    """Wait; give up at once when one of the parts that it depends on has ended.
-
-    Args:
-        what: names what is awaited.
-        parts: of the lab: what `ended` and `last_words` take.
-        last_words: the end of a part's log.
-        advice: what to look at, or to try, when it took too long.
-
-    Raises:
-        ClusterError: a part ended; names it and its last words.
-        NotReady: it took too long.
-    """
-    parts = list(parts)
-
-    def check() -> bool:
-        if ready():
-            return True
-        for part in parts:
-            if ended(part):
-                raise ClusterError(f"{what}: {part} ended: {last_words(part)}")
-        return False
-
-    try:
-        wait_until(check, what=what, timeout_s=timeout_s, poll_s=poll_s, hint=hint)
-    except NotReady as error:
-        raise NotReady(f"{error}; {advice}") from None

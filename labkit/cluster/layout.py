@@ -54,6 +54,11 @@ class Services(ABC):
         in_regions = [name for region in self.topology.regions for name in self.of(region)]
         return (*in_regions, *([WAN] if self.wan else []))
 
+    @property
+    @abstractmethod
+    def wan_control(self) -> int:
+        """The WAN's control port."""
+
     @abstractmethod
     def parts(self) -> Iterator[tuple[int, str]]:
         """Every port on this machine, and what it is for."""

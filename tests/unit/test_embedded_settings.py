@@ -123,3 +123,20 @@ def no_space_left() -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_lab_that_died_can_be_healed_and_one_that_was_taken_down_is_stopped(
+    tmp_path, monkeypatch
+):
+    lab = EmbeddedCluster.create(tmp_path)
+    started = []
+    monkeypatch.setattr(lab, "start", started.append)
+    with pytest.raises(NotRunning, match="labkit up"):
+        lab.heal()
+    lab.layout.processes.mkdir()
+    dead = {"name": "wan", "pid": 1, "started": 0.5, "argv": []}
+    (lab.layout.processes / "wan.json").write_text(json.dumps(dead))
+    lab.heal()
+    assert len(started) == 1
+    with pytest.raises(NotRunning, match="labkit up"):
+        lab.add_node("us-west-2")

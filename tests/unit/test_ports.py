@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import labkit.cluster
-from labkit.cluster.lab import LocalLab
+from labkit.cluster.lab import Lab
 from labkit.cluster.ports import require_distinct
 from labkit.errors import TopologyError
 from labkit.topology import SurvivalGoal, Topology
@@ -38,7 +38,7 @@ def test_three_full_regions_have_ports_enough(
     home: Path, backend: str, port_base: int | None
 ) -> None:
     lab = labkit.cluster.create(backend, topology=shape(3, 9), port_base=port_base)
-    assert isinstance(lab, LocalLab)
+    assert isinstance(lab, Lab)
     parts = list(lab.layout.parts())
     require_distinct(parts)
     if port_base:
@@ -51,7 +51,7 @@ def test_every_lab_has_ports_for_the_largest_shape(
     home: Path, backend: str, port_base: int | None
 ) -> None:
     lab = labkit.cluster.create(backend, topology=shape(9, 9), port_base=port_base)
-    assert isinstance(lab, LocalLab)
+    assert isinstance(lab, Lab)
     require_distinct(lab.layout.parts())
 
 

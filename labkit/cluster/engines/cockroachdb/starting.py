@@ -21,18 +21,20 @@ from labkit.cluster.engines.cockroachdb.layout import Layout, balancer_service, 
 from labkit.cluster.engines.cockroachdb.settings import CockroachSettings, licence
 from labkit.cluster.engines.cockroachdb.statements import USER
 from labkit.cluster.folder import write_whole
-from labkit.cluster.lab import await_parts
 from labkit.cluster.layout import WAN
 from labkit.cluster.machines.base import Machine, running
 from labkit.cluster.ports import HOST
 from labkit.cluster.settings import LabSecrets
 from labkit.cluster.status import State
+from labkit.cluster.waiting import await_parts
 from labkit.errors import ClusterError, NotReady
 from labkit.topology import Node
 from labkit.wan.client import WanClient
 
 T = TypeVar("T")
 
+DOWN_S = 8
+"""How long everything may take when all of it goes: nobody is left to hand leases to."""
 INIT_TIMEOUT_S = 120.0
 SERVICE_TIMEOUT_S = 180.0
 """How long nodes may take to be in service; nine of them on two cores are slow to begin."""
@@ -122,8 +124,8 @@ class Starter(ABC):
         """Let every balancer that runs have the nodes there are, and no others."""
 
     @abstractmethod
-    def save_logs(self) -> None:
-        """Keep what the parts said, before they are removed."""
+    def stop_everything(self, on_stage: OnStage) -> None:
+        """Stop everything in order, and kill what does not stop."""
 
     @abstractmethod
     def _advice(self) -> str:

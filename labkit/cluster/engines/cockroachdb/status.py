@@ -13,12 +13,10 @@ from labkit.cluster.engines.cockroachdb.monitoring import Ready
 from labkit.cluster.engines.cockroachdb.view import View, Watch
 from labkit.cluster.layout import WAN
 from labkit.cluster.machines.base import Machine
-from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
-from labkit.errors import LabError
+from labkit.cluster.status import ClusterStatus, NodeStatus, Role, ServiceStatus, State
+from labkit.cluster.wan_status import links_of, wan_status
 from labkit.topology import Node
 from labkit.wan.client import WanClient
-
-Links = tuple[LinkStatus, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def cluster_status(
     """Return the rest: process ids, balancers, links; all at the same time."""
     regions = layout.topology.region_names
     with ThreadPoolExecutor(8) as pool:
-        links = pool.submit(_links, wan, seen.state(WAN))
+        links = pool.submit(links_of, wan, seen.state(WAN))
         found_pids = pool.submit(machine.pids)
         up = list(pool.map(lambda region: _unwell_balancer(seen, layout, region), regions))
         counted = dict(
@@ -101,13 +99,6 @@ def cluster_status(
         )
     found, pids = links.result(), found_pids.result()
     leaders = seen.leaders()
-    coordinators: tuple[ServiceStatus, ...] = ()
-    if wan is not None:
-        state = seen.state(WAN)
-        answers = found is not None
-        detail = "" if answers else ("it does not answer" if state is State.RUNNING else state)
-        ports = {"control": layout.wan_control}
-        coordinators = (ServiceStatus(WAN, "", state, answers, pids.get(WAN), ports, detail),)
     return ClusterStatus(
         backend=backend,
         survival_goal=seen.view.goal if seen.view else None,
@@ -120,7 +111,7 @@ def cluster_status(
             _balancer(seen, layout, region, pids.get, detail)
             for region, detail in zip(regions, up, strict=True)
         ),
-        coordinators=coordinators,
+        coordinators=wan_status(wan, seen.state(WAN), pids.get(WAN), found),
         links=found or (),
     )
 
@@ -178,18 +169,4 @@ def _balancer(
         pid=pid(service),
         ports={"sql": layout.balancer(region), "statistics": layout.statistics(region)},
         detail=detail,
-    )
-
-
-def _links(wan: WanClient | None, state: State) -> Links | None:
-    """Return the WAN's links as it says; None without a WAN, or when it does not answer."""
-    if wan is None or state is not State.RUNNING:
-        return None
-    try:
-        links = wan.links()
-    except LabError:
-        return None
-    return tuple(
-        LinkStatus(link.source, link.target, link.delay_ms, link.jitter_ms, link.cut)
-        for link in links
     )

@@ -26,8 +26,11 @@ AT_ONCE = 12
 copy the data and to begin; 44 at once on two cores left etcd none, and Patroni ended without it."""
 
 
-def start_everything(starter: Starter, on_stage: OnStage) -> None:
+def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> None:
     """Start what does not run of a whole lab and wait until it is in service.
+
+    Args:
+        served: whether the lab was in service before, so that its data counts.
 
     Raises:
         ClusterError: a part cannot be started; names it and its last log lines.
@@ -36,7 +39,7 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
     layout, topology, goal = starter.layout, starter.layout.topology, starter.settings.survive
     timeout_s = service_timeout_s(topology)
     missing = [node for node in topology.nodes if starter.table.pid(member_name(node)) is None]
-    if not layout.served.exists():
+    if not served:
         # half-made data directories of an interrupted first start would only stop the next one
         remove_data(layout.place, topology.region_names)
     uid = starter.table.identity.uid
@@ -60,11 +63,11 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
         starter.start_etcd(topology.region_names)
         starter.start_balancers(topology.region_names)
         starter.await_etcd()
-        if layout.served.exists():
+        if served:
             # before a node starts: the goal was changed while the lab was stopped, or a command
             # that added or removed a node was killed
             scaling.demand(starter, topology, goal)
-        if not layout.served.exists() and missing:
+        if not served and missing:
             first = missing.pop(0)
             on_stage(f"first database node {first}")
             starter.make_first_data()
@@ -89,7 +92,6 @@ def start_everything(starter: Starter, on_stage: OnStage) -> None:
     starter.tell_balancers()
     on_stage("a query through every balancer")
     starter.await_balancers(topology.region_names, timeout_s)
-    layout.served.touch()
 
 
 def stop_everything(starter: Starter, on_stage: OnStage) -> None:

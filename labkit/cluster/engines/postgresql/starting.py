@@ -22,12 +22,12 @@ from labkit.cluster.engines.postgresql.layout import Layout, balancer_name, etcd
 from labkit.cluster.engines.postgresql.settings import Secrets, Settings
 from labkit.cluster.engines.postgresql.ways import wan_plan
 from labkit.cluster.folder import write_whole
-from labkit.cluster.lab import await_parts
 from labkit.cluster.layout import WAN
 from labkit.cluster.machines import programs, reach
 from labkit.cluster.machines.processes import Processes
 from labkit.cluster.ports import HOST, require_free
 from labkit.cluster.processes import ProcessTable
+from labkit.cluster.waiting import await_parts
 from labkit.errors import NotReady
 from labkit.topology import Node, Topology
 from labkit.wan.client import WanClient

@@ -11,33 +11,22 @@ from labkit.cluster.engines.postgresql.layout import balancer_name, etcd_name, m
 from labkit.cluster.engines.postgresql.starting import Starter
 from labkit.cluster.layout import WAN
 from labkit.cluster.processes import ProcessTable, stopped
-from labkit.cluster.status import ClusterStatus, LinkStatus, NodeStatus, Role, ServiceStatus, State
-from labkit.errors import LabError
+from labkit.cluster.status import ClusterStatus, NodeStatus, Role, ServiceStatus, State
+from labkit.cluster.wan_status import links_of, wan_status
 from labkit.topology import Node
 
 
 def cluster_status(starter: Starter) -> ClusterStatus:
     """Ask every part, at the same time."""
     regions = starter.layout.topology.region_names
+    state, pid = _process(starter.table, WAN)
     with ThreadPoolExecutor(2 * len(regions) + 2) as pool:
         members = pool.submit(starter.members)
-        links = pool.submit(_links, starter)
+        links = pool.submit(links_of, starter.wan, state)
         balancers = list(pool.map(lambda region: _balancer(starter, region), regions))
         coordinators = list(pool.map(lambda region: _etcd(starter, region), regions))
     found = links.result()
-    if starter.wan is not None:
-        state, pid = _process(starter.table, WAN)
-        coordinators.append(
-            ServiceStatus(
-                name=WAN,
-                region="",
-                state=state,
-                healthy=found is not None,
-                pid=pid,
-                ports={"control": starter.layout.wan_control},
-                detail="" if found is not None else "it does not answer",
-            )
-        )
+    coordinators += wan_status(starter.wan, state, pid, found)
     return ClusterStatus(
         backend="embedded",
         survival_goal=starter.settings.survive,
@@ -129,18 +118,4 @@ def _etcd(starter: Starter, region: str) -> ServiceStatus:
         pid=pid,
         ports={"client": member.port},
         detail="" if healthy else down or "it reaches no majority",
-    )
-
-
-def _links(starter: Starter) -> tuple[LinkStatus, ...] | None:
-    """Return the WAN's links as it says; None without a WAN, or when it does not answer."""
-    if starter.wan is None:
-        return None
-    try:
-        links = starter.wan.links()
-    except LabError:
-        return None
-    return tuple(
-        LinkStatus(link.source, link.target, link.delay_ms, link.jitter_ms, link.cut)
-        for link in links
     )

@@ -12,7 +12,12 @@ from labkit.cluster.engines.cockroachdb.containers import render
 from labkit.cluster.engines.cockroachdb.containers.layout import CERTIFICATES, INIT
 from labkit.cluster.engines.cockroachdb.containers.settings import Settings
 from labkit.cluster.engines.cockroachdb.layout import balancer_service, node_service
-from labkit.cluster.engines.cockroachdb.starting import BALANCER_TIMEOUT_S, INIT_TIMEOUT_S, Starter
+from labkit.cluster.engines.cockroachdb.starting import (
+    BALANCER_TIMEOUT_S,
+    DOWN_S,
+    INIT_TIMEOUT_S,
+    Starter,
+)
 from labkit.cluster.folder import write_whole
 from labkit.cluster.layout import WAN
 from labkit.cluster.machines.compose import Compose, pull
@@ -198,6 +203,14 @@ class ComposeStarter(Starter):
             f"logs are in {self.home / 'log'}; simpler to try after `labkit down --purge`: "
             f"{simpler}, or another COCKROACH_VERSION (this is {self.settings.version})"
         )
+
+    def stop_everything(self, on_stage: OnStage) -> None:
+        """Remove the containers and networks; data stays in its volumes."""
+        containers = self.machine.all()
+        if containers:
+            on_stage(f"{len(containers)} containers")
+            self._engine.unpause(containers.values())
+            self._compose.down(timeout_s=DOWN_S)
 
     def save_logs(self) -> None:
         """Keep what the containers said, before they are removed."""

@@ -13,7 +13,7 @@ from labkit.cluster.engines.cockroachdb import haproxy, program
 from labkit.cluster.engines.cockroachdb.layout import address, balancer_service, node_service
 from labkit.cluster.engines.cockroachdb.processes.commands import find_cockroach, placed_cockroach
 from labkit.cluster.engines.cockroachdb.processes.layout import ProcessLayout
-from labkit.cluster.engines.cockroachdb.starting import INIT_TIMEOUT_S, Starter
+from labkit.cluster.engines.cockroachdb.starting import DOWN_S, INIT_TIMEOUT_S, Starter
 from labkit.cluster.folder import remove_data, write_whole
 from labkit.cluster.layout import WAN
 from labkit.cluster.machines import reach
@@ -56,8 +56,6 @@ class ProcessStarter(Starter):
             ClusterError: a part of the data is gone.
         """
         find_cockroach()
-        # what a command left that was killed; a first start begins afresh
-        self.machine.kill_all_but(self.running() if served else ())
         cold = not self.running()
         nodes = self.layout.topology.nodes
         lost = [node_service(node) for node in nodes if not self.layout.store(node).exists()]
@@ -183,5 +181,12 @@ class ProcessStarter(Starter):
         tried = f"simpler to try after `labkit down --purge`: {simpler}, or " * self.layout.wan
         return f"logs are in {self.machine.table.logs}; {tried}a smaller --topology"
 
-    def save_logs(self) -> None:
-        """They are in the state folder, and stay there."""
+    def stop_everything(self, on_stage: OnStage) -> None:
+        """Stop everything in order, and kill what does not stop."""
+        machine, shape = self.machine, self.layout.topology
+        on_stage("load balancers")
+        machine.stop([balancer_service(region) for region in shape.region_names], timeout_s=3)
+        on_stage("database nodes")
+        machine.stop([node_service(node) for node in shape.nodes], timeout_s=DOWN_S)
+        machine.stop([WAN], timeout_s=3)
+        machine.kill_all_but(())
