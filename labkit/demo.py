@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labkit.assets import require_runs_folder
 from labkit.clock import wait_until
-from labkit.cluster import create, purge
+from labkit.cluster import create
 from labkit.cluster.base import Cluster, OnStage, quiet
 from labkit.errors import LabBusy, PortInUse
 from labkit.lab import bring_up
@@ -98,7 +98,7 @@ def _removed_on_error(cluster: Cluster) -> Iterator[None]:
 def _remove(cluster: Cluster) -> None:
     try:
         _stop(cluster)
-        purge(cluster)
+        cluster.purge()
     except Exception as error:
         home = os.environ["LABKIT_HOME"]
         error.add_note(f"`LABKIT_HOME={home} labkit down --purge` removes the lab of this command")

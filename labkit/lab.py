@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from labkit.cluster import attach, create, home
-from labkit.cluster.base import Cluster, HasSurvivalGoal, OnStage, quiet
+from labkit.cluster.base import Cluster, OnStage, quiet
 from labkit.cluster.status import State
 from labkit.cluster.strays import end_removed_lab
-from labkit.errors import FaultUnavailable, NotRunning
+from labkit.errors import NotRunning
 from labkit.topology import SurvivalGoal
 from labkit.trading import schema
 
@@ -64,12 +64,9 @@ def surviving(cluster: Cluster, goal: SurvivalGoal) -> Iterator[None]:
     """Let commits obey a survival goal for the length of a `with` block.
 
     Raises:
-        FaultUnavailable: the cluster's goal cannot be changed.
         TopologyError: this shape, or this engine, cannot give it; nothing was changed.
         NotReady: it did not take effect in time.
     """
-    if not isinstance(cluster, HasSurvivalGoal):
-        raise FaultUnavailable(f"the survival goal of the {cluster.backend} backend is fixed")
     before = cluster.survival_goal()
     try:
         cluster.set_survival_goal(goal)

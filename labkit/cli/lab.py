@@ -16,7 +16,6 @@ from labkit.cli import completion
 from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, Stages, counted, print_json, print_status
 from labkit.cli.targets import region_named, running_lab
-from labkit.cluster.base import HasSurvivalGoal
 from labkit.cluster.folder import words_for
 from labkit.cluster.marks import require_no_run, run_of
 from labkit.errors import BadInput, ClusterError, LabError, LabMismatch, NotRunning
@@ -88,12 +87,10 @@ def up(
         )
         bring_up(cluster, on_stage)
     nodes, regions = len(cluster.topology.nodes), len(cluster.topology.regions)
-    goal = ""
-    if isinstance(cluster, HasSurvivalGoal):
-        goal = f", survival goal {cluster.survival_goal()}"
     typer.echo(
         f"{counted(nodes, 'node')} in {counted(regions, 'region')} {'is' if nodes == 1 else 'are'} "
-        f"in service, the primary is {cluster.leader()}{goal}"
+        f"in service, the primary is {cluster.leader()}, "
+        f"survival goal {cluster.survival_goal()}"
     )
     typer.echo("next: labkit status | labkit run 03_node_loss | labkit notebook | labkit down")
 
@@ -127,7 +124,7 @@ def down(
         cluster.stop(on_stage)
         if purge:
             on_stage("removing its data")
-            left = labkit.cluster.purge(cluster)
+            left = cluster.purge()
     if run is not None:
         typer.echo(f"the run that was going on has ended: {run.folder}")
     typer.echo("the lab is gone" if purge else "the lab is stopped, its data is kept")

@@ -125,20 +125,3 @@ def backend_of(folder: Path) -> str | None:
         return None
     backend = found.get("backend", "embedded") if isinstance(found, dict) else None
     return backend if isinstance(backend, str) else None
-
-
-def purge(cluster: Cluster) -> tuple[str, ...]:
-    """Remove a stopped lab with all its data.
-
-    Returns:
-        What is not labkit's in its state folder, and was left.
-
-    Raises:
-        LabBusy: it runs.
-        BadInput: this backend keeps nothing that could be removed.
-    """
-    from labkit.cluster.base import CanPurge
-
-    if not isinstance(cluster, CanPurge):
-        raise BadInput(f"the {cluster.backend} backend keeps no state here")
-    return cluster.purge()

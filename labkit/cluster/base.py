@@ -1,4 +1,4 @@
-"""The protocol of every backend: a small core, and capabilities that some have.
+"""The protocol of every backend: what each can do, and capabilities that some have.
 
 Ask for a capability with isinstance:
 
@@ -22,6 +22,10 @@ from labkit.topology import Balancer, Node, SurvivalGoal, Target, Topology
 
 OnStage = Callable[[str], None]
 """Called with one line when a stage of a longer action begins, such as "electing a primary"."""
+
+
+Gather = Callable[[], tuple[Event, ...]]
+"""What was noticed so far, in order of time."""
 
 
 def quiet(_stage: str) -> None:
@@ -79,6 +83,41 @@ class Cluster(Protocol):
 
         Raises:
             NotReady: there is none right now.
+        """
+
+    def versions(self) -> dict[str, str]:
+        """Name and version of each server program."""
+
+    def failover_evidence(self) -> AbstractContextManager[Gather]:
+        """Notice what happens while the context is open; `Gather` gives it, also at its end.
+
+        Costs the cluster next to nothing. What no part noticed is not in it, whether a part is
+        dead, cut off or does not answer: evidence that is missing is no error.
+        """
+
+    @property
+    def survival_goals(self) -> tuple[SurvivalGoal, ...]:
+        """The goals that this engine has, the weakest first; the topology may not give them all."""
+
+    def survival_goal(self) -> SurvivalGoal:
+        """Return the goal in force."""
+
+    def set_survival_goal(self, goal: SurvivalGoal) -> None:
+        """Change what commits wait for, and wait until they do.
+
+        Raises:
+            TopologyError: this shape, or this engine, cannot give it.
+            NotReady: it did not take effect in time.
+        """
+
+    def purge(self) -> tuple[str, ...]:
+        """Remove a stopped cluster with all its data.
+
+        Returns:
+            What stood in its place on this machine and is not the cluster's: it was left.
+
+        Raises:
+            LabBusy: it runs.
         """
 
 
@@ -233,71 +272,12 @@ class TellsRejoin(Protocol):
 
 
 @runtime_checkable
-class HasSurvivalGoal(Protocol):
-    """A cluster whose commits can be told to wait for more or fewer nodes."""
-
-    @property
-    def survival_goals(self) -> tuple[SurvivalGoal, ...]:
-        """The goals that this engine has, the weakest first; the topology may not give them all."""
-
-    def survival_goal(self) -> SurvivalGoal:
-        """Return the goal in force."""
-
-    def set_survival_goal(self, goal: SurvivalGoal) -> None:
-        """Change the goal and wait until commits obey it.
-
-        Raises:
-            TopologyError: this shape, or this engine, cannot give it.
-            NotReady: it did not take effect in time.
-        """
-
-
-@runtime_checkable
 class HasStateFolder(Protocol):
     """A cluster that outlives this process: another one finds it by its state folder."""
 
     @property
     def home(self) -> Path:
         """The state folder."""
-
-
-@runtime_checkable
-class CanPurge(Protocol):
-    """A cluster that keeps state on this machine, which can be removed."""
-
-    def purge(self) -> tuple[str, ...]:
-        """Remove a stopped cluster with all its data.
-
-        Returns:
-            What stood in its place on this machine and is not the cluster's: it was left.
-
-        Raises:
-            LabBusy: it runs.
-        """
-
-
-@runtime_checkable
-class HasVersions(Protocol):
-    """A cluster that knows the versions of what it runs."""
-
-    def versions(self) -> dict[str, str]:
-        """Name and version of each server program."""
-
-
-Gather = Callable[[], tuple[Event, ...]]
-"""What was noticed so far, in order of time."""
-
-
-@runtime_checkable
-class HasFailoverEvidence(Protocol):
-    """A cluster whose parts notice outages, and what they noticed can be read."""
-
-    def failover_evidence(self) -> AbstractContextManager[Gather]:
-        """Notice what happens while the context is open; `Gather` gives it, also at its end.
-
-        Costs the cluster next to nothing. What no part noticed is not in it, whether a part is
-        dead, cut off or does not answer: evidence that is missing is no error.
-        """
 
 
 def resolve(cluster: Cluster, target: str) -> Target:

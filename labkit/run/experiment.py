@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from math import inf
@@ -19,7 +18,7 @@ from typing import TypeVar
 
 from pydantic import JsonValue
 
-from labkit.cluster.base import Cluster, Gather, HasFailoverEvidence, HasStateFolder, OnStage
+from labkit.cluster.base import Cluster, Gather, HasStateFolder, OnStage
 from labkit.cluster.marks import Claim
 from labkit.cluster.status import settled
 from labkit.errors import BadInput, ClusterError, LabError, LabTakenDown, NotReady
@@ -173,7 +172,7 @@ class Experiment:
             opening = kept(read_before(self.cluster), folder, OPENING)
             with (
                 Watchdog(self._guarded, folder / folders.WATCHDOG_LOG, self._service) as watchdog,
-                _evidence(self.cluster) as gather,
+                self.cluster.failover_evidence() as gather,
                 self.workload.start(self.cluster, folder) as running,
             ):
                 course = _Course(self, running, watch, watchdog, folder, gather, claim)
@@ -261,13 +260,6 @@ def _region_to_read_from(cluster: Cluster) -> str:
         return cluster.leader().region
     except NotReady:  # every balancer knows the way as soon as there is one; the read waits for it
         return cluster.topology.region_names[0]
-
-
-def _evidence(cluster: Cluster) -> AbstractContextManager[Gather]:
-    """Gather what the cluster notices of outages; nothing where it cannot tell."""
-    if isinstance(cluster, HasFailoverEvidence):
-        return cluster.failover_evidence()
-    return nullcontext(tuple)
 
 
 class _Course:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from labkit.assets import runs_folder
-from labkit.cluster.base import Cluster, HasStateFolder, HasSurvivalGoal, HasVersions
+from labkit.cluster.base import Cluster, HasStateFolder
 from labkit.cluster.marks import Claim, claimed, marked
 from labkit.errors import BadInput
 from labkit.events import EVENTS_FILE
@@ -153,14 +153,12 @@ def _broken_off(result: Result, why: str) -> Result:
 
 def topology_of(cluster: Cluster) -> Topology:
     """Give the shape of a cluster, with the survival goal that is in force."""
-    if not isinstance(cluster, HasSurvivalGoal):
-        return cluster.topology
     return cluster.topology.model_copy(update={"survive": cluster.survival_goal()})
 
 
 def versions_of(cluster: Cluster) -> Mapping[str, str]:
     """Name and version of each server program, and the commit of labkit where it is a checkout."""
-    servers = cluster.versions() if isinstance(cluster, HasVersions) else {}
+    servers = cluster.versions()
     commit = _commit()
     return {**servers, "commit": commit} if commit else servers
 

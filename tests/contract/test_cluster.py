@@ -15,8 +15,6 @@ from labkit.cluster.base import (
     CanScale,
     CanStop,
     Cluster,
-    HasSurvivalGoal,
-    HasVersions,
     HasWan,
     HasWaysElsewhere,
 )
@@ -151,7 +149,6 @@ def test_a_whole_cluster_lacks_no_range_where_there_are_any(cluster: Cluster) ->
 
 
 def test_versions_are_names_and_texts(cluster: Cluster) -> None:
-    assert isinstance(cluster, HasVersions)
     assert all(name and version for name, version in cluster.versions().items())
 
 
@@ -317,7 +314,6 @@ def test_links_of_unknown_regions_or_of_one_region_are_refused(cluster: Cluster)
 
 @pytest.mark.parametrize("goal", [SurvivalGoal.NONE, SurvivalGoal.ZONE, SurvivalGoal.REGION])
 def test_roles_fit_the_survival_goal(cluster: Cluster, goal: SurvivalGoal) -> None:
-    assert isinstance(cluster, HasSurvivalGoal)
     if goal not in cluster.survival_goals:
         with pytest.raises(TopologyError, match=goal):
             cluster.set_survival_goal(goal)

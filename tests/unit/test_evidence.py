@@ -19,7 +19,6 @@ import pytest
 
 from labkit.clock import Anchor, wait_until
 from labkit.cluster import balancer_log
-from labkit.cluster.base import HasFailoverEvidence
 from labkit.cluster.engines.cockroachdb.evidence import LeaseWatch, moved
 from labkit.cluster.engines.postgresql.certificate import Certificate
 from labkit.cluster.engines.postgresql.etcd import EtcdClient
@@ -399,7 +398,6 @@ def test_connections_are_told_by_region_and_a_torn_line_is_passed_over(tmp_path)
 def test_the_fake_cluster_tells_of_a_failover_in_the_order_of_a_real_one():
     now_s = 100.0
     cluster = FakeCluster(election_s=3, clock=lambda: now_s)
-    assert isinstance(cluster, HasFailoverEvidence)
     cluster.start()
     victim = cluster.leader()
     with cluster.failover_evidence() as gather:

@@ -9,12 +9,9 @@ from labkit.cluster.base import (
     CanHandOver,
     CanKill,
     CanPause,
-    CanPurge,
     CanScale,
     CanStop,
     Cluster,
-    HasSurvivalGoal,
-    HasVersions,
     HasWan,
 )
 from labkit.cluster.status import Role
@@ -40,12 +37,9 @@ def test_it_has_every_capability() -> None:
         CanKill,
         CanStop,
         CanPause,
-        CanPurge,
         CanHandOver,
         CanScale,
         HasWan,
-        HasSurvivalGoal,
-        HasVersions,
     ):
         assert isinstance(cluster, capability)
 
