@@ -196,8 +196,9 @@ class Processes:
         left_behind: set[int] = set()
 
         def doomed() -> list[int]:
-            found = {*self.processes([*self.table.records(), *self.data])}
-            found |= {*strays.of_table(self.table)}
+            found = {*self.recorded(self.table.records()), *strays.of_table(self.table)}
+            for folder in self.data.values():
+                found.update(postgres_pids(folder))
             # in this order: a server that is kept may have forked a child just now, and one that
             # was found must not be missing here
             return sorted(found - {*self.processes(kept)})
