@@ -2,6 +2,7 @@
 
 base        the protocol of every machine
 processes   processes of this machine
+lab         what follows for a lab from being such processes
 containers  the containers of one Compose project
 docker      the Docker engine, through its SDK
 compose     the Compose project: `docker compose` of one lab
