@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
 
+import pandas as pd
 from pydantic import JsonValue
 
 from labkit.cluster.base import Cluster, Gather, HasStateFolder, OnStage
@@ -282,6 +283,7 @@ class _Course:
         self.tail = LiveTail(experiment.cluster.topology.region_names)
         self.begun_s = monotonic()
         self.recent = RecentOps()
+        self.polled: list[pd.DataFrame] = []
         self.next_look_s = self.begun_s
         self.faults: tuple[FaultWindow, ...] = ()
         self.shown: FaultWindow | None = None
@@ -385,7 +387,8 @@ class _Course:
         """
         if not self.open_loop:
             return True
-        history = self.running.history().with_faults(self.faults)
+        self.polled = [pd.concat(self.polled)]  # what was polled, not read from the disk again
+        history = History.from_frame(self.polled[0], self.faults, regions=self.running.regions)
         watched = replace(history, terms=self._terms(until_s))
         return all(row.rto_s is not None for row in recovery(watched))
 
@@ -414,6 +417,7 @@ class _Course:
         self.claim.check()
         self.running.check()
         frame = self.running.poll()
+        self.polled.append(frame)
         self.recent.feed(frame, since_s=self._last_seconds[0])
         self.tail.feed(frame)
         self.watch.update(self.tail.sample(monotonic()))
