@@ -13,7 +13,7 @@ import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -158,8 +158,11 @@ class ProcessTable:
         if started is None:
             raise ClusterError(f"{name} ended at once: {self.last_words(name)}")
         record = Record(name, pid, started, tuple(argv))
-        write_whole(self.folder / f"{name}.json", json.dumps(asdict(record)) + "\n")
+        self._write(record)
         return record
+
+    def _write(self, record: Record) -> None:
+        write_whole(self.folder / f"{record.name}.json", json.dumps(asdict(record)) + "\n")
 
     def records(self) -> dict[str, Record]:
         """Every recorded process, dead ones too."""
@@ -180,6 +183,12 @@ class ProcessTable:
             return None
         pid = int(data["pid"])
         return pid if start_time(pid) == data["started"] else None
+
+    def retire(self, names: Iterable[str]) -> None:
+        """Record that processes are not running any more."""
+        known = self.records()
+        for record in (known[name] for name in names if name in known):
+            self._write(replace(record, started=0))  # at which no process did
 
     def forget(self, name: str) -> None:
         """Remove a record."""

@@ -49,7 +49,7 @@ def of_table(table: ProcessTable) -> list[int]:
     Where root's lab has a user of its own, every process of that user is the lab's: in a container
     root may not look at the environment of others.
     """
-    known = {record.pid for record in table.records().values()}
+    known = {table.pid(name) for name in table.records()}
     found = {*marked(table.home, table.lab_id)}
     if not other_lab_of(table.identity, table.lab_id):
         found |= {*_of_user(table.identity)}

@@ -22,6 +22,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from labkit.clock import wait_until
 from labkit.cluster.shared_memory import segments
 from labkit.cluster.strays import marked
 
@@ -73,7 +74,7 @@ class Lab:
         self, stage: str, number: signal.Signals, *command: str, after_s: float = 0.0
     ) -> int:
         """Begin a command, and end it at a stage; the exit code."""
-        process = self._begin(*command)
+        process = self.begin(*command)
         assert process.stderr
         for line in process.stderr:
             if line.startswith(stage):
@@ -83,7 +84,7 @@ class Lab:
         process.communicate()
         return process.returncode
 
-    def _begin(self, *command: str) -> subprocess.Popen[str]:
+    def begin(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [LABKIT, *command],
             env=self.environment,
@@ -105,7 +106,7 @@ class Lab:
         Returns:
             Its exit code, what it said on standard error, and how long it took from there.
         """
-        process = self._begin(*command)
+        process = self.begin(*command)
         assert process.stderr
         first = process.stderr.readline()
         begun_s = monotonic()
@@ -163,6 +164,25 @@ def test_a_node_whose_addition_or_removal_was_killed_is_in_service_after_heal(sm
     small.require("status")
 
 
+def test_a_lab_whose_stop_or_restart_of_a_node_was_killed_is_in_service_after_heal(
+    small: Lab,
+) -> None:
+    """What had been asked to end still ran, and so was not started again."""
+    small.require(*small.up)
+    there = len(marked(small.home))
+    stop = small.begin("fault", "stop", "primary")
+    wait_until(
+        lambda: len(marked(small.home)) < there, what="a server to end", timeout_s=60, poll_s=0.01
+    )
+    stop.kill()
+    stop.communicate()
+    small.require("heal")
+    assert small.nodes() == {"a/1", "b/1", "c/1"}
+    assert small.interrupted("restarting", signal.SIGKILL, "node", "restart", after_s=0.3)
+    small.require("heal")
+    assert small.nodes() == {"a/1", "b/1", "c/1"}
+
+
 def test_a_goal_that_a_stopped_lab_is_given_is_in_force_when_it_is_up(small: Lab) -> None:
     small.require(*small.up)
     for goal, waits in (("none", False), ("region", True)):
@@ -201,6 +221,7 @@ COMMANDS = {
     "heal": ([("fault", "kill", "primary"), ("fault", "pause", "a")], ("heal",), ("heal",)),
     "add": ([("status",)], ("node", "add", "b"), ("heal",)),
     "remove": ([("node", "add", "b")], ("node", "remove", "b/2"), ("heal",)),
+    "restart": ([("status",)], ("node", "restart"), ("heal",)),
 }
 """What is done before a command (one of some), the command, and what must work after it."""
 

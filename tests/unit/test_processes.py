@@ -11,6 +11,7 @@ import pytest
 from labkit.clock import wait_until
 from labkit.cluster import strays
 from labkit.cluster.identity import Identity
+from labkit.cluster.machines.processes import Command, Processes
 from labkit.cluster.processes import (
     LAB_VARIABLE,
     ProcessTable,
@@ -23,6 +24,7 @@ from labkit.cluster.processes import (
     uninterrupted,
 )
 from labkit.cluster.shared_memory import remove_ipc, remove_segments
+from labkit.cluster.status import State
 from labkit.errors import ClusterError
 from labkit.wan import socket_owner
 
@@ -44,6 +46,32 @@ def test_a_spawned_process_is_found_by_name_until_it_dies(table):
     assert table.pid("sleeper") == record.pid
     kill_and_wait([record.pid])
     assert table.pid("sleeper") is None
+
+
+def test_what_is_asked_to_end_does_not_count_as_running_and_is_killed_as_a_stray(table):
+    """The command that asked it may be killed, and the next one must not wait for it."""
+    said = table.logs / "stubborn.log"
+    code = "import signal, time; signal.signal(15, print); print('there', flush=True)\n"
+    record = table.spawn("stubborn", [sys.executable, "-uc", code + "while True: time.sleep(1)"])
+    wait_until(lambda: "there" in said.read_text(), what="its handler", timeout_s=30)
+    machine = Processes(table, lambda _name: Command([]), {})
+    stop = threading.Thread(target=machine.stop, args=(["stubborn"], 60))
+    stop.start()
+    wait_until(lambda: "15" in said.read_text(), what="its signal", timeout_s=30)
+    assert alive([record.pid])
+    assert machine.states() == {"stubborn": State.DOWN}
+    machine.kill_all_but([])
+    stop.join()
+    assert not alive([record.pid])
+
+
+def test_what_does_not_end_in_time_is_killed(table):
+    said = table.logs / "stubborn.log"
+    code = "import signal, time; signal.signal(15, print); print('there', flush=True)\n"
+    record = table.spawn("stubborn", [sys.executable, "-uc", code + "while True: time.sleep(1)"])
+    wait_until(lambda: "there" in said.read_text(), what="its handler", timeout_s=30)
+    Processes(table, lambda _name: Command([]), {}).stop(["stubborn"], 0.1)
+    assert not alive([record.pid])
 
 
 def test_a_reused_pid_is_not_believed(table):

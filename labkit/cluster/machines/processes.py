@@ -142,10 +142,14 @@ class Processes:
     def stop(self, services: Sequence[str], timeout_s: float) -> None:
         """SIGTERM, and SIGKILL after `timeout_s`. Returns when they have ended."""
         self.resume(services)
-        pids = self.processes(services)
-        send(self.recorded(services), signal.SIGTERM)
+        pids, asked = self.processes(services), self.recorded(services)
+        # before they are asked to end: when this command is killed then, the next one must not
+        # take for running what is about to end
+        self.table.retire(services)
+        send(asked, signal.SIGTERM)
         with suppress(NotReady):
             self.wait_until(lambda: not alive(pids), "end", timeout_s)
+        kill_and_wait([one for pid in alive(pids) for one in tree(pid)])
         self.kill(services)
 
     def pause(self, services: Sequence[str]) -> None:

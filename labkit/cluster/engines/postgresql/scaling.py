@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -13,7 +12,6 @@ from labkit.cluster.engines.postgresql import config
 from labkit.cluster.engines.postgresql.etcd import CONFIG, FAILOVER
 from labkit.cluster.engines.postgresql.layout import member_name
 from labkit.cluster.engines.postgresql.starting import Starter, service_timeout_s
-from labkit.cluster.processes import alive, kill_and_wait, send
 from labkit.errors import NotReady
 from labkit.topology import Node, SurvivalGoal, Topology
 
@@ -123,16 +121,7 @@ def remove(starter: Starter, rest: Starter, node: Node, on_stage: OnStage) -> No
     on_stage("the load balancers")
     rest.tell_balancers()
     on_stage(f"{node} ends")
-    name = member_name(node)
-    machine = starter.machine
-    patroni, pids = machine.recorded([name]), machine.processes([name])
-    # before it is asked to end: when this command is killed then, the next one must not take a
-    # node for running that is about to end
-    starter.table.forget(name)
-    send(patroni, signal.SIGTERM)
-    with suppress(NotReady):
-        wait_until(lambda: not alive(pids), what="end", timeout_s=STOP_TIMEOUT_S, poll_s=0.05)
-    kill_and_wait([*alive(pids), *machine.processes([name])])
+    starter.machine.stop([member_name(node)], timeout_s=STOP_TIMEOUT_S)
 
 
 def forget(starter: Starter, node: Node) -> None:
