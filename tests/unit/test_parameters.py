@@ -131,6 +131,14 @@ def test_lines_for_ipython_declare_nothing_and_what_is_no_python_is_refused(tmp_
         parse_parameters(notebook(tmp_path, "x = 1"), {"y": "1"})
 
 
+def test_a_notebook_with_half_a_character_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "half.ipynb"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 'HALF'")])
+    path.write_text(nbformat.writes(notebook).replace("HALF", r"\ud800"))
+    with pytest.raises(BadInput, match=r"half\.ipynb is no notebook: .*surrogates not allowed"):
+        declared_parameters(path)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(default=st.text(max_size=20), typed=st.text(max_size=20), quote=st.sampled_from(["a", "r"]))
 def test_any_text_is_a_default_and_a_value(
