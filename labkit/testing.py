@@ -287,7 +287,7 @@ class FakeCluster:
     # links
 
     def set_link(self, source: str, target: str, **change: Unpack[LinkChange]) -> None:
-        """Change one direction between two regions; a bandwidth is accepted and has no effect.
+        """Change one direction between two regions.
 
         Raises:
             FaultUnavailable: it was made without a WAN.

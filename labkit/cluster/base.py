@@ -206,7 +206,6 @@ class LinkChange(TypedDict, total=False):
 
     delay_ms: float
     jitter_ms: float
-    bandwidth_mbps: float | None
     cut: bool
 
 

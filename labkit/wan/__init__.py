@@ -11,8 +11,8 @@ sends each direction of the connection through a delay line of that link:
     │           │<──────│             us-east-1 > us-west-2  │<──────│ etcd       │
     └───────────┘       └────────────────────────────────────┘       └────────────┘
 
-A link is one direction between two regions. It has a delay, a jitter (uniform, added to the
-delay), a bandwidth shared by all connections on it, and it can be cut. What holds:
+A link is one direction between two regions. It has a delay and a jitter (uniform, added to the
+delay), and it can be cut. What holds:
 
 - Bytes of a connection never arrive out of order or changed, nor more than half a millisecond
   early: `labkit.wan.line.TIMER_STEP_S`.

@@ -1,8 +1,8 @@
 """The control API: a few JSON requests over HTTP/1.1, for those who know the plan's token.
 
     GET  /links    what each link does and has carried, who dialled, who was refused
-    POST /links    {"links": [{"source", "target", "delay_ms"?, "jitter_ms"?, "bandwidth_mbps"?,
-                   "cut"?}, ...]}: all of it or, if any of it is refused, nothing
+    POST /links    {"links": [{"source", "target", "delay_ms"?, "jitter_ms"?, "cut"?}, ...]}:
+                   all of it or, if any of it is refused, nothing
     POST /reset    every link as planned
     POST /listeners  {"listeners": [Listener, ...], "names": {name: region, ...}?}: serve these
                    and no others, after a node was added or removed

@@ -23,9 +23,6 @@ LOW_WATER_BYTES = 4 << 20
 WRITE_BUFFER_BYTES = 1 << 18
 """What may wait inside a socket's transport before its line holds the rest."""
 
-PIECE_BYTES = 1 << 14
-"""On a link with a bandwidth, lines take turns with pieces of this size."""
-
 TIMER_STEP_S = 1e-3
 """How finely epoll waits: asyncio rounds every wait up to whole milliseconds (CPython,
 Lib/selectors.py, EpollSelector.select). A line aims half a step early, so that what it adds of its
@@ -60,7 +57,6 @@ class DelayLine:
         self._sink = sink
         self._queue: deque[tuple[float, bytes | Ending]] = deque()
         self._last_due_s = not_before_s
-        self._turn_s: float | None = None  # when the head leaves a link with a bandwidth
         self._timer: asyncio.TimerHandle | None = None
         link.lines.add(self)
 
@@ -75,11 +71,7 @@ class DelayLine:
             return
         self._link.bytes += len(data)
         self.held_bytes += len(data)
-        if self._link.settings.bandwidth_mbps is None:
-            self._append(data)
-        else:
-            for start in range(0, len(data), PIECE_BYTES):
-                self._append(data[start : start + PIECE_BYTES])
+        self._append(data)
         if self.held_bytes > HIGH_WATER_BYTES:
             self._source.pause_reading()
         if self._timer is None:
@@ -101,8 +93,7 @@ class DelayLine:
             self._release()
 
     def settings_changed(self) -> None:
-        """Compute again what may leave, and when, because the link's settings have changed."""
-        self._turn_s = None
+        """Go on, or hold what is on its way, because the link's settings have changed."""
         self._release()
 
     def sink_changed(self) -> None:
@@ -128,21 +119,13 @@ class DelayLine:
         now_s = self._loop.time() + TIMER_STEP_S / 2
         while self._queue and self._sink.writable and not self._link.settings.cut:
             due_s, item = self._queue[0]
-            if due_s <= now_s and isinstance(item, bytes):
-                due_s = self._turn(len(item), due_s, now_s)
             if due_s > now_s:
                 self._timer = self._loop.call_at(due_s - TIMER_STEP_S / 2, self._release)
                 break
             self._queue.popleft()
-            self._turn_s = None
             self._pass_on(item)
         if self.held_bytes < LOW_WATER_BYTES:
             self._source.resume_reading()
-
-    def _turn(self, size_bytes: int, due_s: float, now_s: float) -> float:
-        if self._turn_s is None:
-            self._turn_s = self._link.reserve(size_bytes, due_s, now_s)
-        return self._turn_s
 
     def _pass_on(self, item: bytes | Ending) -> None:
         if isinstance(item, bytes):
@@ -156,7 +139,6 @@ class DelayLine:
 
     def _drop(self) -> None:
         self._queue.clear()
-        self._turn_s = None
         self.held_bytes = 0
 
     def _stop_timer(self) -> None:

@@ -13,10 +13,6 @@ from labkit.wan.state import LinkState
 
 log = logging.getLogger(__name__)
 
-CATCH_UP_S = 0.005
-"""How much lost time a busy link may make up for: timers wake up to a millisecond late, and
-without this a limited link would carry less than its bandwidth."""
-
 
 class Line(Protocol):
     """One direction of a connection, on a link (`labkit.wan.line.DelayLine`)."""
@@ -24,7 +20,7 @@ class Line(Protocol):
     held_bytes: int
 
     def settings_changed(self) -> None:
-        """Look again at what may leave, and when."""
+        """Look again at what may leave."""
 
 
 class Link:
@@ -44,13 +40,11 @@ class Link:
         self.open_connections = 0
         self.total_connections = 0
         self.bytes = 0
-        self._free_at_s = 0.0
         self.apply(settings)
 
     def apply(self, settings: LinkSettings) -> None:
         """Put new settings in force, for bytes on their way too (their delay stays)."""
         self.settings = settings
-        self._free_at_s = 0.0
         if settings.cut:
             self.alive.clear()
         else:
@@ -67,17 +61,6 @@ class Link:
         """Tell how long the next bytes travel, in seconds: delay and jitter."""
         settings = self.settings
         return (settings.delay_ms + settings.jitter_ms * random()) / 1e3
-
-    def reserve(self, size_bytes: int, due_s: float, now_s: float) -> float:
-        """Tell when bytes that are due have gone through the link's bandwidth; takes their turn.
-
-        Each line has at most one reservation at a time, so that busy ones share evenly.
-        """
-        if self.settings.bandwidth_mbps is None:
-            return due_s
-        begins_s = max(self._free_at_s, due_s, now_s - CATCH_UP_S)
-        self._free_at_s = begins_s + size_bytes * 8 / (self.settings.bandwidth_mbps * 1e6)
-        return self._free_at_s
 
 
 Route = tuple[Link, Link]
@@ -122,7 +105,6 @@ class Network:
                 target=target,
                 delay_ms=link.settings.delay_ms,
                 jitter_ms=link.settings.jitter_ms,
-                bandwidth_mbps=link.settings.bandwidth_mbps,
                 cut=link.settings.cut,
                 open_connections=link.open_connections,
                 total_connections=link.total_connections,

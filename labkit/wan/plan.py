@@ -48,7 +48,6 @@ class LinkSettings:
     Attributes:
         delay_ms: one way, 0 to 60,000.
         jitter_ms: up to this much is added to each delay, uniformly; order is kept.
-        bandwidth_mbps: megabits a second, shared by all connections; None is unlimited.
         cut: nothing passes; what is sent is held.
 
     Raises:
@@ -57,22 +56,16 @@ class LinkSettings:
 
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
-    bandwidth_mbps: float | None = None
     cut: bool = False
 
     def __post_init__(self) -> None:
         _check_number("delay_ms", self.delay_ms, MAX_MS)
         _check_number("jitter_ms", self.jitter_ms, MAX_MS)
-        if self.bandwidth_mbps is not None:
-            _check_number("bandwidth_mbps", self.bandwidth_mbps, math.inf)
-            if self.bandwidth_mbps == 0:
-                raise BadInput("bandwidth_mbps must be above 0 (say cut to let nothing through)")
         if not isinstance(self.cut, bool):
             raise BadInput(f"cut must be true or false, not {self.cut!r}")
 
     def __str__(self) -> str:
-        limit = "no limit" if self.bandwidth_mbps is None else f"{self.bandwidth_mbps:g} Mbit/s"
-        text = f"{self.delay_ms:g} ms, jitter {self.jitter_ms:g} ms, {limit}"
+        text = f"{self.delay_ms:g} ms, jitter {self.jitter_ms:g} ms"
         return f"cut ({text})" if self.cut else text
 
 
@@ -83,7 +76,6 @@ class LinkUpdate(TypedDict):
     target: str
     delay_ms: NotRequired[float]
     jitter_ms: NotRequired[float]
-    bandwidth_mbps: NotRequired[float | None]
     cut: NotRequired[bool]
 
 

@@ -12,7 +12,7 @@ class LinkState:
     """One direction between two regions, as it is now.
 
     Attributes:
-        delay_ms, jitter_ms, bandwidth_mbps, cut: see `labkit.wan.plan.LinkSettings`.
+        delay_ms, jitter_ms, cut: see `labkit.wan.plan.LinkSettings`.
         open_connections: dialled from source to target and not closed yet.
         total_connections: dialled from source to target since the process began.
         bytes: what was sent in this direction since the process began, whoever dialled.
@@ -23,7 +23,6 @@ class LinkState:
     target: str
     delay_ms: float
     jitter_ms: float
-    bandwidth_mbps: float | None
     cut: bool
     open_connections: int
     total_connections: int

@@ -1,4 +1,4 @@
-"""What a link does to a connection: delay, order, cuts, bandwidth, back-pressure."""
+"""What a link does to a connection: delay, order, cuts, back-pressure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wan_lab import EAST, EU, QUIET_S, WEST, Rig, fixed, make_plan, receive, rig
 
 from labkit.clock import wait_until
 from labkit.wan.line import HIGH_WATER_BYTES, TIMER_STEP_S, WRITE_BUFFER_BYTES
-from labkit.wan.links import CATCH_UP_S, Link
+from labkit.wan.links import Link
 from labkit.wan.plan import LinkSettings
 
 
@@ -310,52 +310,12 @@ def test_a_service_that_is_down_resets_its_dialler(net: Rig) -> None:
         net.dial().recv(1)
 
 
-def test_a_bandwidth_is_shared_by_the_connections_of_a_direction(net: Rig) -> None:
-    """8 Mbit/s are 1 MB/s: 2 x 100 kB take at least 0.2 s."""
-    start(net)
-    net.wan.change([{"source": WEST, "target": EAST, "bandwidth_mbps": 8}])
-    pairs = [net.connected(), net.connected()]
-    begun_s = monotonic()
-    for client, _ in pairs:
-        client.sendall(bytes(100_000))
-    for _, server in pairs:
-        assert receive(server, 100_000) == bytes(100_000)
-    assert monotonic() - begun_s >= 0.2 - CATCH_UP_S
-
-
-def test_a_busy_link_carries_its_bandwidth_although_timers_are_late() -> None:
-    """1,000 bytes at 8 Mbit/s are 1 ms; each is asked for up to a millisecond after its turn."""
-    link = Link(LinkSettings(bandwidth_mbps=8))
-    now_s = 0.0
-    for _ in range(100):
-        turn_s = link.reserve(1_000, due_s=0.0, now_s=now_s)
-        now_s = turn_s + random.random() / 1e3
-    assert turn_s == pytest.approx(0.100)
-
-
-def test_an_idle_link_saves_up_no_bandwidth_for_later() -> None:
-    link = Link(LinkSettings(bandwidth_mbps=8))
-    assert link.reserve(1_000, due_s=9.0, now_s=9.0) == pytest.approx(9.001)
-    held_by_a_cut_s = 5.0
-    turn_s = link.reserve(20_000, due_s=10.0, now_s=10.0 + held_by_a_cut_s)
-    assert turn_s == pytest.approx(15.0 - CATCH_UP_S + 0.020)
-
-
 def test_jitter_is_added_to_the_delay_and_spread_over_its_range() -> None:
     link = Link(LinkSettings(delay_ms=30, jitter_ms=10))
     trips_s = [link.trip_s() for _ in range(1_000)]
     assert min(trips_s) >= 0.030
     assert max(trips_s) <= 0.040
     assert max(trips_s) - min(trips_s) > 0.008
-
-
-def test_a_bandwidth_taken_away_lets_waiting_bytes_go(net: Rig) -> None:
-    start(net, bandwidth_mbps=0.00001)
-    client, server = net.dial(), net.accept()
-    client.sendall(b"?" * 1_000)
-    assert silent(server)
-    net.wan.change([{"source": WEST, "target": EAST, "bandwidth_mbps": None}])
-    assert receive(server, 1_000) == b"?" * 1_000
 
 
 @pytest.mark.parametrize("because", ["slow reader", "cut"])

@@ -83,8 +83,6 @@ def first_link(**keys: Any) -> dict[str, Any]:
             "links[0]: delay_ms must be at least 0 and at most 60000, not -1",
         ),
         (first_link(jitter_ms="5"), "links[0]: jitter_ms must be a number, not '5'"),
-        (first_link(bandwidth_mbps=0), "links[0]: bandwidth_mbps must be above 0"),
-        (first_link(bandwidth_mbps=math.inf), "bandwidth_mbps must be at least 0 and finite"),
         (first_link(delay_ms=math.nan), "delay_ms must be at least 0"),
         (first_link(cut=1), "links[0]: cut must be true or false, not 1"),
         (first_link(loss=1), "links[0]: unknown key 'loss'"),
@@ -119,7 +117,6 @@ settings = st.builds(
     LinkSettings,
     delay_ms=st.floats(0, 60_000),
     jitter_ms=st.floats(0, 60_000),
-    bandwidth_mbps=st.none() | st.floats(0.001, 1e6),
     cut=st.booleans(),
 )
 
