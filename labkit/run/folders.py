@@ -7,6 +7,7 @@ ends a run, even `kill -9`, what it had recorded by then becomes a whole run fol
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from labkit import files
 from labkit.assets import runs_folder
 from labkit.cluster.base import Cluster, HasStateFolder
 from labkit.cluster.marks import Claim, claimed, marked
@@ -39,6 +41,8 @@ from labkit.workload.running import recorded
 
 RUN_FOLDER = "LABKIT_RUN_FOLDER"
 """The environment variable that names the folder of the run going on."""
+TRIAL_FILE = "trial.json"
+"""In a run folder, only while trials go on: the number of the trial and how many there are."""
 TRIALS_FOLDER = "trials"
 """Inside a run folder: one folder for each trial."""
 WATCHDOG_LOG = "watchdog.log"
@@ -133,6 +137,27 @@ def complete(folder: Path, why: str, history: History | None = None) -> Result:
     write_report(saved, folder)
     drop_ops(folder)
     return saved
+
+
+def begin_trial(number: int, of: int) -> None:
+    """Tell whoever executes the notebook which trial it is in, from 1."""
+    if chosen := os.environ.get(RUN_FOLDER):
+        files.write_text(Path(chosen) / TRIAL_FILE, json.dumps([number, of]))
+
+
+def end_trials() -> None:
+    """Tell whoever executes the notebook that it is in no trial any more. Idempotent."""
+    if chosen := os.environ.get(RUN_FOLDER):
+        (Path(chosen) / TRIAL_FILE).unlink(missing_ok=True)
+
+
+def trial_going_on(folder: Path) -> tuple[int, int]:
+    """Return the trial that a run is in and how many it has; 0 and 0 if it is in none."""
+    try:
+        number, of = json.loads((folder / TRIAL_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0, 0
+    return number, of
 
 
 def is_open(folder: Path) -> bool:

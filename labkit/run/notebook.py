@@ -4,6 +4,7 @@ A run folder holds, under the same names always:
 
     notebook.ipynb    the executed notebook, also of a run that failed half-way
     running.json      only while the run goes on: its process, and since when
+    trial.json        only while trials go on: which of how many
     report.html       the report: one file that opens offline
     result.json       what was measured and judged (docs/result.schema.json)
     samples.parquet   every operation of every client
@@ -34,14 +35,13 @@ from labkit.cluster.marks import Claim, claimed, marked
 from labkit.errors import LabError, LabTakenDown, NotRunning, RunError
 from labkit.notebooks import find_notebook
 from labkit.run.finished import Run, make_whole
-from labkit.run.folders import RUN_FOLDER, new_folder
+from labkit.run.folders import RUN_FOLDER, TRIAL_FILE, new_folder, trial_going_on
 from labkit.run.parameters import (
     parse_parameters,
     require_taken,
     short_parameters,
     with_parameters,
 )
-from labkit.run.trials import parse_trial_heading
 from labkit.run.watchdog import heal_lab
 from labkit.ui.saving import drop_widgets
 from labkit.verdict.seal import RESULT_FILE
@@ -136,7 +136,7 @@ def _execute(
                     executed,
                     kernel_name="python3",  # that of this environment, whatever the notebook names
                     language="python",
-                    engine_name=_engine(on_progress, folder / KERNEL_LOG, Path(sockets)),
+                    engine_name=_engine(on_progress, folder, Path(sockets)),
                     progress_bar=False,
                     stdout_file=None,
                     cwd=notebook.parent,
@@ -199,6 +199,7 @@ def _clean_up(folder: Path, claim: Claim) -> None:
         error.add_note(f"the lab is not healed: `labkit heal`; {folder} has what was measured")
         raise
     finally:
+        (folder / TRIAL_FILE).unlink(missing_ok=True)  # of a kernel that was killed
         finish_notebook(folder / UNFINISHED_FILE, folder / NOTEBOOK_FILE)
         make_whole(folder, "its notebook was interrupted, or its kernel died")
 
@@ -281,7 +282,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _engine(on_progress: Callable[[Progress], None], log: Path, sockets: Path) -> str:
+def _engine(on_progress: Callable[[Progress], None], folder: Path, sockets: Path) -> str:
     """Register a papermill engine that reports which cell runs and what it prints.
 
     Args:
@@ -297,7 +298,7 @@ def _engine(on_progress: Callable[[Progress], None], log: Path, sockets: Path) -
             super().__init__(**{**kwargs, "transport": "ipc", "ip": str(sockets / "kernel")})
 
         async def start_kernel(self, **kwargs: Any) -> None:  # type: ignore[override]
-            with log.open("ab") as stderr:
+            with (folder / KERNEL_LOG).open("ab") as stderr:
                 await super().start_kernel(**kwargs, stderr=stderr)
 
     class _Lines:
@@ -312,7 +313,7 @@ def _engine(on_progress: Callable[[Progress], None], log: Path, sockets: Path) -
 
         def write(self, text: str) -> None:
             for line in filter(None, map(str.strip, text.splitlines())):
-                trial, trials = parse_trial_heading(line) or (self.now.trial, self.now.trials)
+                trial, trials = trial_going_on(folder)
                 self.tell(line=line, trial=trial, trials=trials)
 
         def flush(self) -> None:

@@ -6,7 +6,6 @@ result = result.require(rto_s=15, lost_acks=0)  # in every trial
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,19 +30,6 @@ from labkit.verdict.finding import Verdict
 from labkit.verdict.summary import Trial
 from labkit.verdict.trials import TrialRun, read_of_all, together, trial_of
 from labkit.workload.ledger import read_ledger
-
-_HEADING = re.compile(r"trial (\d+) of (\d+)\b")
-
-
-def trial_heading(number: int, of: int) -> str:
-    """Tell how the line begins that a run says when a trial begins."""
-    return f"trial {number} of {of}"
-
-
-def parse_trial_heading(line: str) -> tuple[int, int] | None:
-    """Read the number of the trial and how many there are; None from any other line."""
-    found = _HEADING.match(line)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 @dataclass(frozen=True)
@@ -149,6 +135,7 @@ class _Course:
             self.watch.phase("final read of all trials")
             self.finals = [read_back(self.cluster, run_of(run.history)) for _, run in self.done]
         finally:
+            folders.end_trials()
             self.watch.end()
 
     def give_up(self) -> None:
@@ -190,8 +177,9 @@ class _Course:
             inject_after_s=inject_after_s,
             workload=replace(whole.workload, seed=whole.workload.seed + number - 1),
         )
+        folders.begin_trial(number, self.trials.n)
         self.say(
-            f"{trial_heading(number, self.trials.n)}: {experiment.title}, "
+            f"trial {number} of {self.trials.n}: {experiment.title}, "
             f"{inject_after_s:.1f} s after the steady state is seen"
         )
         result = experiment.measure(self.folder / folder, watch)
@@ -234,7 +222,7 @@ class _OneRun:
 
     def phase(self, name: str) -> None:
         """With the trial it belongs to."""
-        self.watch.phase(f"{trial_heading(self.number, self.of)}: {name}")
+        self.watch.phase(f"trial {self.number} of {self.of}: {name}")
 
     def update(self, sample: LiveSample) -> None:
         """As it is."""

@@ -18,8 +18,9 @@ from labkit.measurement.live import Silent
 from labkit.record import FaultWindow
 from labkit.report import words
 from labkit.report.page import report_html
+from labkit.run import folders
 from labkit.run.experiment import Experiment
-from labkit.run.trials import Trials, parse_trial_heading
+from labkit.run.trials import Trials
 from labkit.testing import FakeCluster
 from labkit.trading.audit import FinalRead
 from labkit.trading.ids import RunId
@@ -90,6 +91,8 @@ class Done:
     result: Result
     seen: Seen
     said: list[str]
+    numbers: list[tuple[int, int]]
+    """The trial that whoever executes the notebook was told of at each line."""
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +103,17 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Done:
         into_memory(patch)
         fake = FakeCluster(election_s=0.1)
         fake.start()
-        seen, said = Seen(), list[str]()
+        seen, said, numbers = Seen(), list[str](), list[tuple[int, int]]()
         folder = tmp_path_factory.mktemp("three") / "run"
-        experiment = replace(experiment_on(fake, folder), say=said.append)
-        return Done(Trials(3, experiment, jitter_s=0.1).run(watch=seen), seen, said)
+        patch.setenv(folders.RUN_FOLDER, str(folder))
+
+        def say(line: str) -> None:
+            said.append(line)
+            numbers.append(folders.trial_going_on(folder))
+
+        experiment = replace(experiment_on(fake, folder), say=say)
+        result = Trials(3, experiment, jitter_s=0.1).run(watch=seen)
+        return Done(result, seen, said, numbers)
 
 
 def a_copy(done: Done, folder: Path) -> Result:
@@ -345,8 +355,13 @@ def test_who_looks_on_sees_one_run_with_a_fault_a_trial(three):
     assert seen.ended == 1
     assert len(seen.faults) == 3
     assert "trial 2 of 3: holding the fault" in seen.phases
-    headings = [found for line in three.said if (found := parse_trial_heading(line))]
-    assert headings == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_who_executes_the_notebook_is_told_the_trial_and_its_end(three):
+    assert set(three.numbers) == {(1, 3), (2, 3), (3, 3)}
+    assert three.numbers == sorted(three.numbers)
+    assert any("trial 2 of 3: " in line for line in three.said)
+    assert folders.trial_going_on(three.result.folder) == (0, 0)
 
 
 def test_the_report_shows_each_trial_and_opens_offline(three):
