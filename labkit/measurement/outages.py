@@ -2,8 +2,9 @@
 
 An outage lasts for a client from the last moment at which an order was served to the first one at
 which orders are served again. Clients ask at single moments, so both ends are known to lie between
-two orders; docs/runs.md derives the rules that are here, and tests/unit/test_rto_simulation.py
-holds the stated bound against 10,000 simulated outages of known length.
+two orders; docs/runs.md derives the rules that are here, and
+tests/unit/measurement/test_rto_simulation.py holds the stated bound against 10,000 simulated
+outages of known length.
 """
 
 from __future__ import annotations

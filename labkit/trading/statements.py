@@ -1,7 +1,7 @@
 """Every statement that the trading application can send to CockroachDB.
 
 Collected so that all of them can be held against CockroachDB's grammar. A statement sent from
-labkit.trading that is not among them fails a test (tests/unit/test_cockroachdb_grammar.py).
+labkit.trading that is not among them fails a test (tests/unit/trading/test_cockroachdb_grammar.py).
 """
 
 from __future__ import annotations

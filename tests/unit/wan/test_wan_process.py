@@ -95,7 +95,7 @@ def test_a_plan_that_cannot_be_read_ends_it_with_one_line(tmp_path: Path) -> Non
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
     """It also runs inside a stock Python container: no site-packages."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     done = subprocess.run(
         [sys.executable, "-S", "-m", "labkit.wan", "--help"],
         capture_output=True,

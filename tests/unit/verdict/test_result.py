@@ -18,7 +18,7 @@ from labkit.verdict.result import Result, read_summary
 from labkit.verdict.steady import SteadyState
 from labkit.verdict.summary import schema_json
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "result.schema.json"
+SCHEMA = Path(__file__).parents[3] / "docs" / "result.schema.json"
 
 
 def test_a_run_in_which_everything_holds_passes():

@@ -22,7 +22,7 @@ from labkit.cluster.machines import programs
 from labkit.topology import DEFAULT, Node, Topology
 from labkit.wan.plan import Plan
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 COMPOSE = REPOSITORY / "compose"
 SHAPES = {
     "wan": ComposeLayout(DEFAULT, wan=True, secure=False),

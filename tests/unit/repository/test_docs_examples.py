@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = [
     path
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

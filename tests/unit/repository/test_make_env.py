@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "env.sh"
+SCRIPT = Path(__file__).parents[3] / "tools" / "env.sh"
 PYTHON = """#!/bin/sh
 # a Python of version 3.{minor}, with or without ensurepip
 case "$1" in

@@ -101,7 +101,7 @@ def test_a_run_keeps_what_its_gates_said(tmp_path):
 
 
 def test_the_docs_have_the_table_of_measures():
-    page = (Path(__file__).parents[2] / "docs/runs.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/runs.md").read_text(encoding="utf-8")
     table = page.partition("| measure | name |")[2].partition("\n\n")[0].splitlines()[2:]
     assert table == [
         f"| {one.label} | `{one.name}` | {one.unit or 'count'} | "

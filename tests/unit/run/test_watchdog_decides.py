@@ -207,7 +207,7 @@ def test_it_acts_when_its_experiment_is_killed(tmp_path):
         [sys.executable, "-c", EXPERIMENT, str(home), str(log)],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     ) as experiment:
         assert experiment.stdout
         pid = int(experiment.stdout.readline())

@@ -11,7 +11,7 @@ import typer
 
 from labkit.cli.app import app
 
-DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
 def commands(command: Any, path: str = "labkit") -> Iterator[tuple[str, Any]]:

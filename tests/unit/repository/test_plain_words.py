@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OWN_WORDS = re.compile(r"\b(bites?|bitten|did not bite|felt|feels?)\b", re.IGNORECASE)
 
 DOCS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]

@@ -21,7 +21,7 @@ from labkit.cluster.ports import require_distinct
 from labkit.errors import LabMismatch, MissingBinary
 from labkit.topology import DEFAULT, Node, Topology
 
-ORACLE = Path(os.environ.get("LABKIT_CRDB_GRAMMAR", Path(__file__).parents[3] / "shared" / "crdb"))
+ORACLE = Path(os.environ.get("LABKIT_CRDB_GRAMMAR", Path(__file__).parents[4] / "shared" / "crdb"))
 NEW = Node(region="us-east-1", index=4)
 
 
