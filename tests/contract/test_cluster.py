@@ -57,16 +57,21 @@ def at_rest(cluster: Cluster) -> ClusterStatus:
     return status
 
 
+def undisturbed(cluster: Cluster, status: ClusterStatus) -> list[tuple[object, ...]]:
+    """What no node may lose: its process, and the lead where the engine has one leader.
+
+    CockroachDB moves leases on its own, also a while after the last fault was healed.
+    """
+    return [(n.name, n.pid, n.role if cluster.single_primary else None) for n in status.nodes]
+
+
 # in service
 
 
 def test_start_of_a_started_cluster_changes_nothing(cluster: Cluster) -> None:
-    before = at_rest(cluster)
+    before = undisturbed(cluster, at_rest(cluster))
     cluster.start()
-    after = at_rest(cluster)
-    assert [(n.name, n.role, n.pid) for n in after.nodes] == [
-        (n.name, n.role, n.pid) for n in before.nodes
-    ]
+    assert undisturbed(cluster, at_rest(cluster)) == before
 
 
 def test_status_names_every_node_and_balancer_once(cluster: Cluster) -> None:
@@ -123,11 +128,10 @@ def test_dsn_of_an_unknown_region_is_refused_with_the_list(cluster: Cluster) -> 
 
 
 def test_heal_of_a_healthy_cluster_changes_nothing(cluster: Cluster) -> None:
-    before = cluster.leader()
+    before = undisturbed(cluster, at_rest(cluster))
     cluster.heal()
     cluster.heal()
-    assert cluster.leader() == before
-    at_rest(cluster)
+    assert undisturbed(cluster, at_rest(cluster)) == before
 
 
 def test_status_can_be_written_as_json(cluster: Cluster) -> None:
@@ -200,14 +204,14 @@ def test_a_killed_region_is_down_with_all_its_parts_until_heal(cluster: Cluster)
 
 def test_a_killed_balancer_takes_no_node_with_it(cluster: Cluster) -> None:
     assert isinstance(cluster, CanKill)
-    before, balancer = cluster.leader(), cluster.topology.balancers[-1]
+    before, balancer = undisturbed(cluster, at_rest(cluster)), cluster.topology.balancers[-1]
     cluster.kill(balancer)
 
     def alone() -> bool:
         return [part.name for part in cluster.status().parts if not part.healthy] == [balancer.name]
 
     wait_until(alone, what="all but the balancer in service", timeout_s=FAILOVER_S)
-    assert cluster.leader() == before
+    assert undisturbed(cluster, cluster.status()) == before
     cluster.restart(balancer)
     at_rest(cluster)
 
