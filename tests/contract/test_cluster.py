@@ -57,12 +57,14 @@ def at_rest(cluster: Cluster) -> ClusterStatus:
     return status
 
 
-def undisturbed(cluster: Cluster, status: ClusterStatus) -> list[tuple[object, ...]]:
+def undisturbed(cluster: Cluster, status: ClusterStatus) -> list[object]:
     """What no node may lose: its process, and the lead where the engine has one leader.
 
-    CockroachDB moves leases on its own, also a while after the last fault was healed.
+    Patroni chooses synchronous replicas, and CockroachDB moves leases, on their own and also a while
+    after the last fault was healed.
     """
-    return [(n.name, n.pid, n.role if cluster.single_primary else None) for n in status.nodes]
+    leads = [node.name for node in status.nodes if node.role is Role.PRIMARY]
+    return [*(leads if cluster.single_primary else ()), *((n.name, n.pid) for n in status.nodes)]
 
 
 # in service

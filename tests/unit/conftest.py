@@ -1,4 +1,4 @@
-"""The lab that commands find."""
+"""The lab that commands find, and how many examples a property is tried on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 from commands import Became
+from hypothesis import settings
 
 from labkit.errors import NotRunning
 from labkit.testing import FakeCluster
+
+# deadlines are times, and a busy machine has others; `make test-long` asks for "thorough"
+settings.register_profile("quick", max_examples=10, deadline=None)
+settings.register_profile("thorough", max_examples=100, deadline=None)
+settings.load_profile("quick")
 
 
 @pytest.fixture

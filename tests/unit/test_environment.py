@@ -47,7 +47,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.mark.usefixtures("nowhere")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.sampled_from([name for name in LIBPQ if name != "PGSERVICE"]),

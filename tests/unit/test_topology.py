@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -220,19 +220,16 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(keys | st.text(), values, max_size=4))
 def test_any_table_is_read_back_equal_or_refused_in_one_line(table: dict[str, object]) -> None:
     _read_back_or_refused(as_toml(table))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200) | st.text(st.characters(codec="utf-8")).map(str.encode))
 def test_any_file_is_read_back_equal_or_refused_in_one_line(data: bytes) -> None:
     _read_back_or_refused(data)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(

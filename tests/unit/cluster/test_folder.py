@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.cluster import folder
@@ -316,7 +316,6 @@ PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 
 
 @given(theirs=st.sets(PATHS, max_size=8))
-@settings(max_examples=60, deadline=None)
 def test_whatever_stands_beside_a_lab_is_left_byte_by_byte(tmp_path_factory, theirs):
     home = tmp_path_factory.mktemp("home")
     fill(home, WRITTEN)

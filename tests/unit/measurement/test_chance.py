@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.measurement.chance import Interval, difference, median_interval, ratio_shown
@@ -38,7 +38,6 @@ def test_the_interval_has_the_median_as_often_as_it_says():
         assert held == pytest.approx(found[0].level, abs=0.015)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=5),
     st.lists(st.integers(0, 5), min_size=1, max_size=5),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.measurement import parts
@@ -14,7 +14,6 @@ columns = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(columns, st.integers(1, 20))
 def test_each_row_is_in_one_part_and_no_part_has_too_many(tables: list[np.ndarray], most: int):
     with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from histories import order, orders, outage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.errors import BadInput
@@ -305,7 +305,6 @@ def test_another_latency_after_the_fault_is_no_outage():
 spans = st.tuples(st.floats(0.5, 12), st.sampled_from(["refused", "stalled"]))
 
 
-@settings(max_examples=20, deadline=None)
 @given(spans, st.floats(2, 40), st.floats(-50, 1e5), st.randoms(use_true_random=False))
 def test_the_time_of_day_and_the_order_of_rows_do_not_matter(span, per_s, shift_s, random):
     length_s, way = span
@@ -327,7 +326,6 @@ def test_the_time_of_day_and_the_order_of_rows_do_not_matter(span, per_s, shift_
     assert one.unavailable_s == pytest.approx(other.unavailable_s, abs=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.floats(0.5, 10), st.floats(5, 40), st.floats(1, 5))
 def test_another_region_does_not_change_what_a_region_went_through(length_s, per_s, other_per_s):
     ops = around(per_s, (110, 110 + length_s))
@@ -335,7 +333,6 @@ def test_another_region_does_not_change_what_a_region_went_through(length_s, per
     assert of([*ops, *east]) == of(ops)
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.floats(1, 10), st.floats(5, 40), st.floats(1.1, 4))
 def test_twice_as_slow_a_world_has_twice_as_long_an_outage(length_s, per_s, times):
     healthy = Healthy()
@@ -354,7 +351,6 @@ def test_twice_as_slow_a_world_has_twice_as_long_an_outage(length_s, per_s, time
     assert other.rto_error_s == pytest.approx(one.rto_error_s * times, abs=0.01)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(list(Outcome)), min_size=1, max_size=200), st.floats(1, 100))
 def test_whatever_happens_numbers_are_possible(outcomes, per_s):
     ops = [order("west", 105 + i / per_s, 105.05 + i / per_s, o) for i, o in enumerate(outcomes)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from histories import Read, Step, Trade, history_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.history import History
@@ -52,7 +52,6 @@ def test_unanswered_and_fresh_reads_are_left_out():
     assert staleness(History.of([])) == ()
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.floats(0, 9)), min_size=1, max_size=30),
     st.lists(st.tuples(st.integers(0, 1), st.integers(0, 30)), min_size=1, max_size=10),

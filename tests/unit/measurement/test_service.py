@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from histories import FAULT, REGIONS, failover_run, order, orders, outage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
@@ -88,7 +88,6 @@ def test_reads_are_no_service():
 outcomes = st.lists(st.sampled_from(list(Outcome)), min_size=2, max_size=200)
 
 
-@settings(deadline=None, max_examples=50)
 @given(outcomes, st.floats(100, 108), st.floats(0.1, 5))
 def test_phases_cover_the_run_and_no_more_is_lost_than_observed(found, injected_s, held_s):
     ops = [order("west", 100 + i / 20, 100.05 + i / 20, out) for i, out in enumerate(found)]
@@ -121,7 +120,6 @@ def trial_at(begun_s: float, found: list[Outcome], injected_s: float, held_s: fl
     return History.of(ops, [FaultWindow("kill", "west/1", at_s, healed_s=at_s + held_s)])
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(trial, st.floats(2, 4000)), min_size=1, max_size=4))
 def test_of_trials_nothing_between_them_is_observed_or_lost(trials):
     """However long nobody watched between them, all together are the sum of each by itself."""

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 from histories import FAULT, REGIONS, failover_run, orders, outage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.errors import BadInput
@@ -198,7 +198,6 @@ def sightings(found: Waterfall) -> list[tuple[str, Sighting]]:
     return [(row.region, sighting) for row in found.regions for sighting in row.stages]
 
 
-@settings(deadline=None, max_examples=60)
 @given(events_of_an_outage, st.sampled_from((111.0, 116.0, 128.0, None)))
 def test_no_stage_is_before_the_fault_and_no_way_back_after_the_first_ack(events, back_s):
     for row in waterfall(of_west(back_s), events, KILL).regions:
@@ -211,7 +210,6 @@ def test_no_stage_is_before_the_fault_and_no_way_back_after_the_first_ack(events
             assert then is None or acked.at_s is None or then <= acked.at_s
 
 
-@settings(deadline=None, max_examples=60)
 @given(events_of_an_outage)
 def test_no_effect_is_seen_before_its_cause_can_have_been(events):
     found = waterfall(of_west(), events, KILL)
@@ -225,7 +223,6 @@ def test_no_effect_is_seen_before_its_cause_can_have_been(events):
             assert first.not_before_s <= then.at_s
 
 
-@settings(deadline=None, max_examples=60)
 @given(events_of_an_outage)
 def test_every_stage_that_is_seen_has_an_event_that_says_so(events):
     found = waterfall(of_west(), events, KILL)
@@ -235,7 +232,6 @@ def test_every_stage_that_is_seen_has_an_event_that_says_so(events):
             assert round(sighting.at_s, 9) in noticed
 
 
-@settings(deadline=None, max_examples=60)
 @given(events_of_an_outage, st.randoms(use_true_random=False))
 def test_the_order_in_which_events_are_told_makes_no_difference(events, random):
     distinct = list({event.at_s: event for event in events}.values())

@@ -139,7 +139,7 @@ def test_a_notebook_with_half_a_character_is_refused(tmp_path: Path) -> None:
         declared_parameters(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(default=st.text(max_size=20), typed=st.text(max_size=20), quote=st.sampled_from(["a", "r"]))
 def test_any_text_is_a_default_and_a_value(
     tmp_path: Path, default: str, typed: str, quote: str

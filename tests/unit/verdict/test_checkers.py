@@ -18,7 +18,7 @@ from histories import (
     ledger_of,
     row_of,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from judging import (
     FAIL,
@@ -46,9 +46,6 @@ from labkit.verdict.checkers.placed import STATUS_AFTER
 from labkit.verdict.evidence import Evidence
 from labkit.verdict.finding import Verdict
 from labkit.workload.ledger import Ledger
-
-few = settings(max_examples=25, deadline=None)
-
 
 seconds = st.floats(0, 5, allow_subnormal=False)
 
@@ -100,7 +97,6 @@ def runs(draw: st.DrawFn) -> list[Step]:
     return [*steps, Trade(an_id(99))]
 
 
-@few
 @given(runs())
 def test_a_correct_run_passes_every_checker(steps: list[Step]):
     found = findings(evidence([*steps, Read(FRESH), Read(REPLICA)]))
@@ -108,7 +104,6 @@ def test_a_correct_run_passes_every_checker(steps: list[Step]):
     assert {name: f for name, f in found.items() if f.verdict is not Verdict.PASS} == {}
 
 
-@few
 @given(runs(), st.sampled_from([STEP_CENTS, 1]))
 def test_a_run_is_judged_by_parts_as_it_is_in_one(steps: list[Step], cents: int):
     """What breaks a claim is found in whichever part it is."""
@@ -128,7 +123,6 @@ def test_a_run_is_judged_by_parts_as_it_is_in_one(steps: list[Step], cents: int)
         assert sorted(other.offenders) == sorted(finding.offenders)
 
 
-@few
 @given(runs(), st.booleans())
 def test_a_run_is_judged_from_its_files_as_from_memory(steps: list[Step], lost: bool):
     final = final_of(steps[:-1] if lost else steps)
@@ -143,7 +137,6 @@ def test_a_run_is_judged_from_its_files_as_from_memory(steps: list[Step], lost: 
         assert findings(Evidence.load(folder)) == findings(seen)
 
 
-@few
 @given(runs())
 def test_a_correct_run_beside_foreign_orders_passes_every_checker(steps: list[Step]):
     """Orders that are neither in the history nor among the run's own, but moved the prices."""
@@ -157,7 +150,6 @@ def test_a_correct_run_beside_foreign_orders_passes_every_checker(steps: list[St
     assert failures(seen) == set()
 
 
-@few
 @given(runs(), st.data())
 def test_one_lost_ack_is_named(steps: list[Step], data: st.DataObject):
     """Lost without a trace: its money and its price step are gone with it."""
@@ -168,7 +160,6 @@ def test_one_lost_ack_is_named(steps: list[Step], data: st.DataObject):
     assert_caught(evidence(rest), "lost_acks", victim.order_id, also=also)
 
 
-@few
 @given(runs(), st.data())
 def test_one_order_that_is_there_twice_is_named(steps: list[Step], data: st.DataObject):
     victim = data.draw(st.sampled_from([t for t in trades_of(steps) if t.executed]))
@@ -179,7 +170,6 @@ def test_one_order_that_is_there_twice_is_named(steps: list[Step], data: st.Data
     assert_caught(evidence(steps, final=final), "duplicates", victim.order_id, also=["prices"])
 
 
-@few
 @given(runs(), st.sampled_from(["received", "executions", "trades"]), st.data())
 def test_one_order_received_executed_or_traded_twice_is_named(
     steps: list[Step], what: str, data: st.DataObject
@@ -189,14 +179,12 @@ def test_one_order_received_executed_or_traded_twice_is_named(
     assert_caught(seen, "duplicates", victim.order_id, also=["executions"])
 
 
-@few
 @given(runs())
 def test_one_order_nobody_placed_is_named(steps: list[Step]):
     final = final_of([*steps, Trade(an_id(100))])
     assert_caught(evidence(steps, final=final), "phantoms", an_id(100))
 
 
-@few
 @given(runs())
 def test_one_refused_order_that_was_executed_is_named(steps: list[Step]):
     refused = [*steps, Trade(an_id(100), FAIL, executed=False)]
@@ -204,7 +192,6 @@ def test_one_refused_order_that_was_executed_is_named(steps: list[Step]):
     assert_caught(evidence(refused, final=final), "phantoms", an_id(100))
 
 
-@few
 @given(runs(), st.data())
 def test_one_order_without_its_activity_is_named(steps: list[Step], data: st.DataObject):
     victim = data.draw(st.sampled_from([t for t in trades_of(steps) if t.executed]))
@@ -212,7 +199,6 @@ def test_one_order_without_its_activity_is_named(steps: list[Step], data: st.Dat
     assert_caught(evidence(steps, final=final), "phantoms", victim.order_id)
 
 
-@few
 @given(runs(), st.sampled_from(range(len(ACCOUNTS))), st.sampled_from([-1, 1]))
 def test_one_cent_too_many_or_too_few_is_named(steps: list[Step], i: int, cents: int):
     final = final_of(steps)
@@ -221,14 +207,12 @@ def test_one_cent_too_many_or_too_few_is_named(steps: list[Step], i: int, cents:
     assert_caught(evidence(steps, final=replace(final, accounts=accounts)), "money", ACCOUNTS[i])
 
 
-@few
 @given(runs())
 def test_one_account_that_is_not_there_is_named(steps: list[Step]):
     final = changed(final_of(steps), an_id(99), "account_nbr", "A-9")
     assert_caught(evidence(steps, final=final), "money", "A-9", also=["opening"])
 
 
-@few
 @given(runs(), st.sampled_from(range(len(SYMBOLS))), st.sampled_from([-1, 1]))
 def test_one_price_step_too_many_or_too_few_is_named(steps: list[Step], i: int, by: int):
     final = final_of(steps)
@@ -238,7 +222,6 @@ def test_one_price_step_too_many_or_too_few_is_named(steps: list[Step], i: int, 
     assert_caught(seen, "prices", SYMBOLS[i])
 
 
-@few
 @given(runs(), st.sampled_from(range(len(SYMBOLS))))
 def test_a_move_too_many_is_named(steps: list[Step], i: int):
     final = final_of(steps)
@@ -248,7 +231,6 @@ def test_a_move_too_many_is_named(steps: list[Step], i: int):
     assert_caught(seen, "prices", SYMBOLS[i])
 
 
-@few
 @given(runs(), st.sampled_from(["buy", "sell"]))
 def test_a_lost_update_names_the_price_and_both_orders(steps: list[Step], side: str):
     """Two clients read the same price, and each wrote one step more: a step is missing."""
@@ -268,7 +250,6 @@ def test_a_lost_update_names_the_price_and_both_orders(steps: list[Step], side: 
 PLACED = ["unit_price_cents", "move_nbr"]
 
 
-@few
 @given(runs(), st.sampled_from([-2 * STEP_CENTS, -1, 1, 2 * STEP_CENTS]))
 def test_an_order_at_a_price_that_was_not_there_is_named(steps: list[Step], cents: int):
     """The last one: it is the price after it that gives it away, or the one before."""
@@ -281,14 +262,12 @@ def test_an_order_at_a_price_that_was_not_there_is_named(steps: list[Step], cent
     assert names_of(finding)[0] == an_id(100)
 
 
-@few
 @given(runs(), st.sampled_from([FRESH, REPLICA]), st.sampled_from([-STEP_CENTS, STEP_CENTS, 1]))
 def test_a_read_of_a_price_that_never_was_is_named(steps: list[Step], kind: OpKind, cents: int):
     steps = [*steps, Read(kind, cents_off=cents)]
     assert_caught(evidence(steps), "prices", f"read {row_of(steps, -1)}")
 
 
-@few
 @given(runs(), st.sampled_from(PLACED), st.data())
 def test_an_order_that_is_not_what_its_client_was_told_is_named(
     steps: list[Step], what: str, data: st.DataObject
@@ -302,7 +281,6 @@ def test_an_order_that_is_not_what_its_client_was_told_is_named(
     assert_caught(seen, "prices", victim.order_id, also=["real_time", "sessions", "replicas"])
 
 
-@few
 @given(runs(), st.integers(0, len(SYMBOLS) - 1), st.integers(0, len(ACCOUNTS) - 1))
 def test_a_stale_fresh_read_is_named(steps: list[Step], symbol: int, session: int):
     """An order was acknowledged, then somebody else read and did not see it."""
@@ -311,14 +289,12 @@ def test_a_stale_fresh_read_is_named(steps: list[Step], symbol: int, session: in
     assert_caught(evidence(steps), "real_time", f"read {row_of(steps, -1)}")
 
 
-@few
 @given(runs(), st.integers(0, len(SYMBOLS) - 1))
 def test_a_read_of_an_order_that_was_not_sent_yet_is_named(steps: list[Step], symbol: int):
     steps = [*steps, Read(FRESH, symbol, session=7, off=1), Trade(an_id(100), symbol=symbol)]
     assert_caught(evidence(steps), "real_time", f"read {row_of(steps, -2)}")
 
 
-@few
 @given(runs(), st.sampled_from([(FRESH, "real_time"), (REPLICA, "replicas")]), st.integers(1, 9))
 def test_a_read_of_more_moves_than_there_ever_were_is_named(
     steps: list[Step], who: tuple[OpKind, str], off: int
@@ -328,7 +304,6 @@ def test_a_read_of_more_moves_than_there_ever_were_is_named(
     assert_caught(evidence(steps), checker, f"read {row_of(steps, -1)}", also=["prices"])
 
 
-@few
 @given(runs(), st.integers(0, len(SYMBOLS) - 1))
 def test_orders_in_another_order_than_that_of_time_are_named(steps: list[Step], symbol: int):
     """The one that was sent when the other had been acknowledged got the lower place."""
@@ -338,7 +313,6 @@ def test_orders_in_another_order_than_that_of_time_are_named(steps: list[Step], 
     assert_caught(evidence(steps), "real_time", an_id(100))
 
 
-@few
 @given(runs(), st.integers(0, len(SYMBOLS) - 1))
 def test_an_unacknowledged_order_that_overtakes_later_ones_is_no_anomaly(
     steps: list[Step], symbol: int
@@ -349,7 +323,6 @@ def test_an_unacknowledged_order_that_overtakes_later_ones_is_no_anomaly(
     assert failures(evidence(steps)) == set()
 
 
-@few
 @given(runs(), st.integers(0, len(SYMBOLS) - 1), st.booleans())
 def test_a_session_that_goes_back_is_named(steps: list[Step], symbol: int, own: bool):
     """It ordered and does not see it, or it saw somebody's order and does not any more."""
@@ -359,7 +332,6 @@ def test_a_session_that_goes_back_is_named(steps: list[Step], symbol: int, own: 
     assert_caught(evidence(steps), "sessions", f"read {row_of(steps, -1)}", also=["real_time"])
 
 
-@few
 @given(runs(), st.integers(0, len(SYMBOLS) - 1))
 def test_a_replica_read_from_the_future_is_named(steps: list[Step], symbol: int):
     steps = [*steps, Read(REPLICA, symbol, off=1), Trade(an_id(100), symbol=symbol)]
@@ -391,7 +363,6 @@ def living(final: FinalRead, order_id: str, life: tuple[str, int, int]) -> Final
     return changed(final, order_id, columns, [*life, status])
 
 
-@few
 @given(runs(), st.sampled_from(WRONG_LIVES), st.data())
 def test_one_order_whose_execution_is_not_what_its_status_says_is_named(
     steps: list[Step], life: tuple[str, int, int], data: st.DataObject
@@ -401,7 +372,6 @@ def test_one_order_whose_execution_is_not_what_its_status_says_is_named(
     assert_caught(seen, "executions", victim.order_id)
 
 
-@few
 @given(runs(), st.data())
 def test_orders_at_every_stage_of_a_right_life_pass(steps: list[Step], data: st.DataObject):
     final = final_of(steps)
@@ -410,7 +380,6 @@ def test_orders_at_every_stage_of_a_right_life_pass(steps: list[Step], data: st.
     assert Executions().check(evidence(steps, final=final)).verdict is Verdict.PASS
 
 
-@few
 @given(runs())
 def test_without_a_final_read_nothing_is_known(steps: list[Step]):
     seen = Evidence.of(ledger_of(steps), history_of(steps), None)
@@ -418,7 +387,6 @@ def test_without_a_final_read_nothing_is_known(steps: list[Step]):
     assert seen.lost == ()
 
 
-@few
 @given(runs(), st.sampled_from(range(len(ACCOUNTS))), st.integers(1, 9))
 def test_positions_that_are_not_what_the_orders_say_are_named(steps: list[Step], i: int, off: int):
     final = final_of(steps)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.trading.ids import RunId
@@ -28,7 +28,6 @@ def column(values: list[str]) -> pd.Series:
     return pd.Series(values, dtype="str")
 
 
-@settings(deadline=None)
 @given(st.lists(ids, max_size=30), st.lists(ids, max_size=30))
 def test_two_ids_have_the_same_number_exactly_when_they_are_the_same(
     some: list[str], others: list[str]
@@ -41,7 +40,6 @@ def test_two_ids_have_the_same_number_exactly_when_they_are_the_same(
     assert {number for _, number in named} == set(range(len(every)))
 
 
-@settings(deadline=None)
 @given(st.lists(ids, max_size=30))
 def test_a_number_leads_back_to_the_id(some: list[str]):
     every, (found,) = numbered(column(some))
@@ -49,7 +47,6 @@ def test_a_number_leads_back_to_the_id(some: list[str]):
         assert number == NO_ORDER or every.name(number) == name
 
 
-@settings(deadline=None)
 @given(st.lists(uuids | run_ids, unique=True))
 def test_numbers_of_uuids_are_in_the_order_of_their_text(names: list[str]):
     _, (found,) = numbered(column(names))

@@ -26,7 +26,7 @@ from histories import (
 from hypothesis import given
 from hypothesis import strategies as st
 from judging import FRESH, INFO, OK, assert_caught, changed, evidence, findings, trades_of
-from test_checkers import few, runs
+from test_checkers import runs
 
 from labkit.history import History, Terms
 from labkit.trading.audit import FinalRead
@@ -175,7 +175,6 @@ def test_two_rows_of_one_order_are_one_too_many_whatever_their_outcomes(first: s
     assert ok == len(acked), "the acknowledged row is kept"
 
 
-@few
 @given(runs(), st.sampled_from(["move_nbr", "price_cents"]))
 def test_an_answered_read_that_shows_nothing_is_named(steps: list[Step], column: str):
     steps = [*steps, Read(FRESH)]
@@ -187,7 +186,6 @@ def test_an_answered_read_that_shows_nothing_is_named(steps: list[Step], column:
     assert found.offenders[0].startswith(f"operation {row_of(steps, -1)}: an answered read")
 
 
-@few
 @given(runs())
 def test_a_correct_recording_passes(steps: list[Step]):
     seen = evidence([*steps, Read(FRESH)])
@@ -329,7 +327,6 @@ def test_a_steady_state_that_breaks_down_is_not_known(monkeypatch: pytest.Monkey
 # what the books and the orders say
 
 
-@few
 @given(runs(), st.sampled_from([("side", "sell"), ("symbol", "XYZ")]), st.data())
 def test_an_order_of_another_symbol_or_side_than_was_asked_for_is_named(
     steps: list[Step], other: tuple[str, str], data: st.DataObject
@@ -472,7 +469,6 @@ def test_without_a_read_before_the_load_nobody_knows_what_was_there():
     )
 
 
-@few
 @given(runs(), st.sampled_from(["bought_cents", "sold_cents", "deposits_cents"]))
 def test_books_that_shrank_are_named(steps: list[Step], column: str):
     seen = evidence(steps)

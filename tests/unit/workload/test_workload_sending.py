@@ -8,7 +8,7 @@ from itertools import accumulate, repeat
 from time import monotonic
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.workload.sending import Job, UnderWay, send
@@ -59,7 +59,6 @@ def watch(
     return asyncio.run(go())
 
 
-@settings(deadline=None, max_examples=25)
 @given(takes_s, gaps_s)
 def test_by_schedule_nothing_that_was_due_before_the_watermark_is_under_way(
     takes: list[float], gap_s: float
@@ -73,7 +72,6 @@ def test_by_schedule_nothing_that_was_due_before_the_watermark_is_under_way(
     assert len(seen.ended_s) == len(takes)
 
 
-@settings(deadline=None, max_examples=25)
 @given(takes_s, st.sampled_from([Shape.of(1), Shape.of(4), Shape.of(Steps((1, 4), 0.01))]))
 def test_in_a_loop_nothing_that_was_due_before_the_watermark_is_under_way(
     takes: list[float], concurrency: Shape
