@@ -60,7 +60,7 @@ def at_rest(cluster: Cluster) -> ClusterStatus:
 def undisturbed(cluster: Cluster, status: ClusterStatus) -> list[object]:
     """What no node may lose: its process, and the lead where the engine has one leader.
 
-    Patroni chooses synchronous replicas, and CockroachDB moves leases, on their own and also a while
+    Patroni chooses synchronous replicas and CockroachDB moves leases on their own, also a while
     after the last fault was healed.
     """
     leads = [node.name for node in status.nodes if node.role is Role.PRIMARY]

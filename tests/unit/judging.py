@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -61,14 +61,14 @@ def names_of(finding: Finding) -> list[str]:
     return [offender.split(":")[0] for offender in finding.offenders]
 
 
-def failures(seen: Evidence) -> set[str]:
-    return {name for name, f in findings(seen).items() if f.verdict is Verdict.FAIL}
+def failures(found: Mapping[str, Finding]) -> set[str]:
+    return {name for name, finding in found.items() if finding.verdict is Verdict.FAIL}
 
 
 def assert_caught(seen: Evidence, checker: str, *offenders: str, also: Sequence[str] = ()) -> None:
     """That checker fails and names the offenders; of the others only `also` may fail."""
     found = findings(seen)
-    assert checker in failures(seen) <= {checker, *also}
+    assert checker in failures(found) <= {checker, *also}
     assert names_of(found[checker]) == list(offenders)
     assert found[checker].count == len(offenders)
 

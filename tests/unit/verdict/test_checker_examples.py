@@ -117,7 +117,7 @@ def test_operations_without_an_order_are_not_orders():
     read = order("west", 0, 1)._replace(kind="fresh_read", order_id="", outcome=FAIL)
     history = History.of([read, order("west", 1, 2, order_id="o1")])
     seen = Evidence.of(["o1"], history, final_of([Trade("o1")]))
-    assert failures(seen) == set()
+    assert failures(findings(seen)) == set()
     assert NoPhantoms().check(seen).verdict is Verdict.PASS
 
 

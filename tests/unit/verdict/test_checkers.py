@@ -147,7 +147,7 @@ def test_a_correct_run_beside_foreign_orders_passes_every_checker(steps: list[St
     history = history_of(steps)
     history = History.from_frame(history.ops[~history.ops["order_id"].isin(foreign)])
     seen = Evidence.of([i for i in ledger_of(steps) if i not in foreign], history, final)
-    assert failures(seen) == set()
+    assert failures(findings(seen)) == set()
 
 
 @given(runs(), st.data())
@@ -320,7 +320,7 @@ def test_an_unacknowledged_order_that_overtakes_later_ones_is_no_anomaly(
     """It was stuck on its way, and executed when everybody had forgotten it."""
     info = Trade(an_id(100), INFO, symbol=symbol, sent_before_s=5, told_after_s=-3)
     steps = [*steps, Trade(an_id(101), symbol=symbol), Read(FRESH, symbol), info]
-    assert failures(evidence(steps)) == set()
+    assert failures(findings(evidence(steps))) == set()
 
 
 @given(runs(), st.integers(0, len(SYMBOLS) - 1), st.booleans())
