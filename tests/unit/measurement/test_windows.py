@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from histories import order, orders
 
 from labkit.errors import BadInput
-from labkit.history import History
-from labkit.measurement.windows import per_window, run_end_s
-from labkit.record import FaultWindow, Outcome
+from labkit.history import History, Terms
+from labkit.measurement.windows import (
+    between,
+    due_within,
+    per_window,
+    run_end_s,
+    watched,
+    watched_orders,
+)
+from labkit.record import FaultWindow, Op, Outcome
 
 FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
 
@@ -77,3 +86,50 @@ def test_no_operations_give_no_windows():
 def test_a_window_without_width_is_refused():
     with pytest.raises(BadInput, match="width_s"):
         per_window(History.of([]), origin_s=0, width_s=0)
+
+
+def due(*moments_s: float, outcome: Outcome = Outcome.OK) -> list[Op]:
+    return [order("west", moment_s, moment_s + 0.1, outcome) for moment_s in moments_s]
+
+
+def test_a_stretch_of_time_has_its_beginning_and_not_its_end():
+    history = History.of(due(10, 11, 12, 13, 20))
+    assert due_within(history, [(11, 13), (20, 21)]).tolist() == [1, 2, 4]
+    assert due_within(history, []).tolist() == []
+
+
+def test_a_trial_begins_with_what_was_due_when_the_pause_ended():
+    faults = [replace(FAULT, injected_s=at_s, bit_s=None, healed_s=None) for at_s in (11, 20, 31)]
+    history = History.of(due(10, 19.9, 20, 29, 30, 35), faults)
+    trials = between(history, [(25, 30), (15, 20)])
+    assert [trial.ops["scheduled_s"].tolist() for trial in trials] == [
+        [10, 19.9],
+        [20, 29],
+        [30, 35],
+    ]
+    assert [[fault.injected_s for fault in trial.faults] for trial in trials] == [[11], [20], [31]]
+
+
+def test_without_a_pause_there_is_one_trial():
+    history = History.of(due(10, 20), [FAULT])
+    (trial,) = between(history, [])
+    assert (len(trial.ops), trial.faults) == (2, (FAULT,))
+
+
+def test_what_was_due_when_the_watch_ended_was_not_watched():
+    history = replace(History.of(due(10, 11, 12)), terms=Terms(11, {}, {}))
+    assert watched(history, 1.0).tolist() == [True, False, False]
+    assert watched_orders(history)["scheduled_s"].tolist() == [10]
+
+
+def test_without_an_end_of_the_watch_what_had_its_time_or_was_acknowledged_was_watched():
+    history = History.of([*due(10, 11, 11.2, outcome=Outcome.FAIL), *due(11.9)])
+    assert run_end_s(history.ops) == 12
+    assert watched(history, 1.0).tolist() == [True, True, False, True]
+    assert len(watched_orders(history)) == 4
+
+
+def test_reads_do_not_prolong_the_time_that_orders_had():
+    late = order("west", 30, 30.1)._replace(kind="fresh_read", order_id="")
+    history = History.of([*due(10, outcome=Outcome.FAIL), *due(10.5), late])
+    assert watched(history, 1.0).tolist() == [False, True, True]
