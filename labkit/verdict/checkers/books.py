@@ -305,8 +305,9 @@ class _Chain:
                 [initial, price + np.where(up, self._step_cents, -self._step_cents), current]
             ),
         )
-        # the initial price first and the final one last, whatever the places say
-        rank = np.concatenate([zero, np.clip(place, 1, LARGEST_PLACE - 2), zero - 1])
+        # the initial price first and the final one last, whatever the places say: the sort is
+        # stable, so an order at the largest place comes before the final price
+        rank = np.concatenate([zero, place, zero - 1])
         key = np.concatenate([every, symbol, every + 1]) * LARGEST_PLACE + rank
         return links.chosen(np.argsort(key, kind="stable"))
 
@@ -331,8 +332,8 @@ class _Chain:
         symbol, place, price = symbol[known], place[known], price[known]
         # the last link that ends at the place or before it: the initial price at the earliest
         links = self._sound
-        keys = links.symbol * LARGEST_PLACE + np.clip(links.hi, 0, LARGEST_PLACE - 1)
-        keys = np.maximum.accumulate(keys)  # a broken chain may step back
+        # a broken chain may step back
+        keys = np.maximum.accumulate(links.symbol * LARGEST_PLACE + links.hi)
         at = symbol * LARGEST_PLACE + np.clip(place, 0, LARGEST_PLACE - 1)
         i = np.maximum(np.searchsorted(keys, at, side="right") - 1, 0)
         after = np.minimum(i + 1, len(keys) - 1)

@@ -11,6 +11,7 @@ from histories import SYMBOLS, Read, Step, Trade, final_of, history_of, ledger_o
 from judging import FAIL, FRESH, REPLICA, an_id, changed, evidence, findings, with_orders
 
 from labkit.history import History
+from labkit.measurement.possible import LARGEST_PLACE
 from labkit.trading.audit import FinalRead
 from labkit.verdict.evidence import Evidence
 
@@ -30,6 +31,16 @@ def stocks(i: int, **changes: int) -> Evidence:
     for column, value in changes.items():
         instruments.loc[i, column] = value
     return evidence(BOTH, final=replace(final, instruments=instruments))
+
+
+def accounts(i: int, **changes: int) -> Evidence:
+    """What an order of each account leaves, with one account changed in the database."""
+    steps = [BUYS[0], Trade("o2", side="sell", account=1, symbol=1)]
+    final = final_of(steps)
+    frame = final.accounts.copy()
+    for column, value in changes.items():
+        frame.loc[i, column] = value
+    return evidence(steps, final=replace(final, accounts=frame))
 
 
 def told(**changes: object) -> Evidence:
@@ -111,6 +122,69 @@ WORDS: dict[str, tuple[str, Evidence, list[str]]] = {
             "o4: of no known symbol, or at a place that no order can have",
             "o4: its client asked for a sell of XYZ and was told place 2 at 12.44, "
             "the database has a sell of NONE, place 2 at 12.44",
+        ],
+    ),
+    "a balance that its orders do not make": (
+        "money",
+        accounts(1, balance_cents=5_009_999),
+        ["A-1: 50,099.99, by its orders 50,012.34"],
+    ),
+    "an overdraft": (
+        "money",
+        accounts(0, balance_cents=-1, bought_cents=5_000_001),
+        ["A-0: overdrawn: -0.01"],
+    ),
+    "an account that paid for less than this run's orders": (
+        "money",
+        accounts(0, balance_cents=4_999_999, bought_cents=1),
+        ["A-0: bought for 0.01, this run's orders alone for 12.34"],
+    ),
+    "an account that got less than this run's orders": (
+        "money",
+        accounts(1, balance_cents=5_000_001, sold_cents=1),
+        ["A-1: sold for 0.01, this run's orders alone for 12.34"],
+    ),
+    "a position that its orders do not make": (
+        "money",
+        accounts(0, positions_off=1),
+        ["A-0: 1 position not what its orders say"],
+    ),
+    "positions below nothing": (
+        "money",
+        accounts(1, oversold=2),
+        ["A-1: holds less than nothing in 2 positions, and may not"],
+    ),
+    "an order of no account": (
+        "money",
+        books("o1", "account_nbr", "B-7"),
+        ["B-7: has orders and no account"],
+    ),
+    "an order before the first place": (
+        "prices",
+        books("o3", "move_nbr", 0),
+        [
+            "o3: of no known symbol, or at a place that no order can have",
+            "o3: its client asked for a buy of XYZ and was told place 1 at 12.34, "
+            "the database has a buy of XYZ, place 0 at 12.34",
+        ],
+    ),
+    "an order beyond the largest place": (
+        "prices",
+        books("o4", "move_nbr", LARGEST_PLACE),
+        [
+            "o4: of no known symbol, or at a place that no order can have",
+            "o4: its client asked for a sell of XYZ and was told place 2 at 12.44, "
+            "the database has a sell of XYZ, place 1099511627776 at 12.44",
+        ],
+    ),
+    "an order at the largest place, after all others and before the final price": (
+        "prices",
+        books("o4", "move_nbr", LARGEST_PLACE - 1),
+        [
+            "o4: place 1099511627775 of XYZ at 12.44, but o3 left 12.44 at place 1",
+            "XYZ: place 2 of XYZ at 12.34, but o4 left 12.34 at place 1099511627775",
+            "o4: its client asked for a sell of XYZ and was told place 2 at 12.44, "
+            "the database has a sell of XYZ, place 1099511627775 at 12.44",
         ],
     ),
     "reads of a price that never was": (
