@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.verdict.checkers.precedence import NEVER_US, Events, highest_before, too_low
@@ -31,7 +31,6 @@ def is_before(earlier: Events, i: int, event: Events, j: int) -> bool:
     return earlier.group[i] == event.group[j] and earlier.end_us[i] < event.begin_us[j]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(moments, max_size=6), st.lists(moments, max_size=6))
 def test_an_event_is_too_low_exactly_when_one_of_its_group_ended_higher_before(
     judged: list[Moment], held_against: list[Moment]

@@ -30,7 +30,7 @@ from test_checkers import runs
 
 from labkit.history import History, Terms
 from labkit.trading.audit import FinalRead
-from labkit.verdict.checkers import MoneyExact, Opening, PriceExact
+from labkit.verdict.checkers import CHECKERS, MoneyExact, Opening, PriceExact
 from labkit.verdict.evidence import Evidence
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.recording import impossible, recording
@@ -310,6 +310,12 @@ def test_without_evidence_nothing_of_it_is_proven_and_clients_are_measured(
     monkeypatch.setattr(Evidence, "of", breaks)
     result = failover_run()
     claims = [one for one in result.findings if one.checker not in BESIDE_EVIDENCE]
+    assert {one.checker for one in claims} == {
+        "recording",
+        "measurement",
+        *(checker.name for checker in CHECKERS),
+    }
+    assert not [one for one in claims if one.summary == "nobody looked"]
     assert {one.verdict for one in claims} == {Verdict.UNKNOWN}
     assert result.summary.finding("measurement").summary.startswith("a measurement broke down: ")
     assert result.summary.worst_recovery.rto_s == pytest.approx(5.95)

@@ -111,3 +111,52 @@ def test_no_region_is_unknown():
 def test_a_hypothesis_that_cannot_be_is_refused(wrong: dict[str, float]):
     with pytest.raises(BadInput, match=list(wrong)[-1]):
         SteadyState(**wrong)
+
+
+def test_every_order_may_be_asked_to_be_acknowledged():
+    all_of_them = SteadyState(p99_ms=400, success_ratio=1)
+    ops = orders("west", 100, 110)
+    asked = {"regions": ("west",), "since_s": 100, "until_s": 110}
+    assert all_of_them.check(History.of(ops).ops, **asked).verdict is Verdict.PASS
+    refused = [*ops[1:], ops[0]._replace(outcome=Outcome.FAIL)]
+    assert all_of_them.check(History.of(refused).ops, **asked).verdict is Verdict.FAIL
+
+
+def test_a_region_as_slow_as_is_allowed_is_steady():
+    assert check(orders("west", 100, 110, latency_s=0.4 - 1e-6)).verdict is Verdict.PASS
+    assert check(orders("west", 100, 110, latency_s=0.4 + 1e-6)).verdict is Verdict.FAIL
+
+
+def test_a_region_that_fails_as_much_as_is_allowed_does_not_fail():
+    """What it shows is another question: nothing is proven."""
+    assert check(failing(1, per_s=10)).verdict is Verdict.UNKNOWN
+    assert check(failing(2, per_s=10)).verdict is Verdict.FAIL
+
+
+def test_an_interval_has_the_order_of_its_first_moment_and_not_that_of_its_last():
+    ops = [*orders("west", 100, 110), *orders("west", 110, 110.05, outcome=Outcome.FAIL)]
+    assert "200 of 200 orders" in check(ops).summary
+
+
+def test_ten_of_many_regions_are_named_and_all_are_counted():
+    finding = check(orders("west", 100, 110), regions=tuple(f"r{i}" for i in range(12)))
+    assert (len(finding.offenders), finding.count) == (10, 12)
+    assert finding.summary == "nothing is shown before the fault: r0: no order"
+
+
+def test_a_state_that_is_not_steady_says_why_in_one_line():
+    finding = check(orders("west", 100, 110, latency_s=0.5), when="after")
+    assert finding.summary == "not steady after the fault: west: p99 500 ms, above 400 ms"
+    nowhere = check(orders("west", 100, 110), regions=())
+    assert nowhere.summary == "nothing is shown before the fault: no regions"
+
+
+def test_a_steady_state_says_how_long_it_was_looked_at_and_what_it_rests_on():
+    finding = check(
+        [*orders("west", 100, 110), *orders("east", 100, 110, per_s=12)], regions=("west", "east")
+    )
+    assert finding.summary == (
+        "steady for 10.0 s before the fault: p99 at most 400 ms; 120 of 120 orders acknowledged "
+        "in east, which shows at least 97.5 % with 95% confidence, elsewhere no less"
+    )
+    assert (finding.offenders, finding.count) == ((), 0)
