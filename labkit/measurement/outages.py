@@ -67,6 +67,14 @@ class Healthy:
         if self.sustained_orders < 1:
             raise BadInput(f"sustained_orders must be 1 or more, not {self.sustained_orders}")
 
+    @property
+    def bad_ratio(self) -> float:
+        """Return the share of missed orders that is no outage yet.
+
+        Rounded, as 1 - 0.8 is less than a fifth: two of ten missed orders were an outage by it.
+        """
+        return round(1 - self.good_ratio, 9)
+
 
 @dataclass(frozen=True, slots=True)
 class Usual:
@@ -194,7 +202,7 @@ class Stream:
         """As many missed orders close together are single failures."""
         healthy = self.healthy
         stretch = max(self.per_s * healthy.sustained_s, healthy.sustained_orders)
-        return (1 - healthy.good_ratio) * stretch
+        return healthy.bad_ratio * stretch
 
     @property
     def long_s(self) -> float:
@@ -235,7 +243,7 @@ class Stream:
             if len(cluster) <= self.few:
                 continue
             first, last, ratio = _trimmed(cluster)
-            many = ratio > 1 - healthy.good_ratio
+            many = ratio > healthy.bad_ratio
             if many and ratio * (last - first + 1) > self.few:
                 found.append(self._outage(first, last, ratio))
         return tuple(found)
