@@ -196,6 +196,8 @@ def test_the_longest_time_without_service_that_is_no_outage_is_hidden():
     assert stream(100, failed=(30, 31)).hidden_s(0, 9) == pytest.approx(0.3)
     assert stream(100, failed=range(30, 60)).hidden_s(0, 9) == pytest.approx(0.1)
     assert stream(60, failed=range(30, 60)).hidden_s(0, 9) == pytest.approx(0.1)
+    assert stream(100, failed=(*range(30, 60), 80)).hidden_s(0, 9) == pytest.approx(0.2)
+    assert stream(100, failed=(10, *range(30, 60))).hidden_s(0, 9) == pytest.approx(0.2)
 
 
 NONE_LOST = (2.576 + 2.8) / 10

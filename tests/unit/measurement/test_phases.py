@@ -8,8 +8,8 @@ from histories import order, orders, outage
 
 from labkit.history import History
 from labkit.measurement.latency import latency_table
-from labkit.measurement.phases import held_spans, phases
-from labkit.record import FaultWindow
+from labkit.measurement.phases import held_spans, outage_spans, phases
+from labkit.record import FaultWindow, Outcome
 
 FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
 
@@ -92,3 +92,13 @@ def test_faults_that_overlap_are_one_span():
     second = replace(FAULT, injected_s=115, healed_s=130)
     open_end = replace(FAULT, injected_s=140, healed_s=None)
     assert held_spans((FAULT, open_end, second)) == [(110, 130), (140, float("inf"))]
+
+
+def test_an_outage_that_ended_when_the_fault_was_injected_is_in_none_of_its_phases():
+    ops = [*orders("west", 100, 105), *orders("west", 105, 108, outcome=Outcome.FAIL)]
+    ops += orders("west", 108, 120)
+    (gone,) = outage_spans(History.of(ops, [replace(FAULT, injected_s=101)]))["west"]
+    at_its_end = replace(FAULT, injected_s=gone[1])
+    assert outage_spans(History.of(ops, [at_its_end]))["west"] == []
+    just_before = replace(FAULT, injected_s=gone[1] - 0.01)
+    assert outage_spans(History.of(ops, [just_before]))["west"] == [(gone[1] - 0.01, gone[1])]

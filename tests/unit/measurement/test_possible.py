@@ -19,6 +19,7 @@ from labkit.measurement.possible import (
     impossible_rows,
     impossible_terms,
     recorded_twice,
+    without,
 )
 from labkit.record import FaultWindow, Op, OpKind, Outcome
 
@@ -214,3 +215,19 @@ def test_a_row_with_two_defects_is_one_row():
 
 def test_an_empty_history_has_no_defect():
     assert impossible_rows(History.of([]), np.empty(0, dtype=bool)) == {}
+
+
+def test_rows_and_faults_that_cannot_be_are_left_out_and_the_rest_is_numbered_anew():
+    wrong = replace(FAULT, bit_s=nan)
+    history = History.of([at(ORDER, moment_s) for moment_s in (1, 2, 3)], [FAULT, wrong])
+    rest = without(history, np.array([1]))
+    assert rest.ops["scheduled_s"].tolist() == [1, 3]
+    assert rest.ops.index.tolist() == [0, 1]
+    assert rest.faults == (FAULT,)
+    every = without(history, np.empty(0, np.int64))
+    assert (len(every.ops), every.faults) == (3, (FAULT,))
+
+
+def test_a_recording_without_defects_is_the_recording_itself():
+    history = History.of([ORDER], [FAULT])
+    assert without(history, np.empty(0, np.int64)) is history

@@ -270,6 +270,7 @@ def test_all_regions_together_name_the_region_that_has_no_rto():
     row = of(ops, region=ALL_REGIONS)
     assert row.rto_s is None
     assert row.no_rto.startswith("east: not recovered in ")
+    assert row.rto_error_s == 0
     every = of(around(20, (110, 149.5)), region=ALL_REGIONS)
     assert every.no_rto.startswith("not recovered in "), "one region is all there are"
 
@@ -280,6 +281,7 @@ def test_a_closed_loop_has_no_rto():
     for row in rows:
         assert (row.rto_s, row.unavailable_s) == (None, None)
         assert row.no_rto == "not measured in a closed loop"
+        assert row.observed_s == pytest.approx(39.95)
         assert row.write_gap_s == pytest.approx(6, abs=0.1)
 
 
@@ -369,6 +371,16 @@ def test_every_region_is_measured_by_itself_and_the_slowest_is_the_whole():
     assert rows["eu"].rto_s == 0
     assert rows["west"].rto_s == pytest.approx(6, abs=0.1)
     assert rows[ALL_REGIONS].rto_s == rows["east"].rto_s == pytest.approx(10, abs=0.1)
+
+
+def test_a_fault_is_aimed_at_the_regions_that_it_names_and_not_at_all_of_them():
+    ops = [*failover("west"), *orders("east", 100, 140)]
+    rows = recovery(History.of(ops, [replace(KILL, regions=("west",))]))
+    assert {row.region: row.aimed_at for row in rows} == {
+        "west": True,
+        "east": False,
+        ALL_REGIONS: False,
+    }
 
 
 def test_one_region_that_stays_away_keeps_the_whole_from_recovering():
@@ -503,3 +515,10 @@ def test_rpo_reaches_to_the_last_lost_ack_when_it_came_after_the_fault():
 def test_rpo_of_a_single_loss_after_the_fault_is_a_moment():
     ops = [order("west", 111, 111.5, order_id="gone")]
     assert rpo_s(History.of(ops, [KILL]), {"gone"}) == 0
+
+
+def test_a_gap_that_begins_with_the_healing_or_ends_with_the_injection_is_outside_the_fault():
+    ops = [order("west", at, at) for at in (100, 110, 111, 130, 140)]
+    assert gap(ops) == pytest.approx(19)
+    later = [order("west", at, at) for at in (80, 110, 111, 120, 130, 150)]
+    assert gap(later) == pytest.approx(10)
