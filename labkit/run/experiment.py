@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from labkit.cluster.base import Cluster, Gather, HasStateFolder, OnStage
 from labkit.cluster.marks import Claim
 from labkit.cluster.status import settled
-from labkit.errors import BadInput, ClusterError, LabError, LabTakenDown, NotReady
+from labkit.errors import BadInput, ClusterError, LabTakenDown
 from labkit.faults.base import Fault
 from labkit.faults.inject import Injection, healed_on_failure, inject
 from labkit.history import History, Terms, save_faults
@@ -32,9 +32,9 @@ from labkit.record import FaultWindow
 from labkit.report.page import write_report
 from labkit.report.result import Result
 from labkit.run import folders
+from labkit.run.reads import read_back, read_before
 from labkit.run.watchdog import Watchdog
-from labkit.trading.audit import OPENING, FinalRead, final_read, kept, opening_read
-from labkit.trading.ids import RunId
+from labkit.trading.audit import OPENING, FinalRead, kept
 from labkit.verdict.finding import Finding, Verdict
 from labkit.verdict.judge import judge
 from labkit.verdict.run import About, RunRecord
@@ -115,11 +115,8 @@ class Experiment:
             RunError: the workload broke down.
         """
         folder = self.folder or folders.run_folder(self.scenario, self.cluster.backend)
-        watch = watch or Silent()
-        if self.fault is not None:
-            self.fault.require_available(self.cluster)
         with folders.going_on(self.cluster, folder):
-            result = self.measure(folder, watch)
+            result = self.measure(folder, watch or Silent())
             write_report(result, folder)
             return result
 
@@ -138,10 +135,10 @@ class Experiment:
         watch.begin(self.cluster.topology.region_names, self.title)
         try:
             self.say(f"{self.workload.load}, run folder {folder}")
-            course, opening, final = self._go(folder, watch, claim)
+            phases, opening, final = self._go(folder, watch, claim)
         finally:
             watch.end()
-        history = course.history()
+        history = phases.history()
         try:
             record = RunRecord(
                 about,
@@ -151,8 +148,8 @@ class Experiment:
                 ledger=read_ledger(folder),
                 final=final,
                 opening=opening,
-                steady_before=course.found.get("before"),
-                steady_after=course.found.get("after"),
+                steady_before=phases.found.get("before"),
+                steady_after=phases.found.get("after"),
             )
             judged = judge(record).save(folder)
         except Exception as error:
@@ -163,12 +160,12 @@ class Experiment:
 
     def _go(
         self, folder: Path, watch: Watch, claim: Claim
-    ) -> tuple[_Course, FinalRead | None, FinalRead | None]:
+    ) -> tuple[_Phases, FinalRead | None, FinalRead | None]:
         """Read the database, do everything, and read back what came of it.
 
         When it is broken off, keep what is.
         """
-        course = None
+        phases = None
         try:
             opening = kept(read_before(self.cluster), folder, OPENING)
             with (
@@ -176,23 +173,23 @@ class Experiment:
                 self.cluster.failover_evidence() as gather,
                 self.workload.start(self.cluster, folder) as running,
             ):
-                course = _Course(self, running, watch, watchdog, folder, gather, claim)
-                course.go()
+                phases = _Phases(self, running, watch, watchdog, folder, gather, claim)
+                phases.go()
                 running.stop()
-            course.enter("final read")
+            phases.enter("final read")
             final = read_back(self.cluster, running.run_id)
             claim.check()  # nothing can be read from a database that was stopped
             kept(final, folder)
         except BaseException as error:
-            phase = course.phase if course else "starting the clients"
-            history = course.running.history() if course else None
+            phase = phases.phase if phases else "starting the clients"
+            history = phases.running.history() if phases else None
             by = claim.ended_by
             why = f"the lab was taken down by {by}" if by else type(error).__name__
             folders.complete(folder, f"{why} in its phase {phase!r}", history)
             if by and not isinstance(error, LabTakenDown):
                 raise LabTakenDown(f"the lab was taken down during the run, by {by}") from error
             raise
-        return course, opening, final
+        return phases, opening, final
 
     def _require_service(self) -> None:
         """Let the cluster come to rest: clients are served again before every replica follows."""
@@ -235,36 +232,8 @@ class Experiment:
         return f"{self.fault.label}" if self.fault else "no fault"
 
 
-def read_back(cluster: Cluster, run_id: RunId | None) -> FinalRead | None:
-    """Read the database after a run; None when it cannot be read: the verdict is UNKNOWN then.
-
-    Also None for no run: nothing was ordered.
-    """
-    if run_id is None:
-        return None
-    try:
-        return final_read(cluster.dsn(_region_to_read_from(cluster)), run_id)
-    except LabError:
-        return None
-
-
-def read_before(cluster: Cluster) -> FinalRead | None:
-    """Read the database before the load; None when it cannot be read."""
-    try:
-        return opening_read(cluster.dsn(_region_to_read_from(cluster)))
-    except LabError:
-        return None
-
-
-def _region_to_read_from(cluster: Cluster) -> str:
-    try:
-        return cluster.leader().region
-    except NotReady:  # every balancer knows the way as soon as there is one; the read waits for it
-        return cluster.topology.region_names[0]
-
-
-class _Course:
-    """The phases of one run. Blocking actions run beside the pump that keeps `watch` informed."""
+class _Phases:
+    """The phases of one run. While an action blocks, `watch` is still told what clients did."""
 
     def __init__(
         self,

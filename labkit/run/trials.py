@@ -22,7 +22,8 @@ from labkit.record import FaultWindow
 from labkit.report.page import write_report
 from labkit.report.result import Result
 from labkit.run import folders
-from labkit.run.experiment import Experiment, read_back
+from labkit.run.experiment import Experiment
+from labkit.run.reads import read_back
 from labkit.topology import Target
 from labkit.trading.audit import OPENING, FinalRead, kept, read_in
 from labkit.trading.ids import RunId, parts

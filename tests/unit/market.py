@@ -168,8 +168,8 @@ def into_memory(patch: pytest.MonkeyPatch) -> Database:
     fresh = Database()
     patch.setattr(Market, "database", fresh, raising=False)
     patch.setattr(Market, "on_poll", staticmethod(lambda: None), raising=False)
-    patch.setattr("labkit.run.experiment.final_read", fresh.final_read)
-    patch.setattr("labkit.run.experiment.opening_read", fresh.opening_read)
+    patch.setattr("labkit.run.reads.final_read", fresh.final_read)
+    patch.setattr("labkit.run.reads.opening_read", fresh.opening_read)
     patch.setattr("labkit.run.experiment.WATCH_EVERY_S", 0.1)
     return fresh
 

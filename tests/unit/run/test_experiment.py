@@ -16,8 +16,9 @@ from labkit.faults.signals import Kill
 from labkit.faults.slow import Slow
 from labkit.measurement.live import Silent, Watch
 from labkit.run import folders
-from labkit.run.experiment import Experiment, read_back
+from labkit.run.experiment import Experiment
 from labkit.run.finished import make_whole
+from labkit.run.reads import read_back
 from labkit.run.trials import Trials
 from labkit.testing import FakeCluster
 from labkit.topology import Node, Region
@@ -368,7 +369,7 @@ def test_the_trials_before_the_one_in_which_a_run_was_killed_are_in_its_result(
 
 def test_the_final_read_does_not_need_a_leader_when_it_begins(cluster, monkeypatch):
     read = []
-    monkeypatch.setattr("labkit.run.experiment.final_read", lambda dsn, run: read.append(dsn))
+    monkeypatch.setattr("labkit.run.reads.final_read", lambda dsn, run: read.append(dsn))
     for region in cluster.topology.regions:
         cluster.kill(region)
     read_back(cluster, RunId.new())

@@ -246,7 +246,7 @@ def test_what_is_found_in_a_trial_is_in_the_whole(
         read = database.final_read(dsn, run)
         return spoil(read) if database.reads == number else read
 
-    monkeypatch.setattr("labkit.run.experiment.final_read", final_read)
+    monkeypatch.setattr("labkit.run.reads.final_read", final_read)
     result = Trials(2, experiment, jitter_s=0).run()
     assert [trial.verdict for trial in result.trials].count(verdict) == 1
     found = result.summary.finding(checker)
@@ -271,7 +271,7 @@ def test_headline_and_table_of_trials_agree_on_what_was_lost(
     for read_that_lacks_it in (1, 3):
         database.reads = 0
         monkeypatch.setattr(
-            "labkit.run.experiment.final_read",
+            "labkit.run.reads.final_read",
             lambda dsn, run, n=read_that_lacks_it: (
                 lack_the_first_order(read)
                 if (read := database.final_read(dsn, run)) is not None and database.reads == n
