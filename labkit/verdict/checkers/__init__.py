@@ -5,10 +5,11 @@ recorded, and one read of the database after everything was healed. Without that
 proven: UNKNOWN, never PASS.
 """
 
+from labkit.verdict.checkers.balances import MoneyExact
 from labkit.verdict.checkers.base import Checker
-from labkit.verdict.checkers.books import MoneyExact, PriceExact
 from labkit.verdict.checkers.opening import Opening
 from labkit.verdict.checkers.placed import Executions, NoDuplicates, NoLostAcks, NoPhantoms
+from labkit.verdict.checkers.prices import PriceExact
 from labkit.verdict.checkers.realtime import RealTime, Replicas, Sessions
 
 __all__ = [

@@ -1,8 +1,10 @@
-"""What a checker is."""
+"""The protocol of a checker, and what several of them say."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Protocol
+
+import pandas as pd
 
 from labkit.verdict.evidence import Evidence
 from labkit.verdict.finding import Finding, Verdict
@@ -33,3 +35,13 @@ def nothing_to_judge(checker: str, evidence: Evidence) -> Finding | None:
 def no_final_read(checker: str) -> Finding:
     """Nothing is proven without it."""
     return Finding(checker, Verdict.UNKNOWN, "the database could not be read after the run")
+
+
+def twice_in(keys: pd.Series) -> tuple[str, ...]:
+    """Tell which keys are there more than once, in order."""
+    return () if keys.is_unique else tuple(map(str, sorted(set(keys[keys.duplicated()]))))
+
+
+def money(cents: int) -> str:
+    """Write an amount in dollars."""
+    return f"{cents / 100:,.2f}"

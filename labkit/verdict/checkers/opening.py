@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from labkit.trading.audit import FinalRead
+from labkit.verdict.checkers.balances import OwnSums
 from labkit.verdict.checkers.base import no_final_read
-from labkit.verdict.checkers.books import OwnSums
 from labkit.verdict.evidence import Evidence
 from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 

@@ -1,8 +1,7 @@
-"""Whether money, shares and prices are what the orders say, to the cent."""
+"""The checker of prices: each is what the orders before it say, to the cent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ import pandas as pd
 from labkit.measurement.possible import LARGEST_PLACE
 from labkit.measurement.windows import is_ok
 from labkit.record import OpKind
-from labkit.verdict.checkers.base import no_final_read
+from labkit.verdict.checkers.base import money, no_final_read, twice_in
 from labkit.verdict.evidence import Evidence, Part
 from labkit.verdict.finding import OFFENDERS_SHOWN, Finding, Verdict, counted
 from labkit.verdict.numbers import NO_ORDER
@@ -21,138 +20,6 @@ _STOCK = ("initial_price_cents", "current_price_cents", "moves", "buys", "sells"
 _FROM_SECOND, _TO_LAST_BUT_ONE = slice(1, None), slice(None, -1)
 FLOOR_CENTS = 10
 """No price is lower (`CHECK` in sql/postgresql/schema.sql)."""
-
-
-@dataclass(frozen=True)
-class MoneyExact:
-    """Every balance is the opening balance and the deposits, less the buys, plus the sells.
-
-    Proves: no account gained or lost a cent against its own orders and deposits in the database,
-    so neither did all of them together; the database's sums have at least the money of this run's
-    own orders, account by account; no position of an account, nor its cost, differs from what
-    it bought less what it sold; no account is overdrawn or holds less than nothing where it may
-    not; no account is there twice; and no order of the run belongs to an account that is not there.
-    Cannot: see an order that is missing together with its money; `NoLostAcks` does. Nor a deposit
-    that is: deposits are not in the ledger. Nor an order that was booked, money and all, on another
-    account or in another quantity than its client asked for: the history has neither. Nor whether
-    an account was short of money for a while.
-    """
-
-    name: ClassVar[str] = "money"
-
-    def check(self, evidence: Evidence) -> Finding:
-        """Judge. A function of the evidence alone."""
-        if evidence.final is None:
-            return no_final_read(self.name)
-        accounts = evidence.accounts
-        if accounts.empty:
-            return Finding(self.name, Verdict.UNKNOWN, "the final read has no account to look at")
-        put_in = accounts["opening_balance_cents"] + accounts["deposits_cents"]
-        due = (put_in - accounts["bought_cents"] + accounts["sold_cents"]).to_numpy()
-        balance = accounts["balance_cents"].to_numpy()
-        own = OwnSums.of(evidence)
-        names = accounts["account_nbr"].to_numpy()
-
-        def cents(i: int, column: str) -> str:
-            return _money(accounts[column].iloc[i])
-
-        wrongs: list[tuple[np.ndarray, Callable[[int], str]]] = [
-            (
-                balance != due,
-                lambda i: f"{_money(balance[i])}, by its orders {_money(due[i])}",
-            ),
-            (balance < 0, lambda i: f"overdrawn: {_money(balance[i])}"),
-            (
-                own.bought_cents > accounts["bought_cents"].to_numpy(),
-                lambda i: (
-                    f"bought for {cents(i, 'bought_cents')}, this run's orders alone for "
-                    f"{_money(own.bought_cents[i])}"
-                ),
-            ),
-            (
-                own.sold_cents > accounts["sold_cents"].to_numpy(),
-                lambda i: (
-                    f"sold for {cents(i, 'sold_cents')}, this run's orders alone for "
-                    f"{_money(own.sold_cents[i])}"
-                ),
-            ),
-            (
-                accounts["positions_off"].to_numpy() != 0,
-                lambda i: (
-                    f"{counted(accounts['positions_off'].iloc[i], 'position')} not what its "
-                    "orders say"
-                ),
-            ),
-            (
-                accounts["oversold"].to_numpy() != 0,
-                lambda i: (
-                    f"holds less than nothing in "
-                    f"{counted(accounts['oversold'].iloc[i], 'position')}, and may not"
-                ),
-            ),
-        ]
-        strangers = own.strangers
-        twice = twice_in(evidence.final.accounts["account_nbr"])
-        offending = np.logical_or.reduce([marks for marks, _ in wrongs])
-        count = int(offending.sum()) + len(strangers) + len(twice)
-        if not count:
-            return Finding(
-                self.name,
-                Verdict.PASS,
-                f"{counted(len(accounts), 'account')} exact to the cent, "
-                f"{_money(int(balance.sum()))} USD in all",
-            )
-        offenders = [
-            f"{names[i]}: {why(i)}"
-            for marks, why in wrongs
-            for i in np.flatnonzero(marks)[:OFFENDERS_SHOWN]
-        ]
-        offenders += [f"{name}: has orders and no account" for name in strangers]
-        offenders += [f"{name}: there more than once" for name in twice]
-        return Finding(
-            self.name,
-            Verdict.FAIL,
-            f"{count:,} of {counted(len(accounts), 'account')} not what the "
-            f"orders say, {_money(int((balance - due).sum()))} USD too much in all",
-            tuple(offenders[:OFFENDERS_SHOWN]),
-            count,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class OwnSums:
-    """What this run's own orders in the database add up to, each order once.
-
-    Attributes:
-        bought_cents: of each account, in the order of `Evidence.accounts`; so is `sold_cents`.
-        strangers: accounts that have orders and are not among these.
-    """
-
-    bought_cents: np.ndarray
-    sold_cents: np.ndarray
-    strangers: tuple[str, ...]
-
-    @classmethod
-    def of(cls, evidence: Evidence) -> OwnSums:
-        """Add them up."""
-        orders, names = evidence.own_orders, evidence.accounts["account_nbr"]
-        owner = pd.Categorical(orders["account_nbr"])
-        place = pd.Index(names).get_indexer(owner.categories)[np.asarray(owner.codes)]
-        known = place >= 0
-        spent = orders["quantity"].to_numpy(np.int64) * orders["unit_price_cents"].to_numpy()
-        buys = np.asarray(orders["side"] == "buy")
-        sums = [
-            # floats are exact up to 2**53 cents
-            np.bincount(place[rows], spent[rows], minlength=len(names)).astype(np.int64)
-            for rows in (known & buys, known & ~buys)
-        ]
-        strangers = sorted(set(owner.categories[np.unique(np.asarray(owner.codes)[~known])]))
-        return cls(sums[0], sums[1], tuple(map(str, strangers)))
-
-
-def twice_in(keys: pd.Series) -> tuple[str, ...]:
-    """Tell which keys are there more than once, in order."""
-    return () if keys.is_unique else tuple(map(str, sorted(set(keys[keys.duplicated()]))))
 
 
 @dataclass(frozen=True)
@@ -348,10 +215,10 @@ class _Chain:
         """Describe the first offenders."""
         stocks = self._stocks
         found = [
-            f"{stocks['symbol'].iloc[i]}: {_money(stocks['current_price_cents'].iloc[i])} after "
+            f"{stocks['symbol'].iloc[i]}: {money(stocks['current_price_cents'].iloc[i])} after "
             f"{counted(stocks['moves'].iloc[i], 'move')}, by its "
             f"{counted(stocks['buys'].iloc[i] + stocks['sells'].iloc[i], 'order')} "
-            f"{_money(self._due[i])}{self._more(i)}"
+            f"{money(self._due[i])}{self._more(i)}"
             for i in np.flatnonzero(self._wrong)[:OFFENDERS_SHOWN]
         ]
         found += [
@@ -373,7 +240,7 @@ class _Chain:
         whose = "the initial price" if earlier.hi[0] == 0 else self._owner(earlier, symbol)
         return (
             f"{self._owner(here, symbol)}: place {here.hi[0]} of {symbol} at "
-            f"{_money(here.before[0])}, but {whose} left {_money(earlier.after[0])} at place "
+            f"{money(here.before[0])}, but {whose} left {money(earlier.after[0])} at place "
             f"{earlier.hi[0]}"
         )
 
@@ -408,7 +275,7 @@ class _Reads:
         """Describe the first offenders."""
         shown = self._ops.iloc[self._wrong[:OFFENDERS_SHOWN]]
         return [
-            f"read {row}: {_money(op['price_cents'])} at place {op['move_nbr']} of {op['symbol']}, "
+            f"read {row}: {money(op['price_cents'])} at place {op['move_nbr']} of {op['symbol']}, "
             "a price that its orders never left there"
             for row, op in shown.iterrows()
         ]
@@ -452,12 +319,12 @@ class _Told:
     def _words(self, here: int, there: int) -> str:
         op, order = self._ops.iloc[here], self._orders.iloc[there]
         told = [f"place {op['move_nbr']}"] if pd.notna(op["move_nbr"]) else []
-        told += [_money(op["price_cents"])] if pd.notna(op["price_cents"]) else []
+        told += [money(op["price_cents"])] if pd.notna(op["price_cents"]) else []
         return (
             f"{self._evidence.ids.name(self._evidence.in_final[there])}: its client asked for a "
             f"{op['side']} of {op['symbol']} and was told {' at '.join(told) or 'nothing'}, the "
             f"database has a {order['side']} of {order['symbol']}, place {order['move_nbr']} at "
-            f"{_money(order['unit_price_cents'])}"
+            f"{money(order['unit_price_cents'])}"
         )
 
 
@@ -467,7 +334,3 @@ def _texts_differ(one: pd.Series, other: pd.Series) -> np.ndarray:
     translated = one.cat.categories.get_indexer(other.cat.categories)
     same = np.append(translated, -2)[codes]
     return np.asarray(same != np.asarray(one.cat.codes))
-
-
-def _money(cents: int) -> str:
-    return f"{cents / 100:,.2f}"
