@@ -1,11 +1,11 @@
 # make env    the environment in .venv       make demo   nine nodes, one measured node loss
-# make check  lint, types, layers, unit      make test   the whole suite
-# make bench  the README's numbers           make docs   the documentation as a site
-# make clean  the environment away
+# make check  lint, types, layers, unit      make test   that, and PostgreSQL labs and the browser
+# make bench  the README's numbers           make test-long   the rest: CockroachDB, long tests
+# make docs   the documentation as a site    make clean  the environment away
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env able demo check test test-cockroachdb bench docs clean
+.PHONY: env able demo check test test-long test-cockroachdb bench docs clean
 env: $(VENV)/.stamp
 
 # make PYTHON=/path/to/python3.13 for another than the first on PATH that is new enough
@@ -30,8 +30,15 @@ check: env
 
 # a lab is one worker's and takes about a core: `make test LABS=4` on a machine that has them
 LABS ?= 2
+ON_LABS = $(BIN)/pytest tests --ignore=tests/unit -n $(LABS) --dist loadgroup --no-loadscope-reorder
 test: check
-	$(BIN)/pytest tests --ignore=tests/unit -n $(LABS) --dist loadgroup --no-loadscope-reorder
+	$(ON_LABS) -m "not long and not docker"
+
+# what rarely fails and takes long: CockroachDB's stand-ins, notebooks step by step, and every
+# property on ten times as many examples
+test-long: env
+	$(ON_LABS) -m "long or docker"
+	$(BIN)/pytest -q -n auto --dist worksteal tests/unit -m hypothesis --hypothesis-profile thorough
 
 # the contract suite, the audit, the notebooks and the commands on real images, on the Docker Engine
 # that answers, and on the cockroach program that is on PATH; ends with a summary for an issue

@@ -10,5 +10,5 @@ LABS = {"embedded": "lab", "cockroachdb": "containers", "cockroach-binary": "pro
 REAL_CLUSTERS = [
     pytest.param("embedded", marks=pytest.mark.cluster),
     pytest.param("cockroachdb", marks=pytest.mark.docker),
-    pytest.param("cockroach-binary", marks=pytest.mark.cluster),
+    pytest.param("cockroach-binary", marks=(pytest.mark.cluster, pytest.mark.long)),
 ]

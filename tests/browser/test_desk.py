@@ -122,6 +122,7 @@ def test_the_desk_can_be_read_by_everybody_and_asks_nobody_else(
     assert watched.errors == []
 
 
+@pytest.mark.long
 def test_none_of_twenty_loads_leaves_a_frozen_chart(watched: Watched, lab: EmbeddedCluster) -> None:
     bring_up(lab)
     notebook = asset("notebooks", "01_trading_desk.ipynb")

@@ -153,6 +153,7 @@ def idle(page: Page) -> bool:
     return "[*]:" not in prompts and "[ ]:" not in prompts
 
 
+@pytest.mark.long
 def test_a_headless_run_leaves_its_figures_to_those_who_have_no_kernel(
     watched: Watched, folder: Folder, jupyterlab: str, jupyter_env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -250,6 +250,7 @@ def test_another_user_cannot_read_how_to_talk_to_a_kernel(stranger: dict[str, An
     assert stranger["readable"] == []
 
 
+@pytest.mark.long
 def test_the_owner_gets_what_a_stranger_does_not(server: Server, stranger: dict[str, Any]) -> None:
     model = httpx.get(
         f"{server.base}api/kernels/{server.kernel_id}", params={"token": server.token}

@@ -411,6 +411,7 @@ def test_a_node_is_added_serves_behind_its_balancer_and_is_removed_again(cluster
     assert node.name not in [part.name for part in cluster.status().nodes]
 
 
+@pytest.mark.long
 def test_a_node_of_one_region_can_come_after_one_of_another_has_gone(cluster: Cluster) -> None:
     if not isinstance(cluster, CanScale):
         pytest.skip("its nodes are what they are")

@@ -31,6 +31,7 @@ def slots(lab: EmbeddedCluster) -> set[str]:
     return {row[0] for row in rows}
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_a_new_replica_takes_reads_and_sessions_there_before_go_on(lab: EmbeddedCluster) -> None:
     with (
@@ -50,6 +51,7 @@ def test_a_new_replica_takes_reads_and_sessions_there_before_go_on(lab: Embedded
     assert not lab.layout.data(NEW).exists()
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_another_object_for_the_same_lab_sees_a_node_that_came(lab: EmbeddedCluster) -> None:
     other = EmbeddedCluster.attach(lab.home)

@@ -66,6 +66,7 @@ def test_a_primary_whose_region_is_cut_off_acknowledges_nothing_that_is_lost(
     assert_nothing_was_lost(result, without="replicas")
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_a_primary_that_hears_but_is_not_heard_is_replaced(lab, tmp_path):
     """No request of its region leaves it, also not the one that renews its lease."""
@@ -76,6 +77,7 @@ def test_a_primary_that_hears_but_is_not_heard_is_replaced(lab, tmp_path):
     assert lab.leader().region != home
 
 
+@pytest.mark.long
 def test_a_dead_balancer_stops_its_own_region_and_no_other(real_cluster, tmp_path):
     home = real_cluster.leader().region
     result = under_load(real_cluster, Kill(Balancer(region=home)), tmp_path)

@@ -84,7 +84,7 @@ def place(dsn: str, order: Order) -> Op:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.cluster
 def test_what_a_frozen_primary_acknowledges_past_the_balancers_is_lost_and_named(
     lab: EmbeddedCluster,

@@ -151,6 +151,7 @@ def test_a_start_that_is_killed_or_interrupted_does_not_stop_the_next_one(small:
     assert small.run("status").returncode == 0
 
 
+@pytest.mark.long
 def test_a_node_whose_addition_or_removal_was_killed_is_in_service_after_heal(small: Lab) -> None:
     """The WAN refused it, as it did not know its name, and commits did not count it."""
     small.require(*small.up)
@@ -164,6 +165,7 @@ def test_a_node_whose_addition_or_removal_was_killed_is_in_service_after_heal(sm
     small.require("status")
 
 
+@pytest.mark.long
 def test_a_lab_whose_stop_or_restart_of_a_node_was_killed_is_in_service_after_heal(
     small: Lab,
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_lab_whose_stop_or_restart_of_a_node_was_killed_is_in_service_after_he
     assert small.nodes() == {"a/1", "b/1", "c/1"}
 
 
+@pytest.mark.long
 def test_a_goal_that_a_stopped_lab_is_given_is_in_force_when_it_is_up(small: Lab) -> None:
     small.require(*small.up)
     for goal, waits in (("none", False), ("region", True)):
@@ -192,6 +195,7 @@ def test_a_goal_that_a_stopped_lab_is_given_is_in_force_when_it_is_up(small: Lab
         assert ("ANY 1 (" in names) == waits, names
 
 
+@pytest.mark.long
 def test_a_lab_whose_state_folder_is_removed_is_found_and_ended(small: Lab) -> None:
     assert small.run(*small.up).returncode == 0
     pids = marked(small.home)
@@ -226,6 +230,7 @@ COMMANDS = {
 """What is done before a command (one of some), the command, and what must work after it."""
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not KILLS, reason="LABKIT_TEST_KILLS says how often")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,7 +14,7 @@ from labkit.verdict.steady import SteadyState
 from labkit.workload.trading import TradingWorkload
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.cluster
 def test_what_a_region_acknowledged_alone_is_lost_when_commits_wait_for_nobody(lab, tmp_path):
     """The verdict must see it: the database that is left is consistent, and has less in it."""

@@ -40,6 +40,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_kernel_killed_in_the_middle_of_a_fault_leaves_a_steady_lab(

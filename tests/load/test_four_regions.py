@@ -44,7 +44,7 @@ HOSTILE = {
     "COLUMNS": "1",
 }
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 def few_files() -> None:

@@ -54,92 +54,90 @@ SHORT: dict[str, dict[str, object]] = {
 }
 """Every notebook, with what makes it short: papermill puts it in, nbval runs what comes out."""
 
-HEADLESS: dict[str, tuple[str, dict[str, object]]] = {
-    "00_setup": ("cockroachdb", {"samples": 2, "symbol": "MSFT"}),
-    "01_trading_desk": ("cockroach-binary", {"backend": "cockroach-binary"}),
-    "02_consistency": (
-        "cockroachdb",
-        {"samples": 1, "trade_s": 2, "orders": 6, "symbol": "DIS", "rate_per_s": 3},
-    ),
-    "03_node_loss": (
-        "cockroachdb",
-        {
-            **BRIEFLY,
-            "victim": "us-east-1/2",
-            "hold_s": 4,
-            "max_rto_s": 60,
-            "beside": "pause",
-            "beside_victims": "primary",
-            "beside_hold_s": 6,
-        },
-    ),
-    "04_region_loss": ("cockroachdb", {**BRIEFLY, "hold_s": 10, "max_rto_s": 60}),
-    "05_load_balancer_loss": ("cockroachdb", {**BRIEFLY, "hold_s": 3, "max_rto_s": 15}),
-    "06_partition": ("cockroachdb", {**BRIEFLY, "hold_s": 9, "max_gap_s": 60, "seed": 7}),
-    "07_slow_wan": (
-        "cockroachdb",
-        {**BRIEFLY, "hold_s": 4, "samples": 2, "delay_ms": 60, "jitter_ms": 0, "share": 0.5},
-    ),
-    "08_survival_goals": ("embedded", {**BRIEFLY, "hold_s": 9, "goals": "none", "alone_s": 1.5}),
-    "09_rolling_restart": (
-        "cockroachdb",
-        {**BRIEFLY, "regions": "eu-west-1", "max_rto_s": 60},
-    ),
-    "10_scale": (
-        "cockroachdb",
-        {
-            "levels": "20 40",
-            "hot_levels": "2 4",
-            "every_s": 3,
-            "connections": 10,
-            "symbol": "NFLX",
-            "clients": 2,
-            "read_s": 0.5,
-            "rate_per_s": 20,
-            "hold_s": 1,
-        },
-    ),
+OTHER: dict[str, dict[str, object]] = {
+    "00_setup": {"samples": 2, "symbol": "MSFT"},
+    "01_trading_desk": {"backend": "embedded"},
+    "02_consistency": {"samples": 1, "trade_s": 2, "orders": 6, "symbol": "DIS", "rate_per_s": 3},
+    "03_node_loss": {
+        **BRIEFLY,
+        "victim": "us-east-1/2",
+        "hold_s": 4,
+        "max_rto_s": 60,
+        "beside": "pause",
+        "beside_victims": "primary",
+        "beside_hold_s": 6,
+    },
+    "04_region_loss": {**BRIEFLY, "hold_s": 10, "max_rto_s": 60},
+    "05_load_balancer_loss": {**BRIEFLY, "hold_s": 3, "max_rto_s": 15},
+    "06_partition": {**BRIEFLY, "hold_s": 9, "max_gap_s": 60, "seed": 7},
+    "07_slow_wan": {
+        **BRIEFLY,
+        "hold_s": 4,
+        "samples": 2,
+        "delay_ms": 60,
+        "jitter_ms": 0,
+        "share": 0.5,
+    },
+    "08_survival_goals": {**BRIEFLY, "hold_s": 9, "goals": "none", "alone_s": 1.5},
+    "09_rolling_restart": {**BRIEFLY, "regions": "eu-west-1", "max_rto_s": 60},
+    "10_scale": {
+        "levels": "20 40",
+        "hot_levels": "2 4",
+        "every_s": 3,
+        "connections": 10,
+        "symbol": "NFLX",
+        "clients": 2,
+        "read_s": 0.5,
+        "rate_per_s": 20,
+        "hold_s": 1,
+    },
 }
-"""Every notebook again, as papermill runs it from the command line: on which lab, and with which
-parameters. They lead elsewhere than `SHORT`: to another engine, through cells that it leaves out,
-a verdict that says no."""
+"""Every notebook, as the command line runs it. They lead elsewhere than `SHORT`: through cells that
+it leaves out, to a verdict that says no."""
+
+COCKROACHDB_DIFFERS = {
+    "00_setup",  # regions and leaseholders
+    "01_trading_desk",  # what the page offers
+    "02_consistency",  # follower reads
+    "04_region_loss",  # leases, not an election
+    "08_survival_goals",  # no NONE
+    "09_rolling_restart",  # drain
+    "10_scale",  # decommission
+}
+"""Notebooks with cells, or labkit with steps, that are others on CockroachDB."""
 
 MEASURES_NOTHING = ("00_setup", "01_trading_desk")
 
 LOSES_ORDERS = "08_survival_goals"
-"""With what it is given in HEADLESS, commits wait for nobody: its verdict must be that orders are
-lost. That is what it is there to show."""
+"""In OTHER its commits wait for nobody: its verdict must be that orders are lost, which is what it is
+there to show."""
 
 
-def by_hand() -> list[ParameterSet]:
-    """Every notebook on the embedded lab, and in containers those that HEADLESS has elsewhere.
+def runs(*, step_by_step: bool) -> list[ParameterSet]:
+    """Which notebook runs on which lab, this way.
 
-    One with an experiment in it on processes. Where there is real CockroachDB, every one on each.
+    On the embedded lab each runs both ways, step by step among the long tests. In containers those
+    that differ there run, in one way; one of them on processes as well. Where there is real
+    CockroachDB, every one runs in every way.
     """
     everywhere = bool(os.environ.get(REAL))
+    by_hand = {"01_trading_desk", "08_survival_goals"}  # OTHER is PostgreSQL's for these
     chosen = {
         "embedded": set(notebooks()),
-        "cockroachdb": {name for name in HEADLESS if HEADLESS[name][0] != "cockroachdb"},
-        "cockroach-binary": {"04_region_loss"},
+        "cockroachdb": by_hand if step_by_step else COCKROACHDB_DIFFERS - by_hand,
+        "cockroach-binary": {"04_region_loss"} if step_by_step else set[str](),
     }
+    labs: dict[str, Any] = {backend.values[0]: backend.marks for backend in REAL_CLUSTERS}
     return [
-        pytest.param(name, backend, marks=marks, id=f"{name}-{backend}")
-        for backend, marks in _labs().items()
+        pytest.param(
+            name,
+            backend,
+            marks=(*marks, pytest.mark.long) if step_by_step else marks,
+            id=f"{name}-{backend}",
+        )
+        for backend, marks in labs.items()
         for name in notebooks()
-        if everywhere or name in chosen.get(backend, ())
-    ]
-
-
-def _labs() -> dict[str, Any]:
-    """What each backend's tests are marked with."""
-    return {backend.values[0]: backend.marks for backend in REAL_CLUSTERS}
-
-
-def headless() -> list[ParameterSet]:
-    marks = _labs()
-    return [
-        pytest.param(name, backend, marks=marks[backend], id=f"{name}-{backend}")
-        for name, (backend, _) in HEADLESS.items()
+        if name in chosen[backend] or (everywhere and (step_by_step or name not in by_hand))
     ]
 
 
@@ -166,13 +164,13 @@ def the_run(tmp_path: Path) -> Path:
 
 
 def test_every_notebook_is_tested():
-    assert set(notebooks()) == set(SHORT) == set(HEADLESS)
+    assert set(notebooks()) == set(SHORT) == set(OTHER)
 
 
 @pytest.mark.parametrize("name", notebooks())
 def test_a_headless_run_has_parameters_that_the_notebook_has_and_other_values(name):
     known = papermill.inspect_notebook(notebooks()[name])
-    _, given = HEADLESS[name]
+    given = OTHER[name]
     assert given
     for key, value in given.items():
         assert yaml.safe_load(str(known[key]["default"])) != value
@@ -193,7 +191,9 @@ def test_a_notebook_says_what_the_reader_will_do_learn_and_need(name):
         assert heading in first
 
 
-@pytest.mark.parametrize(("name", "real_cluster"), by_hand(), indirect=["real_cluster"])
+@pytest.mark.parametrize(
+    ("name", "real_cluster"), runs(step_by_step=True), indirect=["real_cluster"]
+)
 def test_a_notebook_runs_step_by_step(name, real_cluster, tmp_path):
     prepared = tmp_path / f"{name}.ipynb"
     papermill.execute_notebook(
@@ -223,9 +223,11 @@ def _keep_expected_outputs(original: Path, prepared: Path) -> None:
     nbformat.write(notebook, prepared)
 
 
-@pytest.mark.parametrize(("name", "real_cluster"), headless(), indirect=["real_cluster"])
+@pytest.mark.parametrize(
+    ("name", "real_cluster"), runs(step_by_step=False), indirect=["real_cluster"]
+)
 def test_a_notebook_runs_headless_with_other_parameters(name, real_cluster, tmp_path):
-    backend, given = HEADLESS[name]
+    given = OTHER[name]
     options = [word for key, value in given.items() for word in ("-p", f"{key}={value}")]
     done = subprocess.run(
         labkit("run", name, "--json", *options),
@@ -244,7 +246,7 @@ def test_a_notebook_runs_headless_with_other_parameters(name, real_cluster, tmp_
         return
     assert {"report.html", "result.json", "samples.parquet", "faults.jsonl", "ledger"} <= names
     summary = read_summary(folder)
-    assert summary.backend == backend
+    assert summary.backend == real_cluster.backend
     assert {key: given[key] for key in given if key in summary.parameters}.items() <= (
         summary.parameters.items()
     )

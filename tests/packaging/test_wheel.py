@@ -167,6 +167,7 @@ def test_an_installed_notebook_runs(labkit: Path, tmp_path: Path) -> None:
     assert os.fspath(ROOT) not in executed.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not UVX.is_file(), reason="no uvx beside uv")
 def test_uvx_runs_the_wheel_without_an_install_in_a_folder_that_stays_empty(
     wheel: Path, tmp_path: Path

@@ -61,6 +61,7 @@ def answers(folder: Path) -> None:
     assert said == ""
 
 
+@pytest.mark.long
 def test_every_dependency_has_a_wheel_for_linux_and_macos(tmp_path: Path) -> None:
     answers(tmp_path)
     wanted = list(product(PLATFORMS, PYTHONS))

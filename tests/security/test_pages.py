@@ -86,6 +86,7 @@ def test_a_page_of_another_site_reads_and_changes_nothing(
     assert running(lab) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_page_whose_name_was_rebound_reads_and_changes_nothing(
     lab: EmbeddedCluster, foreign: Page, kind: str
@@ -114,6 +115,7 @@ def test_a_page_reads_and_changes_nothing_where_the_owner_has_looked_at_the_stat
     assert running(lab) == before
 
 
+@pytest.mark.long
 def test_what_a_server_tells_and_does_for_every_page_is_found(foreign: Page) -> None:
     orders = [("GET", "/links"), ("POST", "/links"), ("DELETE", "/links")]
     with answering(200) as port:
