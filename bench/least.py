@@ -15,10 +15,10 @@ from time import sleep
 
 from psycopg.pq import ExecStatus, PGconn
 
-from labkit.trading.asking import TYPES, numbered
 from labkit.trading.catalogue import GENERATED_ACCOUNTS, GENERATED_SYMBOLS
 from labkit.trading.engines import POSTGRESQL
 from labkit.trading.ids import RunId
+from labkit.trading.order_statement import TYPES, numbered
 
 
 def main(url: str, connections: int) -> None:

@@ -1,4 +1,4 @@
-"""What this machine has, what will run on it and what will not, and why.
+"""Checks of this machine: what will run on it, what will not, and why.
 
 Each check is a function that looks at one thing and starts, changes and downloads nothing.
 """
@@ -50,7 +50,7 @@ NOTEBOOK_PACKAGES = ("jupyterlab", "papermill", "nbconvert", "ipywidgets", "anyw
 
 
 class Feature(StrEnum):
-    """What a person may want to run."""
+    """A part of labkit that a person may want to run."""
 
     EMBEDDED = "embedded"
     """Nine nodes as processes of this machine."""
@@ -63,7 +63,7 @@ class Feature(StrEnum):
 
 
 class Level(StrEnum):
-    """How a check came out."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -74,7 +74,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """A check of one thing, and its outcome.
 
     Attributes:
         found: what is there, one line.

@@ -1,4 +1,4 @@
-"""Everything labkit raises on purpose, one tree.
+"""The errors that labkit raises on purpose, as one tree.
 
 LabError                    one clear line: what happened, where, what to do next
 ├── BadInput                what the caller gave is refused; nothing was changed
@@ -40,7 +40,7 @@ class LabError(Exception):
 
 
 class BadInput(LabError):  # noqa: N818 - reads as what happened
-    """What the caller gave is refused; nothing was changed."""
+    """Input of the caller is refused; nothing was changed."""
 
 
 class TopologyError(BadInput):

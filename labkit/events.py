@@ -1,4 +1,4 @@
-"""What was noticed of an outage, a moment each, by whoever noticed it: evidence, no conclusion.
+"""Events of an outage: moments that a client or a part of the cluster noticed.
 
 Times are those of a history: `time.monotonic()` of the machine, seconds. Sources that write the
 wall clock are converted by one anchor (`labkit.clock.Anchor`).
@@ -18,7 +18,7 @@ EVENTS_FILE = "events.jsonl"
 
 
 class Sign(StrEnum):
-    """What an event says."""
+    """The kind of an event."""
 
     SERVER_DOWN = "server_down"
     """The balancer of `region` sends no more clients to `node`."""
@@ -38,7 +38,7 @@ class Sign(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that was noticed.
+    """A moment that somebody noticed.
 
     Attributes:
         at_s: when; it happened between `at_s - within_s` and `at_s`.

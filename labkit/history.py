@@ -1,4 +1,4 @@
-"""What clients did and what was done to the cluster, as data.
+"""The operations of the clients and the faults of a run, as data.
 
 Every time in a history is `time.monotonic()` of the machine, in seconds: one base for all worker
 processes (CLOCK_MONOTONIC is one clock for the whole machine). `History.anchor_s` says what to add
@@ -56,7 +56,7 @@ def only_orders(ops: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a run is judged by beside its operations; kept with them, to be judged again.
+    """The terms that a run is judged by, kept with its operations so that it can be judged again.
 
     Attributes:
         watched_until_s: when the watch ended: all orders due before it have had their time. No
@@ -90,7 +90,7 @@ _FAULT = TypeAdapter(FaultWindow)
 
 @dataclass(frozen=True)
 class History:
-    """Everything a run recorded: operations and faults. Never changed, only made.
+    """The record of a run: operations, faults, events. Immutable.
 
     Attributes:
         ops: one row an operation, columns as `OP_COLUMNS`, ordered by `scheduled_s`.

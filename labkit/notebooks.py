@@ -26,7 +26,7 @@ COPIED = ".labkit-copied.json"
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What came of copying the notebooks into a user's folder.
+    """The result of copying the notebooks into a user's folder.
 
     Attributes:
         folder: where they are.

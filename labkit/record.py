@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Outcome(StrEnum):
-    """How an operation ended for its client."""
+    """The outcome of an operation for its client."""
 
     OK = "ok"
     """Acknowledged: it must survive."""
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 class OpKind(StrEnum):
-    """What an operation does."""
+    """The kind of an operation."""
 
     ORDER = "order"
     """Places an order."""

@@ -47,7 +47,7 @@ RegionName = Annotated[
 
 
 class SurvivalGoal(StrEnum):
-    """What a commit waits for before the client is told that it is safe."""
+    """The replica that a commit waits for, and so the largest failure that the commit survives."""
 
     NONE = "none"
     """Nothing but the node that took it: fast, and a node loss may lose acknowledged orders."""

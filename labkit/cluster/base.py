@@ -157,7 +157,7 @@ class CanPause(Protocol):
 
 @runtime_checkable
 class CanHandOver(Protocol):
-    """Its one primary can be told to let another node lead, while both are well.
+    """A cluster whose one primary can be told to let another node lead, while both are well.
 
     Engines with leaseholders have no such thing: a node that is shut down hands its leases over.
     """
@@ -176,7 +176,7 @@ class CanHandOver(Protocol):
 
 @runtime_checkable
 class CanScale(Protocol):
-    """Its regions can get and lose nodes while clients go on. `topology` says what there is."""
+    """A cluster whose regions can get and lose nodes while clients go on; see `topology`."""
 
     def add_node(self, region: str, on_stage: OnStage = quiet) -> Node:
         """Start one more node; it is in service and behind its region's balancer on return.

@@ -1,4 +1,4 @@
-"""What a lab asks of its engine."""
+"""The protocol of an engine: the steps that a lab calls."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def require_usable(home: Path) -> None:
 
 
 class Before(NamedTuple):
-    """What a state folder was like that was there before its lab."""
+    """A state folder as it was before its lab was made."""
 
     mode: int
     group: int

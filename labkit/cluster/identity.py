@@ -1,4 +1,4 @@
-"""Whom a lab's servers run as."""
+"""The operating-system user that a lab's servers run as."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ token in /proc/PID/environ, so it is none that anybody has."""
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a lab's servers run as: root's as another user, everybody else's as their owner.
+    """The user that a lab's servers run as: its owner, or for root another one.
 
     PostgreSQL refuses to run as root. The servers keep none of root's rights, so what they read
     and execute must lie where this user may go (`labkit.cluster.machines.reach`).

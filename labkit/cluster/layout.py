@@ -1,4 +1,4 @@
-"""What the layouts of all labs have in common: which services there are, and on which ports."""
+"""Services and ports that the layouts of all labs have in common."""
 
 from __future__ import annotations
 

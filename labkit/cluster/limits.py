@@ -1,4 +1,4 @@
-"""What the operating system allows a user's processes, and whether a lab fits into it.
+"""Limits of the operating system for a user's processes, and the lab that fits into them.
 
 A container, a shared host or a shell profile may set such limits (getrlimit(2), cgroup v2
 "pids.max"). A lab that does not fit is refused before anything is started.
@@ -53,7 +53,7 @@ set sizes, `make bench`); under load there is a server process more for every co
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What this user's processes may have; `UNLIMITED` where there is no limit.
+    """Limits of this user's processes; `UNLIMITED` where there is none.
 
     Attributes:
         open_files: of one process: the hard limit, to which a process can raise its own.

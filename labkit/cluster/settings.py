@@ -1,4 +1,4 @@
-"""What a lab of this machine was made with: `lab.json` in its state folder."""
+"""The settings of a lab, as `lab.json` in its state folder holds them."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class LabSettings(BaseModel):
 
 
 class Stamp(BaseModel):
-    """What the settings of every labkit say, whatever their format is."""
+    """The fields that the settings of every labkit have, whatever their format."""
 
     model_config = ConfigDict(extra="ignore")
 

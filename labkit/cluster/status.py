@@ -1,4 +1,4 @@
-"""What a cluster looks like from outside, at one moment: frozen data."""
+"""The status of a cluster at one moment, as seen from outside: frozen data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labkit.topology import SurvivalGoal
 
 
 class Role(StrEnum):
-    """What a node does right now."""
+    """The role of a node right now."""
 
     PRIMARY = "primary"
     """Takes writes (CockroachDB: holds leases of the trading tables)."""
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 
 class State(StrEnum):
-    """Whether a process is there. Alive is not accessible: `healthy` says the latter."""
+    """The state of a process. A running one may still not answer: see `healthy`."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -104,7 +104,7 @@ class LinkStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """What a cluster looks like from outside, at one moment.
+    """The status of a cluster at one moment, as seen from outside.
 
     Attributes:
         survival_goal: None where it could not be asked.

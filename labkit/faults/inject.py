@@ -1,4 +1,4 @@
-"""How a fault is injected and healed, whoever does it: an experiment, the desk, a command.
+"""Injects and heals faults, for experiments, the desk and the command line alike.
 
 injection = inject(Kill(node), cluster)
 print(injection.after.detail)  # what was seen: us-west-2/1 down and out of service

@@ -1,4 +1,4 @@
-"""What counts and trials can show: a ratio, a median, a difference of two series.
+"""Statistics of counts and trials: a ratio's limit, a median's interval, a difference.
 
 All statements are exact for few values and assume nothing of their distribution.
 """
@@ -44,7 +44,7 @@ def ratio_shown(count: int, failed: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """From `low` to `high`, in which the median lies with a confidence of `level`."""
+    """The range from `low` to `high` that holds the median with a confidence of `level`."""
 
     low: float
     high: float
@@ -75,7 +75,7 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Whether two series of values differ by more than chance.
+    """The difference of two series of values, and whether chance explains it.
 
     Attributes:
         p: how often chance alone makes a difference as large, if both come from the same source.

@@ -1,4 +1,4 @@
-"""What one region sees of another's orders, and whether every order moved the price."""
+"""Consistency across regions: reads of others' orders, and the price after every order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What readers in one region saw of orders from another, just after they were acknowledged.
+    """Reads in one region of orders from another, just after they were acknowledged.
 
     Attributes:
         fresh_saw: the share of fresh reads, on the primary, that showed the order; anything below

@@ -1,4 +1,4 @@
-"""What the distance between regions feels like to a client: a few timed statements a region."""
+"""The distance between regions in a client's statements: a few per region, timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a load: throughput and latency by region and kind, errors by class."""
+"""Results of a load: throughput and latency per region and kind, errors per class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When service was gone, order by order: each outage's beginning and end, and how closely known.
+"""Outages, order by order: when each began and ended, and how precisely that is known.
 
 An outage lasts for a client from the last moment at which an order was served to the first one at
 which orders are served again. Clients ask at single moments, so both ends are known to lie between
@@ -29,7 +29,7 @@ connection each 0.1 s while that fails, half as much more by chance (`labkit.wor
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """When service counts as there.
+    """The criteria by which service counts as there.
 
     An order is served in time when it is acknowledged within `slow_ms` of its due moment. Orders
     that are not, and lie closer to each other than `sustained_s` or `sustained_orders`, belong
@@ -78,7 +78,7 @@ class Healthy:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """How long an order takes when nobody has to wait for service, seconds.
+    """Usual durations of an order while the service is there, in seconds.
 
     Attributes:
         low_s, high_s: from the fastest to the slowest; an order that takes longer has waited.

@@ -17,7 +17,7 @@ from labkit.record import FaultWindow
 
 
 class Phase(StrEnum):
-    """Where an operation stands to the faults of its run, and to the outages of its region."""
+    """The phase of a run that an operation falls into, by faults and by its region's outages."""
 
     WHOLE = "whole run"
     """There was no fault: one phase."""

@@ -1,4 +1,4 @@
-"""How many reads a second a few clients in each region get done, fresh and local ones."""
+"""Throughput of fresh and of local reads by a few clients in each region."""
 
 from __future__ import annotations
 

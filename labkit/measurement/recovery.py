@@ -1,4 +1,4 @@
-"""What each fault cost: RTO, write gap, availability lost and RPO.
+"""The cost of each fault: RTO, write gap, availability lost and RPO.
 
 All times are those of clients: the schedule says when an order should have started, so an outage
 cannot hide behind clients that wait. docs/runs.md has the definitions.
@@ -28,7 +28,7 @@ from labkit.record import FaultWindow
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What one fault did to one region, or to all of them together.
+    """The cost of one fault for one region, or for all of them together.
 
     Attributes:
         fault: the fault's label, such as "kill us-west-2/1".

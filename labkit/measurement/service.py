@@ -26,7 +26,7 @@ from labkit.record import FaultWindow
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How much of a region's time in one phase was without service.
+    """The share of a region's time in one phase that was without service.
 
     Attributes:
         phase: as `labkit.measurement.phases.Phase`.

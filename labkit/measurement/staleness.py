@@ -1,4 +1,4 @@
-"""How far behind the replicas of each region were, by what clients read there."""
+"""The lag of each region's replicas, measured by what clients read there."""
 
 from __future__ import annotations
 

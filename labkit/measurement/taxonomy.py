@@ -1,4 +1,4 @@
-"""What ended an attempt, in words: one wording for tables, reports and the terminal."""
+"""The reasons why attempts ended, in words for tables, reports and the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an outage was made of: from the fault to the first acknowledged order, stage by stage.
+"""The stages of an outage, from the fault to the first acknowledged order.
 
 Every stage is the moment of a piece of evidence (`labkit.events`), of the fault's probe, or of an
 acknowledgement in the history. A stage that nobody noticed is not seen: nothing is filled in.
@@ -101,7 +101,7 @@ class RegionWaterfall:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
-    """What one fault set going, region by region.
+    """The stages of the outage that one fault caused, per region.
 
     Attributes:
         fault: the fault's label, such as "kill us-west-2/1".
@@ -213,7 +213,7 @@ def _region(
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """No acknowledgement came between `start_s` and `end_s` (None: to the end of the run)."""
+    """A time without an acknowledgement; `end_s` is None when it lasted to the end of the run."""
 
     start_s: float
     end_s: float | None

@@ -1,4 +1,4 @@
-"""What an operator does to a cluster on purpose, and what is over when it returns.
+"""Operations of an administrator that are complete when they return; a fault lasts.
 
 base        Operation: an experiment measures it as it measures a fault
 rolling     every node is restarted in turn

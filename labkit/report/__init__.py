@@ -1,4 +1,4 @@
-"""What people see of a run: words, tables, figures, the report page, runs side by side.
+"""Presentation of runs: words, tables, figures, the report page, comparisons.
 
 words         a summary in words and small tables, the same for a notebook, a terminal and a page
 terminal      the report in a terminal

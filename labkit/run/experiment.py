@@ -54,7 +54,7 @@ OVERDUE_S = 30.0
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is done to a cluster while orders flow, and what must hold.
+    """A plan: what is done to a cluster while orders flow, and what must hold.
 
     Attributes:
         steady: what must hold before the fault and again after it is healed.

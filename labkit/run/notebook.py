@@ -54,7 +54,7 @@ KERNEL_LOG = "kernel.log"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a notebook is.
+    """The progress of a notebook.
 
     Attributes:
         cell: the cell being executed, from 1.

@@ -247,7 +247,7 @@ def with_parameters(notebook: Path, values: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """What a parameter may be: in words, and as a rule."""
+    """The values that a parameter may have: in words, and as a rule."""
 
     words: str
     holds: Callable[[Any], bool]

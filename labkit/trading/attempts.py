@@ -46,7 +46,7 @@ REFUSALS: Final[dict[str, type[LabError]]] = {
 
 
 class Reply(Enum):
-    """What an attempt's error says about what it was to write."""
+    """The meaning of an attempt's error for what it was to write."""
 
     REFUSED = auto()
     """Not applied, and the same attempt would be refused again."""

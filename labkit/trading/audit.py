@@ -66,7 +66,7 @@ ACCOUNT_COLUMNS = {
 
 @dataclass(frozen=True)
 class FinalRead:
-    """What the database holds at one moment: at the end of a run, or before its load.
+    """The contents of the database at one moment: at the end of a run, or before its load.
 
     Read in one SERIALIZABLE transaction through a balancer's read-write port: on PostgreSQL that
     is a snapshot, on CockroachDB all is as of the commit (transactions.md, v25.4). The same

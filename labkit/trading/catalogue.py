@@ -1,4 +1,4 @@
-"""What `sql/` puts into the database, for those who need the names without asking."""
+"""Names that `sql/` loads into the database, known here without asking it."""
 
 from __future__ import annotations
 

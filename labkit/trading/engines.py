@@ -1,4 +1,4 @@
-"""What differs between the databases an application connection can lead to.
+"""Differences between the databases that an application connection can lead to.
 
 Nobody is told which engine it is: the connection knows. CockroachDB reports its version as the
 parameter `crdb_version` when a session begins (cockroachdb/cockroach pkg/sql/pgwire/conn.go,
@@ -32,7 +32,7 @@ does not know the name."""
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the trading application speaks to one engine.
+    """The statements and settings of the trading application for one engine.
 
     Attributes:
         engine: its name.

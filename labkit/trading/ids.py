@@ -91,7 +91,7 @@ class RunId:
 
 @dataclass(frozen=True, slots=True)
 class OrderIdParts:
-    """Who made an order id."""
+    """The run, client and number that an order id was made of."""
 
     run: RunId
     worker: int

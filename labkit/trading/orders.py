@@ -26,7 +26,7 @@ MAX_QUANTITY: Final = 1_000_000
 
 
 class Side(StrEnum):
-    """What the account does."""
+    """The side of an order: buy or sell."""
 
     BUY = "buy"
     SELL = "sell"
@@ -34,7 +34,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client wants.
+    """An order as a client asks for it.
 
     Attributes:
         order_id: made by the client before the first attempt (labkit.trading.ids).

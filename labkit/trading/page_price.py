@@ -1,4 +1,4 @@
-"""How not to move a price: the client computes it from what its page showed.
+"""A wrong way to move a price, shown on purpose: the client computes it from its page.
 
 The trading demo that this lab is built around does it so: the page shows a price, the client adds
 0.10 to it, and `UPDATE` stores the sum. Two clients that saw the same price store the same sum, and

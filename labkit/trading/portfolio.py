@@ -1,4 +1,4 @@
-"""What an account has: money, positions, and the orders it placed. Reads only."""
+"""Reads of an account: money, positions, and the orders it placed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What an account holds of one instrument, or has held.
+    """The holding of an account in one instrument, also one that was sold.
 
     Attributes:
         quantity: shares; negative when it sold short.

@@ -28,7 +28,7 @@ LEASE_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What a processor works on.
+    """The orders that a processor works on.
 
     Attributes:
         region: on CockroachDB it takes orders that live there (labkit.trading.ids); elsewhere

@@ -1,4 +1,4 @@
-"""What the instruments cost, now and before, and what is known of them."""
+"""Reads of instruments: prices now and before, and key figures."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What an instrument costs, as somebody was told.
+    """The price of an instrument, as a reader was told.
 
     Attributes:
         moves: how many orders had moved the price, so it shows the orders with a move_nbr of 1 to

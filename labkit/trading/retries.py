@@ -1,4 +1,4 @@
-"""When a write is attempted again, and what all its attempts prove together.
+"""The rules by which a write is attempted again, and what its attempts prove together.
 
 Everything that writes uses it: orders, deposits, accounts, the order processor. `insist` is for
 threads and people, `insist_async` for the clients of a load.
@@ -33,7 +33,7 @@ READ_ONLY: Final = "25006"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long the client waits.
+    """The times that a client waits.
 
     Attributes:
         deadline_s: from a write's scheduled moment until no further attempt is begun.

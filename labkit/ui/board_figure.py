@@ -117,7 +117,7 @@ def shapes(faults: Iterable[FaultWindow], start_s: float) -> list[dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a board has seen of a run.
+    """The samples and faults of a run that a board has shown.
 
     Attributes:
         rows: one a sample, columns as `COLUMNS` says; shape (samples, 1 + 4 * regions).

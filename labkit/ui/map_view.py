@@ -1,4 +1,4 @@
-"""What the cluster map shows, as plain data: where things stand, and what they are like now."""
+"""The cluster map as plain data: places, roles, states, links."""
 
 from __future__ import annotations
 

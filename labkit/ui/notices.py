@@ -1,4 +1,4 @@
-"""What happened to a person's orders, told once, the newest first."""
+"""Notices of what happened to a person's orders, each once, the newest first."""
 
 from __future__ import annotations
 

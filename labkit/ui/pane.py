@@ -1,4 +1,4 @@
-"""What the widgets of labkit have in common: files, a view of plain data, and commands."""
+"""The base of labkit's widgets: files, a view of plain data, commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done again and again beside the kernel's main thread, and how old an answer is."""
+"""Timers beside the kernel's main thread, and the age of an answer."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Every:
 
 
 class Poller(Every, Generic[T]):
-    """Asks again and again, and keeps the last answer.
+    """A thread that asks again and again, and keeps the last answer.
 
     `tell` is called after every question, answered or not: a page that hears nothing knows that
     the kernel is gone.

@@ -1,4 +1,4 @@
-"""What a notebook keeps of a widget: what stands for it where no kernel is.
+"""A Jupyter server extension that saves a picture in the place of a live widget.
 
 A widget is dead without its kernel. Jupyter servers of this environment load this module as an
 extension (`jupyter/saving.json` turns it on), so that a notebook that somebody saves by hand keeps

@@ -22,7 +22,7 @@ TOPICS: Final = ("prices", "orders", "account")
 
 
 class Session:
-    """What the panes of one desk share. Whoever wants to know of a change calls `watch`.
+    """The state that the panes of one desk share; `watch` calls back on each change.
 
     Attributes:
         region: whose balancer orders and reads go through.

@@ -1,4 +1,4 @@
-"""How old what a replica says is, measured against what was read fresh."""
+"""The age of a replica's answer, measured against fresh reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where this page trades from, how fresh its prices are, and what that costs elsewhere."""
+"""The pane that shows the region, the age of its prices, and the latency from elsewhere."""
 
 from __future__ import annotations
 

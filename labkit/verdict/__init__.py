@@ -1,1 +1,1 @@
-"""What a run proves: checkers, steady state, the result and its report."""
+"""Judges a run: checkers, steady state, findings, the result."""

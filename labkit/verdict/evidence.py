@@ -1,4 +1,4 @@
-"""What a run left behind, ready to be asked: each order has a number, each answer is an array."""
+"""The evidence that a run left, indexed: each order has a number, each answer is an array."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What there is to judge by.
+    """The evidence that a run is judged by.
 
     Attributes:
         ids: of all orders that anybody speaks of. An order's number is its place among them.

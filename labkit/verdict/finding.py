@@ -1,4 +1,4 @@
-"""What is said of a claim: a verdict, and a finding with its reasons."""
+"""Verdicts, and findings with their reasons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OFFENDERS_SHOWN = 10
 
 
 class Verdict(StrEnum):
-    """What is known of a claim."""
+    """The verdict on a claim."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     """It was looked at and holds."""
@@ -35,7 +35,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one checker says.
+    """The answer of one checker.
 
     Attributes:
         checker: its name, such as "lost_acks".

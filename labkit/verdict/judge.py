@@ -1,4 +1,4 @@
-"""From what a run recorded to its result."""
+"""Makes the result of a run from what it recorded."""
 
 from __future__ import annotations
 

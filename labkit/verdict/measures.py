@@ -1,4 +1,4 @@
-"""What is measured of a run: one table for limits, gates, the comparison and the docs.
+"""The table of measures, used by limits, gates, the comparison and the docs.
 
 The command line reads it whenever it starts, so this module imports nothing that takes long.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One number that a limit is held against.
+    """A number that a limit is held against.
 
     Attributes:
         value: None when it is not known.

@@ -1,4 +1,4 @@
-"""Whether the recording can be, and is whole: what every other claim about clients stands on."""
+"""The check that a recording is possible and whole; every claim about clients rests on it."""
 
 from __future__ import annotations
 

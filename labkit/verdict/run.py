@@ -1,4 +1,4 @@
-"""What a run recorded: everything that it is judged by."""
+"""The record of a run: everything that it is judged by."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labkit.verdict.summary import Summary
 
 @dataclass(frozen=True)
 class About:
-    """What a run is about, before it has measured anything.
+    """The description of a run before it has measured anything.
 
     Attributes:
         scenario: its name, such as "node-loss".
@@ -54,7 +54,7 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """What a run recorded.
+    """The record of a run.
 
     Attributes:
         started_at: with a time zone; so is `finished_at`.

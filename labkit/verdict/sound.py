@@ -1,4 +1,4 @@
-"""What every result must have, and what none can have: how an edited or damaged one is told.
+"""The rules that every result keeps, by which an edited or damaged one is detected.
 
 A result that labkit wrote has every finding that `mandatory` names, whatever became of the run: a
 checker that could not look says UNKNOWN. So a finding that is not there was taken away.

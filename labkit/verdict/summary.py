@@ -1,4 +1,4 @@
-"""What is measured and found of a run: the content of `result.json`.
+"""The measurements and findings of a run: the content of `result.json`.
 
 Its JSON schema is docs/result.schema.json. Write it anew after a change:
 
@@ -44,7 +44,7 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(U
 
 
 class Machine(BaseModel):
-    """What a run was measured on.
+    """The machine that a run was measured on.
 
     Attributes:
         cpu: the processor's model, empty where the machine does not tell.
@@ -88,7 +88,7 @@ def _cpu() -> str:
 
 
 class Measurements(BaseModel):
-    """What was found and measured: of one trial, or of a whole run.
+    """The findings and numbers of one trial, or of a whole run.
 
     Attributes:
         recovery: a row a fault and region, then one for all regions.

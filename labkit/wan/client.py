@@ -1,4 +1,4 @@
-"""Ask a running WAN process, and change its links."""
+"""A client for the control API of a running WAN process."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _NO_LINGERING = pack("ii", 1, 0)  # closing such a socket sends a reset
 
 
 class Ending(Enum):
-    """How one direction of a connection ends."""
+    """The way in which one direction of a connection ends."""
 
     EOF = "eof"
     """The sender has finished; the other direction may go on."""

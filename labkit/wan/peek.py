@@ -1,4 +1,4 @@
-"""Who dials: pure functions from the first bytes of a connection to a region.
+"""Finds the region that dials, from the first bytes of a connection. Pure functions.
 
 A dialler that cannot be named is refused, so that nothing passes without its link's delay and
 cuts. etcd's peers speak TLS, so their bytes name nobody: the operating system says whose socket it

@@ -1,4 +1,4 @@
-"""What the WAN process is told: links, listeners, and how diallers are named. Frozen, checked.
+"""The plan of a WAN process: links, listeners, ways to tell diallers. Frozen and validated.
 
 A plan holds the control API's token, so its file is written readable by its owner only.
 """
@@ -29,7 +29,7 @@ MIN_TOKEN_CHARACTERS = 16
 
 
 class Kind(StrEnum):
-    """How a listener learns which region dials it."""
+    """The way in which a listener learns which region dials it."""
 
     FIXED = "fixed"
     """One region only dials this port: the listener's `source`."""
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """What one direction between two regions does to bytes.
+    """The effects of one direction between two regions on bytes.
 
     Attributes:
         delay_ms: one way, 0 to 60,000.
@@ -70,7 +70,7 @@ class LinkSettings:
 
 
 class LinkUpdate(TypedDict):
-    """What to change of a link; what is absent stays. See `LinkSettings` for the units."""
+    """A change of a link; what is absent stays. See `LinkSettings` for the units."""
 
     source: str
     target: str
@@ -124,7 +124,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one WAN process needs to know.
+    """The plan of one WAN process.
 
     Attributes:
         control_port: the control API's port.

@@ -1,4 +1,4 @@
-"""Whose socket dialled: what the operating system knows of connections within this machine.
+"""The owner of a connection's socket, as the kernel knows it, within this machine.
 
 The WAN asks while it forwards bytes, so it must be quick whatever else runs here: Linux is asked
 for one socket (sock_diag(7)), not for its table of all, and the processes that held one before are

@@ -1,4 +1,4 @@
-"""What the WAN process says about itself: the control API's answer, as frozen data."""
+"""The state of the WAN process, as its control API answers: frozen data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True)
 class DiallerCount:
-    """How many connections to services of a kind one region has opened to another."""
+    """The number of connections that one region has opened to services of a kind in another."""
 
     kind: str
     source: str
@@ -42,7 +42,7 @@ class DiallerCount:
 
 @dataclass(frozen=True, slots=True)
 class RefusedCount:
-    """How many diallers a listener has refused for one reason."""
+    """The number of diallers that a listener has refused for one reason."""
 
     listener: str
     reason: str

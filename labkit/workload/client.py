@@ -15,7 +15,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from labkit.record import Op, OpKind, Outcome
-from labkit.trading.asking import TYPES, OrderTalk, Placed
+from labkit.trading.order_statement import TYPES, OrderStatement, Placed
 from labkit.trading.orders import Order
 from labkit.trading.retries import Patience, insist_async
 from labkit.workload.connection import Connection
@@ -48,10 +48,12 @@ class TradingClient:
         """
 
         async def attempt(conn: Connection) -> Placed:
-            talk = conn.order_talk
-            if talk is None:
-                talk = conn.order_talk = OrderTalk(conn)
-            return talk.placed(await conn.answer(talk.statement, talk.values(order), TYPES))
+            statement = conn.order_statement
+            if statement is None:
+                statement = conn.order_statement = OrderStatement(conn)
+            return statement.placed(
+                await conn.answer(statement.text, statement.values(order), TYPES)
+            )
 
         attempts, placed = await insist_async(
             self._pool,

@@ -16,7 +16,7 @@ from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult as Result
 
-from labkit.trading.asking import OrderTalk
+from labkit.trading.order_statement import OrderStatement
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Connection(psycopg.AsyncConnection[tuple[object, ...]]):
     _waiting: asyncio.Future[Result] | None = None
     _result: Result | None = None
     _is_full = False
-    order_talk: OrderTalk | None = None
+    order_statement: OrderStatement | None = None
     """How orders are placed on it, once one was."""
 
     def listen(self, on_end: Callable[[Connection], None]) -> None:

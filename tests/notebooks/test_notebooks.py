@@ -109,8 +109,8 @@ COCKROACHDB_DIFFERS = {
 MEASURES_NOTHING = ("00_setup", "01_trading_desk")
 
 LOSES_ORDERS = "08_survival_goals"
-"""In OTHER its commits wait for nobody: its verdict must be that orders are lost, which is what it is
-there to show."""
+"""In OTHER its commits wait for nobody: its verdict must be that orders are lost, which it is there
+to show."""
 
 
 def runs(*, step_by_step: bool) -> list[ParameterSet]:

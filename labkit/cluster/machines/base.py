@@ -1,4 +1,4 @@
-"""What runs the services of a lab: containers, or processes of this machine."""
+"""The protocol of a machine, which runs the services of a lab: containers, or processes."""
 
 from __future__ import annotations
 

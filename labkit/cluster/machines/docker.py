@@ -45,7 +45,7 @@ STATES = {"running": State.RUNNING, "paused": State.PAUSED}
 
 
 class NoEngine(MissingBinary):
-    """There is no Docker engine, or this user may not use it."""
+    """No Docker engine answers, or this user may not use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a Docker engine says about itself."""
+    """Facts that a Docker engine gives about itself."""
 
     version: str
     memory_bytes: int
@@ -291,7 +291,7 @@ class Engine:
 
 
 class _GoneError(ClusterError):
-    """What was asked about is not there."""
+    """The container, network or image that was asked about is not there."""
 
 
 @contextmanager

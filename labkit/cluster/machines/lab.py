@@ -1,4 +1,4 @@
-"""What follows for a lab from being processes of this machine."""
+"""A lab whose services are processes of this machine."""
 
 from __future__ import annotations
 

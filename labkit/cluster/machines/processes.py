@@ -33,7 +33,7 @@ from labkit.topology import Topology
 
 @dataclass(frozen=True)
 class Command:
-    """How a service is started.
+    """The command line, environment and user that a service is started with.
 
     Attributes:
         becomes: it changes to the servers' user itself (`Identity.module`).

@@ -42,7 +42,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class _Wheel:
-    """What of a wheel is needed to run a program of it, relative to where it was unpacked."""
+    """The files of a wheel that one of its programs needs, relative to where it was unpacked."""
 
     package: str
     program: str

@@ -1,4 +1,4 @@
-"""Where the servers of root's lab may go: their folder, and their programs.
+"""Puts the folder and the programs of root's servers where their user may reach them.
 
 Root's servers are another user's (`Identity`), without root's right to read everything. The
 environment may lie under /root, and so may the state folder.

@@ -45,7 +45,7 @@ _ROOMY_PX = 70
 
 
 class Box(NamedTuple):
-    """Where a region stands: its centre and size, in units of the distance between two nodes."""
+    """The centre and size of a region on the map, in distances between two nodes."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""How what was away came back, as a table."""
+"""The table of nodes that came back after a fault, and in which way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure leaves in a notebook: itself, and a picture of it.
+"""Figures as a saved notebook keeps them: the data, and a picture.
 
 JupyterLab draws the figure. Whatever knows no plotly, such as nbconvert or a site that shows
 notebooks, takes the picture.

@@ -31,7 +31,7 @@ def text_width(text: str, size: float) -> float:
 
 
 class Canvas:
-    """What has been drawn so far, from the back to the front."""
+    """The drawing so far, from the back to the front."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []

@@ -1,4 +1,4 @@
-"""What was measured as tables for a notebook: numbers, not words."""
+"""Measurements as tables for a notebook: numbers, not words."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ REGION_DASHES = ("solid", "solid", "solid", "dash", "dot", "dashdot", "longdash"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How one kind of thing looks: `symbol` is a plotly marker, `glyph` one character of text."""
+    """The look of one kind of thing: `symbol` is a plotly marker, `glyph` one character of text."""
 
     color: str
     symbol: str

@@ -1,4 +1,4 @@
-"""What an outage was made of: a bar from stage to stage, one lane per region."""
+"""The figure of an outage's stages: one bar per stage, one lane per region."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class MoneyExact:
 
 @dataclass(frozen=True, eq=False)
 class OwnSums:
-    """What this run's own orders in the database add up to, each order once.
+    """Sums over this run's own orders in the database, each order counted once.
 
     Attributes:
         bought_cents: of each account, in the order of `Evidence.accounts`; so is `sold_cents`.

@@ -1,4 +1,4 @@
-"""Whether the books went on from where they were before the load."""
+"""The checker of the opening: the books went on from where they were before the load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GROWING = {
 
 @dataclass(frozen=True)
 class Opening:
-    """What the books gained since before the load is this run's orders, and other clients'.
+    """The books gained since before the load what the orders of this run and of others say.
 
     Proves: each account and instrument that was there before the load is there after it, with the
     same opening balance or initial price; no instrument is new; no sum of the books shrank; they

@@ -1,4 +1,4 @@
-"""Whether the orders in the database are the ones that were placed, each once."""
+"""The checkers of orders: those in the database are those that were placed, each once."""
 
 from __future__ import annotations
 

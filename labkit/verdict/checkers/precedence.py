@@ -1,4 +1,4 @@
-"""What had finished before what began, in one pass over millions of events.
+"""The order of events: what had finished before what began, in one pass over millions.
 
 Each event has a group (a symbol, or a customer's view of one), a moment of beginning and one of
 ending, and a place: `lo` before it, `hi` after it. An order of place k goes from k-1 to k; a read

@@ -79,7 +79,7 @@ class PriceExact:
 
 @dataclass(frozen=True, eq=False)
 class _Links:
-    """What is known of prices, by symbol and place: an array each.
+    """The known prices, by symbol and place: an array each.
 
     A link is a moment: a place `lo` with the price `before`, a place `hi` with the price `after`.
     The initial price is the link 0 to 0, the order of place k is the link k-1 to k, the final
@@ -282,7 +282,7 @@ class _Reads:
 
 
 class _Told:
-    """What clients asked for and were told, held against the database.
+    """The requests and answers of clients, held against the database.
 
     Whatever came of an order, it was of one symbol and one side; its place and its price are
     compared where its client was told them.

@@ -1,4 +1,4 @@
-"""Whether what clients were told agrees with when they asked: fresh reads, sessions, replicas."""
+"""The checkers of time: fresh reads, sessions and replicas agree with when they were asked."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _unfounded(checker: str, evidence: Evidence) -> Finding | None:
 
 
 class _Offenders:
-    """What breaks a claim: all of it counted, the first of it in words."""
+    """The offenders against a claim: all of them counted, the first of them in words."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -13,6 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 OWN_WORDS = re.compile(r"\b(bites?|bitten|did not bite|felt|feels?)\b", re.IGNORECASE)
 
+RIDDLES = re.compile(r"(What|How|Whom?|Whose|Whether|Where|When|Why|Which|It|Its|Whatever|Asks?)\b")
+"""Words that a module's or class's docstring does not begin with: a noun says what it is."""
+
 DOCS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 PAGES = [*ROOT.glob("labkit/ui/*.js"), *ROOT.glob("labkit/report/templates/*.j2")]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
@@ -45,3 +48,11 @@ def test_a_notebook_has_no_word_for_an_effect_that_only_this_project_uses(path: 
 def test_a_message_has_no_word_for_an_effect_that_only_this_project_uses() -> None:
     found = {path.name: [t for t in messages(path) if OWN_WORDS.search(t)] for path in MODULES}
     assert {name: texts for name, texts in found.items() if texts} == {}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_of_modules_and_classes_begin_with_what_the_thing_is(module: Path) -> None:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    named = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef))]
+    documented = [text for node in named if (text := ast.get_docstring(node))]
+    assert [text.splitlines()[0] for text in documented if RIDDLES.match(text)] == []

@@ -1,4 +1,4 @@
-"""How programs on this machine get into a lab: what clients and operators are told."""
+"""Connection URLs, addresses and certificates that lead clients and operators into a lab."""
 
 from __future__ import annotations
 

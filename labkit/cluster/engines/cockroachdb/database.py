@@ -23,7 +23,7 @@ STATEMENT_TIMEOUT_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """How the operator connects.
+    """The operator's connections to single nodes.
 
     Attributes:
         ports: a node's SQL port on this machine.
@@ -62,7 +62,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """Where the trading database's ranges are led from.
+    """The leases of the trading database: how many ranges each node leads.
 
     Attributes:
         held: how many leases each node holds; nodes with none are absent.

@@ -1,4 +1,4 @@
-"""What a CockroachDB lab notices of an outage.
+"""The events of an outage that a CockroachDB lab can notice.
 
 | source | what | how fine |
 |---|---|---|
@@ -59,7 +59,7 @@ def failover_evidence(
 
 
 class LeaseWatch:
-    """Asks who holds leases, again and again, in a thread of its own."""
+    """A thread that asks again and again who holds leases, and notes each change."""
 
     def __init__(
         self, leases: Callable[[Node], Held], nodes: Sequence[Node], pace_s: float = PACE_S

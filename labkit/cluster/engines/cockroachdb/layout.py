@@ -1,4 +1,4 @@
-"""What the parts of a lab are called and where they listen, whoever runs them.
+"""Names and ports of a lab's parts, the same for containers and processes.
 
 On 127.0.0.1, unless a port base is given, the ports of the demo this lab is built around:
 

@@ -1,4 +1,4 @@
-"""What a node and a balancer say over HTTP.
+"""HTTP requests to nodes and balancers: readiness, metrics, statistics.
 
 `/health?ready=1`: monitoring-and-alerting.md, v25.4; `/_status/vars`: prometheus-endpoint.md. Both
 are taken to answer without a login in secure clusters too, as the vendor's StatefulSet asks the one
@@ -21,7 +21,7 @@ TIMEOUT_S = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a node says about itself.
+    """The readiness of a node, by its own answer.
 
     Attributes:
         ready: it takes SQL clients.

@@ -1,4 +1,4 @@
-"""What a CockroachDB lab was made with."""
+"""The settings of a CockroachDB lab."""
 
 from __future__ import annotations
 

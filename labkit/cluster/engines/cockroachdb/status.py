@@ -1,4 +1,4 @@
-"""What a CockroachDB lab looks like from outside, at one moment."""
+"""The status of a CockroachDB lab, from what its parts answer at one moment."""
 
 from __future__ import annotations
 

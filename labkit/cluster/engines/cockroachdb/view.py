@@ -1,4 +1,4 @@
-"""Who holds leases and which goal is in force, asked at a gentle pace."""
+"""Leases and survival goal of the database, asked in the background every few seconds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Nodes = frozenset[Node]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the database says about itself.
+    """Leases and survival goal, as the database gave them.
 
     Attributes:
         leases: empty before there are tables.

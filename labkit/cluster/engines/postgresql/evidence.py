@@ -1,4 +1,4 @@
-"""What the embedded engine's parts notice of a failover, each on its own account.
+"""The events of a failover, as each part of the embedded engine noticed them.
 
 | source | what | how fine |
 |---|---|---|

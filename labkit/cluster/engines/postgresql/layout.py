@@ -1,4 +1,4 @@
-"""Where everything of a lab is: folders and ports, computed from its settings.
+"""Folders and ports of a lab, computed from its settings.
 
 All ports lie in one block from `port_base` up, on 127.0.0.1. It has 1000 ports with up to four
 regions:

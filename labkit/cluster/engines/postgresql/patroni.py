@@ -44,7 +44,7 @@ def _json(text: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What one Patroni says about itself.
+    """A cluster member, as its Patroni describes it.
 
     Attributes:
         primary: it holds the leader key and its PostgreSQL takes writes.

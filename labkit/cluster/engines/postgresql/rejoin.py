@@ -1,4 +1,4 @@
-"""How nodes came back, out of what their Patroni logged."""
+"""The ways in which nodes came back, read from their Patroni logs."""
 
 from __future__ import annotations
 

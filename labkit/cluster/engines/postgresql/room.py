@@ -1,4 +1,4 @@
-"""Whether this machine has room for a lab: asked before anything of it is started."""
+"""Checks that this machine has room for a lab, made before anything of it is started."""
 
 from __future__ import annotations
 

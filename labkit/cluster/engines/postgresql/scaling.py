@@ -1,4 +1,4 @@
-"""What changes who leads, who takes part, and what a commit waits for, while the lab runs."""
+"""Changes of a running lab: its leader, its members, what a commit waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a lab serves its clients: each question answered with what is wrong, or nothing."""
+"""Checks that a lab serves its clients; each returns what is wrong, or nothing."""
 
 from __future__ import annotations
 

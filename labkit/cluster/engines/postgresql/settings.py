@@ -1,4 +1,4 @@
-"""What a lab of the embedded engine was made with, and its passwords."""
+"""The settings of a lab of the embedded engine, and its passwords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the embedded cluster looks like from outside, at one moment."""
+"""The status of an embedded lab, from what its parts answer at one moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where containers find each other: `labkit.cluster.engines.cockroachdb.layout` has the rest.
+"""Addresses at which containers find each other; names and ports are those of every layout.
 
 Every region is a network of its own, and the WAN's container stands in all of them:
 

@@ -1,4 +1,4 @@
-"""What Compose, HAProxy and the WAN are given. Pure functions: settings in, texts out.
+"""The files for Compose, HAProxy and the WAN. Pure functions: settings in, texts out.
 
 Nothing rendered holds a secret: the WAN's token comes from the environment (`LABKIT_WAN_TOKEN`).
 """
@@ -62,7 +62,7 @@ Service = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What is rendered.
+    """A Compose project to render.
 
     Attributes:
         name: the Compose project.

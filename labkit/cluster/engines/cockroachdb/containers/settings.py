@@ -1,4 +1,4 @@
-"""What a lab in containers was made with."""
+"""The settings of a lab in containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where processes find each other: `labkit.cluster.engines.cockroachdb.layout` has the rest.
+"""Addresses at which processes find each other; names and ports are those of every layout.
 
 port base +300.. SQL of nodes in other regions, through the WAN      usually 28000..
 port base +610.. their health, for balancers of other regions        usually 28310..

@@ -1,4 +1,4 @@
-"""Placing orders by libpq's own means, for clients to whom microseconds matter.
+"""The statement that places an order, for clients that use libpq itself to save microseconds.
 
 What `place_order` does for any connection, taken apart for one that its caller drives: what to
 send, and what the result says. It leaves out psycopg's conversions, which cost a client more than
@@ -32,22 +32,25 @@ _PRICE, _MOVE, _REFUSAL, _REASON = (
 
 
 class Placed(NamedTuple):
-    """What the client is told of its order: `Receipt.move_nbr` and `Receipt.price_cents`."""
+    """The answer to an order: see `Receipt.move_nbr` and `Receipt.price_cents`."""
 
     move_nbr: int
     price_cents: int
 
 
-class OrderTalk:
-    """How orders are placed on one connection. It watches the connection's notices.
+class OrderStatement:
+    """The statement that places orders on one connection, its parameters and its result.
+
+    It watches the connection's notices: by one PostgreSQL says that a commit did not wait for its
+    standbys.
 
     Attributes:
-        statement: with PARAMETERS as $1 to $5.
+        text: with PARAMETERS as $1 to $5.
     """
 
     def __init__(self, conn: AnyConnection) -> None:
         dialect = dialect_of(conn)
-        self.statement = numbered(dialect.place_order)
+        self.text = numbered(dialect.place_order)
         self._sync_wait = SyncWait()
         if dialect.warns_of_sync_wait:
             conn.add_notice_handler(self._sync_wait.on_notice)
