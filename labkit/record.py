@@ -100,7 +100,7 @@ class FaultWindow:
         fault: its name, such as "kill".
         target: what it was aimed at, such as "us-west-2/1".
         injected_s: when the injection was begun.
-        bit_s: when a probe first saw its effect, or None when it never did.
+        took_effect_s: when a probe first saw its effect, or None when it never did.
         healed_s: when healing was done (target back in service), or None while it holds.
         detail: what the probe saw, one line.
         regions: those that it was aimed at, also as the end of a link; empty where nobody said.
@@ -112,7 +112,7 @@ class FaultWindow:
     fault: str
     target: str
     injected_s: float
-    bit_s: float | None = None
+    took_effect_s: float | None = None
     healed_s: float | None = None
     detail: str = ""
     regions: tuple[str, ...] = ()

@@ -123,7 +123,7 @@ def _inject(kind: str, target: str, as_json: bool, **options: Any) -> None:
     else:
         for line in _lines(injection):
             say(line)
-    if not injection.after.bit:
+    if not injection.after.took_effect:
         raise typer.Exit(Exit.NO)
 
 
@@ -133,11 +133,11 @@ def _data(injection: Injection) -> dict[str, object]:
     return {
         "fault": injection.fault.name,
         "target": injection.fault.target_name,
-        "bit": injection.after.bit,
+        "took_effect": injection.after.took_effect,
         "before": injection.before.detail,
         "after": injection.after.detail,
         "inject_s": round(injection.inject_s, 3),
-        "bite_s": None if took_s is None else round(took_s, 3),
+        "took_effect_after_s": None if took_s is None else round(took_s, 3),
     }
 
 

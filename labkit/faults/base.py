@@ -22,11 +22,11 @@ class Probe:
     """An observation of a fault's effect at one moment.
 
     Attributes:
-        bit: whether the target shows the effect. An accepted request is no evidence of it.
+        took_effect: whether the target shows the effect. An accepted request is no evidence of it.
         detail: what was observed, in one line.
     """
 
-    bit: bool
+    took_effect: bool
     detail: str
 
 

@@ -60,7 +60,7 @@ class Injection:
     def took_s(self) -> float | None:
         """Return the seconds from the injection until the effect was seen; None if it was not."""
         window = self.window
-        return None if window.bit_s is None else window.bit_s - window.injected_s
+        return None if window.took_effect_s is None else window.took_effect_s - window.injected_s
 
     def heal(self) -> None:
         """Undo the fault and wait until the target is in service. Idempotent.
@@ -84,8 +84,8 @@ class Injection:
         """Record the last probe. `inject` does this."""
         self.after = probe
         window = self.fault.begun(self.cluster.topology, self.window.injected_s)
-        bit_s = monotonic() if probe.bit else None
-        self._change(replace(window, bit_s=bit_s, detail=probe.detail))
+        took_effect_s = monotonic() if probe.took_effect else None
+        self._change(replace(window, took_effect_s=took_effect_s, detail=probe.detail))
 
     def _change(self, window: FaultWindow) -> None:
         self.window = window
@@ -170,7 +170,7 @@ def require_absent(fault: Fault, cluster: Cluster) -> Probe:
     """
     fault.require_available(cluster)
     before = fault.probe(cluster)
-    if before.bit:
+    if before.took_effect:
         raise FaultUnavailable(
             f"{fault.label} holds already ({before.detail}): `labkit heal` undoes it"
         )
@@ -186,7 +186,7 @@ def await_effect(fault: Fault, cluster: Cluster, *, timeout_s: float = 10.0) -> 
     deadline_s = monotonic() + timeout_s
     while True:
         probe = fault.probe(cluster)
-        if probe.bit or monotonic() >= deadline_s:
+        if probe.took_effect or monotonic() >= deadline_s:
             return probe
         sleep(0.1)
 

@@ -36,7 +36,7 @@ class Partition(LinkFault):
         """
         status = cluster.status()
         probe = probe_links(self.links_of(status, cluster.topology), lambda link: link.cut)
-        if not probe.bit:
+        if not probe.took_effect:
             return probe
         unwell = ", ".join(part.name for part in parts_of(status) if not part.healthy)
         if self.peer is None and all(part.healthy for part in parts_of(status, self.target)):

@@ -114,7 +114,7 @@ def every_row(wrong: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _wrong(fault: FaultWindow) -> Iterator[str]:
-    moments_s = [fault.injected_s, fault.bit_s, fault.healed_s]
+    moments_s = [fault.injected_s, fault.took_effect_s, fault.healed_s]
     known_s = [at_s for at_s in moments_s if at_s is not None]
     if not np.isfinite(known_s).all():
         yield "one of its moments is not a time"

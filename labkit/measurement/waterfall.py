@@ -35,7 +35,7 @@ class Stage(StrEnum):
 
     INJECTED = "injected"
     """The injection of the fault was begun."""
-    BIT = "bit"
+    EFFECT = "effect"
     """The fault's probe first saw its effect: it had it by then."""
     DETECTED = "detected"
     """The region's balancer decided to send nobody to the lost server."""
@@ -161,7 +161,7 @@ def _region(
     # who was elected only after the first acknowledgement did not bring it about
     if name in fault.balancers:
         # what it says once it is started again is no decision that it took in the outage
-        taken_s = np.inf if fault.bit_s is None else fault.bit_s
+        taken_s = np.inf if fault.took_effect_s is None else fault.took_effect_s
         events = [e for e in events if not _lets_go(e, name) or e.at_s <= taken_s]
     known = [event for event in events if event.not_before_s <= end_s]
     here = [event for event in known if event.region == name]
@@ -188,9 +188,9 @@ def _region(
             what += f", took writes at {promoted[-1].at_s - fault.injected_s:.2f} s"
         return Sighting(stage, event.at_s - fault.injected_s, event.within_s, event.source, what)
 
-    bit = acked = None
-    if fault.bit_s is not None:
-        bit = fault.bit_s - fault.injected_s
+    effect_s = acked = None
+    if fault.took_effect_s is not None:
+        effect_s = fault.took_effect_s - fault.injected_s
     if acked_s is not None:
         acked = acked_s - fault.injected_s
     return RegionWaterfall(
@@ -198,10 +198,10 @@ def _region(
         gap.start_s - fault.injected_s if gap else None,
         (
             Sighting(Stage.INJECTED, 0.0, 0.0, "lab", fault.label),
-            Sighting(Stage.BIT)
-            if bit is None
+            Sighting(Stage.EFFECT)
+            if effect_s is None
             # the probe says when it first saw it, not since when it holds
-            else Sighting(Stage.BIT, bit, bit, "probe", fault.detail),
+            else Sighting(Stage.EFFECT, effect_s, effect_s, "probe", fault.detail),
             sighting(Stage.DETECTED, detected),
             sighting(Stage.ELECTED, elected),
             sighting(Stage.REROUTED, rerouted),

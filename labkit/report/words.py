@@ -246,7 +246,7 @@ FAILURE_HEADINGS = ("region", "phase", "what", "outcome", "last error", "SQLSTAT
 
 STAGES = {
     Stage.INJECTED: "fault injected",
-    Stage.BIT: "fault took effect",
+    Stage.EFFECT: "fault took effect",
     Stage.DETECTED: "balancer detected it",
     Stage.ELECTED: "new leader",
     Stage.REROUTED: "balancer rerouted",

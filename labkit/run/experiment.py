@@ -64,7 +64,7 @@ class Experiment:
         steady_s: seconds for which the steady state must hold, before and after.
         patience_s: how much longer than `steady_s` to wait for it each time before that counts as
             failed.
-        bite_s: how long the fault may take to show an effect before it counts as void.
+        effect_timeout_s: how long the fault may take to show an effect before it counts as void.
         scenario: names the run folder.
         say: told in one line what happens when; by default printed.
         folder: the run folder; by default that of `run_folder`.
@@ -77,7 +77,7 @@ class Experiment:
     hold_s: float = 15.0
     steady_s: float = 6.0
     patience_s: float = 45.0
-    bite_s: float = 10.0
+    effect_timeout_s: float = 10.0
     inject_after_s: float = 0.0
     scenario: str = "experiment"
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -276,11 +276,11 @@ class _Phases:
             record=self._record,
             run=self._beside,
             heal=self._heal,
-            timeout_s=self.experiment.bite_s,
+            timeout_s=self.experiment.effect_timeout_s,
         )
         with healed_on_failure(injection, self._heal):
             probe = injection.after
-            self._say(f"{'took effect' if probe.bit else 'NO EFFECT'}: {probe.detail}")
+            self._say(f"{'took effect' if probe.took_effect else 'NO EFFECT'}: {probe.detail}")
             self.enter("holding the fault")
             self._pump(injection.window.injected_s + self.experiment.hold_s - monotonic())
             self.enter("healing")
@@ -310,7 +310,7 @@ class _Phases:
         """Tell how long the fault may hold from the beginning of its injection on."""
         it = self.experiment
         injection_s = it.fault.injection_s if it.fault else 0.0
-        return injection_s + it.hold_s + it.bite_s + OVERDUE_S
+        return injection_s + it.hold_s + it.effect_timeout_s + OVERDUE_S
 
     def _heal(self, injection: Injection) -> None:
         """Heal the fault, except in a lab that is taken down: what is stopped would be started."""

@@ -10,7 +10,7 @@ const ACTIONS = {
 };
 const STATES = {
   working: ["…", "under way"],
-  bit: ["✓", "took effect"],
+  effect: ["✓", "took effect"],
   healed: ["✓", "healed"],
   void: ["!", "did NOT take effect"],
   refused: ["✕", "not done"],

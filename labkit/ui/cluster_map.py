@@ -45,7 +45,7 @@ class ClusterMap(Pane):
 
         Args:
             faults: whether the map has the buttons.
-            on_fault: called from any thread when one of them injected, bit or healed.
+            on_fault: called from any thread when one of them injected, took effect or healed.
         """
         self._cluster = cluster
         self._why_not: dict[str, str] | None = None

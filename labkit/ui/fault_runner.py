@@ -29,7 +29,7 @@ class Entry:
     """One line of the log: what was done to what, and what came of it.
 
     Attributes:
-        state: "working", "bit", "healed", "void" (it took no effect) or "refused".
+        state: "working", "effect" (it took effect), "healed", "void" (it took none) or "refused".
         detail: what the probe saw, or why it was refused.
         at_s: seconds since the epoch.
         took_s: until the state; None while working.
@@ -137,7 +137,7 @@ class FaultRunner:
         injection = inject(fault, self._cluster, record=self._on_fault)
         with self._lock:
             self._open.setdefault(target, []).append(injection)
-        return ("bit" if injection.after.bit else "void"), injection.after.detail
+        return ("effect" if injection.after.took_effect else "void"), injection.after.detail
 
     def _heal(self, target: str) -> tuple[str, str]:
         self._require_no_run()

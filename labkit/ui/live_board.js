@@ -59,9 +59,9 @@ const latency = (ms) =>
 
 function faultText(fault, now) {
   if (!fault) return "";
-  const bit = fault.bit === null ? "" : ` · took effect after ${seconds(fault.bit)}`;
-  if (fault.healed !== null) return `${fault.label}${bit} · healed after ${seconds(fault.healed)}`;
-  return `${fault.label} · ${seconds(Math.max(0, now - fault.injected))} ago${bit}`;
+  const effect = fault.effect === null ? "" : ` · took effect after ${seconds(fault.effect)}`;
+  if (fault.healed !== null) return `${fault.label}${effect} · healed after ${seconds(fault.healed)}`;
+  return `${fault.label} · ${seconds(Math.max(0, now - fault.injected))} ago${effect}`;
 }
 
 /** Whole decades around every latency (traces slowest and p50): an axis that does not twitch. */

@@ -166,7 +166,9 @@ class LiveBoard(Pane):
         return {
             "label": fault.label,
             "injected": fault.injected_s - self._start_s,
-            "bit": None if fault.bit_s is None else fault.bit_s - fault.injected_s,
+            "effect": None
+            if fault.took_effect_s is None
+            else fault.took_effect_s - fault.injected_s,
             "healed": None if fault.healed_s is None else fault.healed_s - fault.injected_s,
         }
 

@@ -42,7 +42,7 @@ def judge(run: RunRecord, checkers: Sequence[Checker] = CHECKERS) -> Result:
         checkers: by default all that a trading run is judged by.
 
     Returns:
-        The result; its verdict is the worst of the findings. A fault that never bit makes it
+        The result; its verdict is the worst of the findings. A fault without effect makes it
         UNKNOWN at best, because such a run shows a healthy system and nothing else. Rows of the
         history that cannot be are left out of what is measured, and make it UNKNOWN at best. What
         was due after the watch ended is checked, and not measured. A checker or a measurement that
@@ -84,7 +84,7 @@ def judge(run: RunRecord, checkers: Sequence[Checker] = CHECKERS) -> Result:
     )
     found = (
         run.steady_before,
-        guarded("fault_bit", fault_bit, run.history.faults),
+        guarded("fault_took_effect", fault_took_effect, run.history.faults),
         run.steady_after,
         guarded(RECORDING, _recording, recorded, wrong),
         *(guarded(checker.name, _check, checker, evidence) for checker in checkers),
@@ -163,7 +163,7 @@ def _no_evidence(checker: str) -> Finding:
     return Finding(checker, Verdict.UNKNOWN, "the evidence broke down, so there is none to look at")
 
 
-def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:
+def fault_took_effect(faults: Sequence[FaultWindow]) -> Finding | None:
     """Tell whether a probe saw the effect of every fault; None when there was no fault.
 
     Proves: something was broken, so that what held, held under it.
@@ -171,14 +171,14 @@ def fault_bit(faults: Sequence[FaultWindow]) -> Finding | None:
     """
     if not faults:
         return None
-    missed = [fault for fault in faults if fault.bit_s is None]
+    missed = [fault for fault in faults if fault.took_effect_s is None]
     if missed:
         return Finding(
-            "fault_bit",
+            "fault_took_effect",
             Verdict.UNKNOWN,
             f"void: {missed[0].label} was injected and took no effect",
             tuple(f"{fault.label}: {fault.detail or 'no effect seen'}" for fault in missed[:10]),
             len(missed),
         )
     labels = ", ".join(dict.fromkeys(fault.label for fault in faults))
-    return Finding("fault_bit", Verdict.PASS, f"{labels} took effect")
+    return Finding("fault_took_effect", Verdict.PASS, f"{labels} took effect")

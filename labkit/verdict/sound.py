@@ -30,7 +30,7 @@ ALWAYS = (
 COMPLETED = "completed"
 """The finding of a run that was broken off."""
 _OF_READS = {str(OpKind.FRESH_READ): "sessions", str(OpKind.REPLICA_READ): "replicas"}
-_OF_A_FAULT = ("fault_bit", "steady_after")
+_OF_A_FAULT = ("fault_took_effect", "steady_after")
 _COUNTED = ("findings", "recovery", "latency", "service", "failures", "staleness", "spread")
 """Parts of a result in which no number is below 0: all are counts or durations."""
 

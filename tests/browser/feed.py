@@ -25,7 +25,7 @@ def feed(board: Watch, folder: Path = Path()) -> None:
     board.phase("steady state")
     while not (folder / "end").exists() and (now := monotonic()) < start + 300:
         if fault is None and (folder / "fault").exists():
-            fault = FaultWindow("kill", "us-west-2/1", now, bit_s=now + 0.4)
+            fault = FaultWindow("kill", "us-west-2/1", now, took_effect_s=now + 0.4)
             board.phase("fault")
             board.fault(fault)
         if fault and fault.healed_s is None and (folder / "heal").exists():

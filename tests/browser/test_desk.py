@@ -250,7 +250,7 @@ def do(page: Page, action: str, yes: str = "") -> None:
     if yes:
         page.get_by_role("button", name=f"Yes, {yes}").click()
     expect(receipts).to_have_count(before + 1)
-    state = "healed" if action == "heal" else "bit"
+    state = "healed" if action == "heal" else "effect"
     expect(receipts.first).to_have_attribute("data-state", state)
 
 

@@ -1,4 +1,4 @@
-"""Every fault, on every backend: it bites, its probe sees that, and it heals."""
+"""Every fault, on every backend: it takes effect, its probe sees that, and it heals."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ FAULTS: dict[str, Callable[[Cluster], Fault]] = {
 
 
 @pytest.mark.parametrize("make", FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_bites_until_it_is_healed(
+def test_a_fault_holds_until_it_is_healed(
     cluster: Cluster, make: Callable[[Cluster], Fault]
 ) -> None:
     fault = make(cluster)
     assert fault.available(cluster) is None
-    assert not fault.probe(cluster).bit
+    assert not fault.probe(cluster).took_effect
     with applied(fault, cluster, timeout_s=30) as injection:
-        assert injection.after.bit, injection.after.detail
-    assert not fault.probe(cluster).bit
+        assert injection.after.took_effect, injection.after.detail
+    assert not fault.probe(cluster).took_effect
     fault.heal(cluster)  # again: nothing to do
-    assert not fault.probe(cluster).bit
+    assert not fault.probe(cluster).took_effect
 
 
 def test_a_fault_that_holds_already_is_refused_and_left_alone(cluster: Cluster) -> None:
@@ -62,7 +62,7 @@ def test_a_fault_that_holds_already_is_refused_and_left_alone(cluster: Cluster) 
     fault.inject(cluster)
     with pytest.raises(FaultUnavailable, match="holds already"), applied(fault, cluster):
         pytest.fail("the block of a refused fault was run")
-    assert fault.probe(cluster).bit
+    assert fault.probe(cluster).took_effect
     fault.heal(cluster)
 
 
@@ -70,10 +70,10 @@ def test_two_faults_of_one_link_heal_apart(cluster: Cluster) -> None:
     cut, slow = Partition(US_WEST, peer=EU_WEST), Slow(US_WEST, peer=EU_WEST, delay_ms=50)
     with applied(slow, cluster):
         with applied(cut, cluster):
-            assert not slow.probe(cluster).bit, "nothing passes that could be late"
-        assert slow.probe(cluster).bit
-    assert not cut.probe(cluster).bit
-    assert not slow.probe(cluster).bit
+            assert not slow.probe(cluster).took_effect, "nothing passes that could be late"
+        assert slow.probe(cluster).took_effect
+    assert not cut.probe(cluster).took_effect
+    assert not slow.probe(cluster).took_effect
 
 
 @pytest.mark.parametrize("fault", [Kill, Stop, Pause, Brownout, Disaster, Partition, Slow])

@@ -137,7 +137,7 @@ def nothing_is_lost_while_a_region_is_not_heard(lab: ComposeCluster, folder: Pat
         steady_s=3,
         folder=folder,
     ).run()
-    for checker in ("fault_bit", "lost_acks", "duplicates", "money", "prices"):
+    for checker in ("fault_took_effect", "lost_acks", "duplicates", "money", "prices"):
         finding = result.summary.finding(checker)
         assert finding is not None
         assert finding.verdict is Verdict.PASS, "\n".join((finding.summary, *finding.offenders))

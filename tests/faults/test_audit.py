@@ -25,7 +25,7 @@ from labkit.workload.trading import TradingWorkload
 
 # generous: these tests are about what is lost, not about how long it takes
 STEADY = SteadyState(p99_ms=3000, success_ratio=0.95)
-AUDIT = ("fault_bit", *(checker.name for checker in CHECKERS))
+AUDIT = ("fault_took_effect", *(checker.name for checker in CHECKERS))
 
 
 def under_load(

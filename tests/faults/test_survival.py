@@ -35,6 +35,6 @@ def test_what_a_region_acknowledged_alone_is_lost_when_commits_wait_for_nobody(l
     assert lost.verdict is Verdict.FAIL
     assert lost.count > 0
     assert result.summary.rpo_s > 0
-    for checker in ("fault_bit", "duplicates", "phantoms", "money", "prices"):
+    for checker in ("fault_took_effect", "duplicates", "phantoms", "money", "prices"):
         assert result.summary.finding(checker).verdict is Verdict.PASS, checker
     assert lab.survival_goal() is lab.topology.survive

@@ -48,5 +48,7 @@ def test_the_stages_of_a_lost_leader_are_noticed_by_those_who_take_part(real_clu
         assert None not in times_s
         # by the clocks of five programs: the balancer detects it, a leader is elected, the balancer
         # reroutes, a client connects, an order is acknowledged
-        caused = [at_s for s, at_s in zip(region.stages, times_s, strict=True) if s.stage != "bit"]
+        caused = [
+            at_s for s, at_s in zip(region.stages, times_s, strict=True) if s.stage != "effect"
+        ]
         assert caused == sorted(caused)

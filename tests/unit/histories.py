@@ -259,7 +259,7 @@ FAULT = FaultWindow(
     "kill",
     "us-west-2/1",
     injected_s=110,
-    bit_s=110.2,
+    took_effect_s=110.2,
     healed_s=130,
     detail="no answer",
     regions=("us-west-2",),

@@ -136,7 +136,7 @@ def test_faults_are_saved_as_one_json_object_a_line(tmp_path: Path) -> None:
 
 
 def test_a_fault_that_an_older_labkit_recorded_says_less(tmp_path: Path) -> None:
-    line = {"fault": "kill", "target": "us-west-2/1", "injected_s": 1.5, "bit_s": 1.7}
+    line = {"fault": "kill", "target": "us-west-2/1", "injected_s": 1.5, "took_effect_s": 1.7}
     (tmp_path / "faults.jsonl").write_text(json.dumps(line) + "\n")
     assert load_faults(tmp_path) == (FaultWindow("kill", "us-west-2/1", 1.5, 1.7),)
 

@@ -183,7 +183,9 @@ def _shade(figure: go.Figure, fault: FaultWindow, i: int, origin_s: float, end_s
         y=1,
         yref="y domain",
         yshift=-4 - 22 * (i % 4),  # labels of faults close together stand below each other
-        text=escape(fault.label if fault.bit_s is not None else f"{fault.label} (no effect)"),
+        text=escape(
+            fault.label if fault.took_effect_s is not None else f"{fault.label} (no effect)"
+        ),
         font={"color": theme.FAULT_LINE, "size": theme.SIZE_PX["text"]},
         showarrow=False,
         xanchor="left",

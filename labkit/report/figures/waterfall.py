@@ -17,7 +17,7 @@ LANE = 0.26
 PIXELS_A_STAGE = 64
 ROOM = 1.15
 """How much longer than the outage the axis is: the last label stands there."""
-_AT_ONCE = (Stage.BIT, Stage.DETECTED, Stage.ELECTED)
+_AT_ONCE = (Stage.EFFECT, Stage.DETECTED, Stage.ELECTED)
 """What begins with the fault itself, side by side."""
 _SHOWN = tuple(STAGES)[1:]  # the injection is where the axis begins
 
@@ -90,7 +90,7 @@ def _draw(figure: go.Figure, names: list[str], region: RegionWaterfall, lane: fl
         said = f"{seen.source}: {seen.detail}" if seen.detail else seen.source
         hovers.append(escape(said or "no evidence"))
         # the probe of a fault is slow to look: what comes after it need not have waited for it
-        if stage is not Stage.BIT:
+        if stage is not Stage.EFFECT:
             before_s.append(at_s)
     color = theme.region_color(names, region.region)
     figure.add_bar(

@@ -44,11 +44,11 @@ def test_a_fault_gives_a_receipt_and_stays(
 
 def test_a_receipt_as_json_has_the_evidence(cluster: FakeCluster) -> None:
     receipt = json.loads(labkit("fault", "kill", "us-east-1/2", "--json").stdout)
-    assert receipt["bit"] is True
+    assert receipt["took_effect"] is True
     assert (receipt["fault"], receipt["target"]) == ("kill", "us-east-1/2")
     assert receipt["before"] == "1 of 1 parts not down: us-east-1/2 running"
     assert receipt["after"] == "us-east-1/2 down and out of service"
-    assert receipt["bite_s"] >= receipt["inject_s"] >= 0
+    assert receipt["took_effect_after_s"] >= receipt["inject_s"] >= 0
 
 
 def test_a_fault_without_an_effect_ends_with_1(

@@ -118,7 +118,7 @@ def test_a_fault_is_probed_until_the_effect_shows(cluster: FakeCluster) -> None:
 
 def test_the_last_probe_counts_of_a_fault_without_effect(cluster: FakeCluster) -> None:
     fault = Scripted(NODE, probes=[Probe(False, "not yet"), Probe(False, "still not")])
-    assert not await_effect(fault, cluster, timeout_s=0.05).bit
+    assert not await_effect(fault, cluster, timeout_s=0.05).took_effect
 
 
 # availability
@@ -173,12 +173,12 @@ def test_a_brownout_freezes_and_thaws_again_and_again(cluster: FakeCluster) -> N
     before = len(cluster.calls)
     fault.heal(cluster)
     assert [call.action for call in cluster.calls[before:]] == ["resume"]
-    assert not fault.probe(cluster).bit
+    assert not fault.probe(cluster).took_effect
 
 
 def test_a_target_that_is_only_frozen_or_only_runs_is_no_brownout(cluster: FakeCluster) -> None:
     fault = Brownout(NODE)
-    assert not fault.probe(cluster).bit
+    assert not fault.probe(cluster).took_effect
     cluster.pause(NODE)
     assert fault.probe(cluster) == Probe(False, "us-west-2/1 seen paused only")
 
@@ -195,7 +195,7 @@ def test_a_brownout_is_neither_health_nor_death(share: float) -> None:
 def test_a_rolling_restart_bit_when_every_node_came_back(cluster: FakeCluster) -> None:
     fault = RollingRestart(WEST, also=(EU,))
     assert fault.label == "rolling restart us-west-2, eu-west-1"
-    assert not fault.probe(cluster).bit
+    assert not fault.probe(cluster).took_effect
     done = fault.inject(cluster)
     assert [restart.node for restart in done.restarts][-1] != "eu-west-1/3"  # the leader
     assert len(done.restarts) == 6
@@ -211,7 +211,7 @@ def test_a_run_records_the_nodes_that_were_restarted(cluster: FakeCluster) -> No
     }
 
 
-def test_a_rolling_restart_of_which_a_node_is_missing_did_not_bite(cluster: FakeCluster) -> None:
+def test_a_rolling_restart_of_which_a_node_is_missing_took_no_effect(cluster: FakeCluster) -> None:
     fault = RollingRestart(WEST)
     done = fault.inject(cluster)
     done = replace(done, restarts=done.restarts[1:])
@@ -223,7 +223,7 @@ def test_a_rolling_restart_of_which_a_node_is_missing_did_not_bite(cluster: Fake
 
 def test_a_node_that_was_added_is_gone_when_it_is_healed(cluster: FakeCluster) -> None:
     fault = AddNode(EU)
-    assert not fault.probe(cluster).bit
+    assert not fault.probe(cluster).took_effect
     before = cluster.topology.nodes
     with applied(fault, cluster) as injection:
         assert len(cluster.topology.nodes) == len(before) + 1
@@ -231,7 +231,7 @@ def test_a_node_that_was_added_is_gone_when_it_is_healed(cluster: FakeCluster) -
     assert cluster.topology.nodes == before
     injection.heal()
     assert cluster.topology.nodes == before
-    assert not injection.fault.probe(cluster).bit
+    assert not injection.fault.probe(cluster).took_effect
 
 
 # a disaster
@@ -243,7 +243,7 @@ def test_a_disaster_cuts_before_it_kills_and_leaves_no_link_cut(cluster: FakeClu
     done = [call.action for call in cluster.calls]
     assert done == ["start", *["set_link"] * 4, "kill", *["set_link"] * 4]
     assert not any(link.cut for link in cluster.status().links)
-    assert fault.probe(cluster).bit
+    assert fault.probe(cluster).took_effect
 
 
 def test_a_disaster_that_was_interrupted_while_the_region_was_alone_is_healed(
@@ -265,11 +265,11 @@ def test_a_disaster_befalls_a_region_and_takes_no_negative_time() -> None:
 # probes
 
 
-def test_a_kill_that_spared_a_part_did_not_bite(cluster: FakeCluster) -> None:
+def test_a_kill_that_spared_a_part_took_no_effect(cluster: FakeCluster) -> None:
     for node in cluster.topology.nodes_of("us-west-2"):
         cluster.kill(node)
     probe = Kill(WEST).probe(cluster)
-    assert not probe.bit
+    assert not probe.took_effect
     assert probe.detail == ("2 of 5 parts not down: lb:us-west-2 running, etcd:us-west-2 running")
 
 
@@ -281,7 +281,7 @@ def test_a_cut_that_nobody_noticed_took_no_effect(
     fault = Partition(WEST)
     fault.inject(cluster)
     assert fault.probe(cluster).detail.endswith("us-west-2 is still in service")
-    assert not fault.probe(cluster).bit
+    assert not fault.probe(cluster).took_effect
 
 
 def test_a_link_that_stayed_as_it_was_is_named(cluster: FakeCluster) -> None:
@@ -378,7 +378,7 @@ def test_slow_is_not_seen_on_a_link_that_was_cut_meanwhile(cluster: FakeCluster)
     fault.inject(cluster)
     cluster.set_link("us-west-2", "eu-west-1", cut=True)
     probe = fault.probe(cluster)
-    assert not probe.bit
+    assert not probe.took_effect
     assert "us-west-2>eu-west-1 cut" in probe.detail
 
 

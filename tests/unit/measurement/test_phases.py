@@ -11,7 +11,7 @@ from labkit.measurement.latency import latency_table
 from labkit.measurement.phases import held_spans, outage_spans, phases
 from labkit.record import FaultWindow, Outcome
 
-FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
+FAULT = FaultWindow("kill", "west/1", injected_s=110, took_effect_s=110.2, healed_s=120)
 
 
 def phase_of(history: History) -> list[str]:

@@ -15,8 +15,8 @@ from labkit.measurement.recovery import Recovery, recovery, rpo_s, write_gap_s
 from labkit.measurement.windows import ALL_REGIONS
 from labkit.record import FaultWindow, Op, Outcome
 
-KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
-UNHEALED = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1)
+KILL = FaultWindow("kill", "west/1", injected_s=110, took_effect_s=110.1, healed_s=130)
+UNHEALED = FaultWindow("kill", "west/1", injected_s=110, took_effect_s=110.1)
 
 
 def of(ops: list[Op], *faults: FaultWindow, region: str = "west") -> Recovery:
@@ -321,7 +321,7 @@ def test_the_time_of_day_and_the_order_of_rows_do_not_matter(span, per_s, shift_
         for op in ops
     ]
     random.shuffle(moved)
-    fault = replace(KILL, injected_s=110 + shift_s, bit_s=None, healed_s=None)
+    fault = replace(KILL, injected_s=110 + shift_s, took_effect_s=None, healed_s=None)
     one, other = of(ops, UNHEALED), of(moved, fault)
     assert one.rto_s == pytest.approx(other.rto_s, abs=1e-4)
     assert one.rto_error_s == pytest.approx(other.rto_error_s, abs=1e-4)

@@ -19,7 +19,7 @@ from labkit.record import FaultWindow, Op, OpKind, Outcome
 from labkit.report.figures.tables import failure_table, latency_table, service_table
 from labkit.trading.attempts import REFUSALS
 
-KILL = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.1, healed_s=130)
+KILL = FaultWindow("kill", "west/1", injected_s=110, took_effect_s=110.1, healed_s=130)
 
 
 def of(history: History) -> dict[tuple[str, str], tuple[float, float]]:

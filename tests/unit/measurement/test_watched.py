@@ -100,7 +100,9 @@ def test_what_came_after_the_watch_of_one_trial_is_in_no_number_of_all():
     second = replace(
         later,
         ops=_moved(watched_run([]).history, 100),
-        faults=tuple(replace(f, injected_s=210, bit_s=210.2, healed_s=230) for f in later.faults),
+        faults=tuple(
+            replace(f, injected_s=210, took_effect_s=210.2, healed_s=230) for f in later.faults
+        ),
         terms=replace(later.terms, watched_until_s=260),
     )
     results = [first, failover_run(history=second)]

@@ -18,7 +18,7 @@ from labkit.measurement.windows import (
 )
 from labkit.record import FaultWindow, Op, Outcome
 
-FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110.2, healed_s=120)
+FAULT = FaultWindow("kill", "west/1", injected_s=110, took_effect_s=110.2, healed_s=120)
 
 
 def test_the_run_ends_with_the_last_outcome():

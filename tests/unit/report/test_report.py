@@ -103,7 +103,7 @@ def test_a_fault_of_several_regions_is_aimed_at_each_of_them():
         (Kill(DEFAULT.nodes_of(eu.name)[0]), [eu.name]),
     ]
     for fault, regions in aimed:
-        window = replace(fault.begun(DEFAULT, 110), bit_s=110.2, healed_s=130)
+        window = replace(fault.begun(DEFAULT, 110), took_effect_s=110.2, healed_s=130)
         summary = failover_run(faults=[window]).summary
         assert [row.region for row in summary.recovery if row.aimed_at] == regions
         (found,) = requirements(summary, {"write_gap_s": 60}, elsewhere=True)
@@ -141,7 +141,7 @@ def test_a_limit_may_allow_what_a_checker_refuses():
 
 def test_a_void_run_fulfils_no_requirement():
     with pytest.raises(VerdictUnknown, match="took no effect"):
-        failover_run(faults=[replace(FAULT, bit_s=None)]).require(rto_s=15)
+        failover_run(faults=[replace(FAULT, took_effect_s=None)]).require(rto_s=15)
 
 
 def test_without_a_final_read_losses_are_unknown():
@@ -277,7 +277,7 @@ class TestEveryForm:
         )
 
     def test_says_why_nothing_is_proven(self, render):
-        void = failover_run(faults=[replace(FAULT, bit_s=None)])
+        void = failover_run(faults=[replace(FAULT, took_effect_s=None)])
         assert re.search(r"Not proven\.? Void: kill us-west-2/1 was injected", render(void))
 
     def test_has_the_numbers_in_their_order(self, render):
@@ -291,7 +291,7 @@ class TestEveryForm:
             assert region in latency
 
     def test_says_that_no_outage_was_seen_and_how_long_one_may_have_been(self, render):
-        late = FaultWindow("kill", "us-west-2/2", injected_s=130, bit_s=130.1, healed_s=140)
+        late = FaultWindow("kill", "us-west-2/2", injected_s=130, took_effect_s=130.1, healed_s=140)
         words = " ".join(render(failover_run(faults=[late])).split())
         assert "No outage was seen under kill us-west-2/2: under 0.1 s in each region." in words
         assert "none seen: under 0.1 s in each region" in words

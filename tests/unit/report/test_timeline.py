@@ -59,7 +59,7 @@ def test_the_fault_is_shaded_in_both_panels_and_named():
 
 
 def test_a_fault_that_was_never_healed_is_shaded_to_the_end():
-    open_fault = FaultWindow("kill", "us-west-2/1", injected_s=110, bit_s=111)
+    open_fault = FaultWindow("kill", "us-west-2/1", injected_s=110, took_effect_s=111)
     figure = timeline(failover_run(faults=[open_fault]))
     assert figure.layout.shapes[0].x1 == pytest.approx(50, abs=0.2)
 

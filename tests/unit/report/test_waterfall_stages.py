@@ -21,7 +21,7 @@ KILL = FaultWindow(
     "kill",
     "west/1",
     injected_s=110,
-    bit_s=110.4,
+    took_effect_s=110.4,
     healed_s=130,
     detail="no answer",
     nodes=("west/1",),
@@ -77,7 +77,7 @@ def of(events, ops=None, fault: FaultWindow = KILL) -> dict[Stage, float | None]
 def test_every_stage_is_when_its_evidence_says():
     assert of(WHOLE) == {
         Stage.INJECTED: 0,
-        Stage.BIT: pytest.approx(0.4),
+        Stage.EFFECT: pytest.approx(0.4),
         Stage.DETECTED: pytest.approx(0.7),
         Stage.ELECTED: pytest.approx(5.1),
         Stage.REROUTED: pytest.approx(5.5),
@@ -101,7 +101,7 @@ def test_a_stage_without_evidence_is_not_seen_and_changes_no_other(sign, stage):
 
 def test_without_any_event_there_are_the_fault_and_the_acknowledgements():
     seen = {stage for stage, at_s in of(()).items() if at_s is not None}
-    assert seen == {Stage.INJECTED, Stage.BIT, Stage.ACKED}
+    assert seen == {Stage.INJECTED, Stage.EFFECT, Stage.ACKED}
 
 
 def test_a_promotion_stands_for_an_election_that_went_unnoticed():
@@ -137,7 +137,7 @@ def test_the_election_that_counts_is_the_last_one_before_service_was_back():
 
 
 def test_a_region_cut_in_one_direction_is_aimed_at_with_all_its_nodes():
-    fault = FaultWindow("partition", "west (out)", injected_s=110, bit_s=110.4, nodes=WEST)
+    fault = FaultWindow("partition", "west (out)", injected_s=110, took_effect_s=110.4, nodes=WEST)
     seen = of([down(110.5, "east/1"), down(110.9, "west/3")], fault=fault)
     assert seen[Stage.DETECTED] == pytest.approx(0.9)
 
@@ -159,7 +159,7 @@ def test_a_region_whose_acknowledgements_never_ceased_has_no_first_ones():
 
 
 def test_what_is_noticed_after_the_next_fault_is_the_next_one_s():
-    again = FaultWindow("kill", "west/2", injected_s=150, bit_s=150.1, nodes=("west/2",))
+    again = FaultWindow("kill", "west/2", injected_s=150, took_effect_s=150.1, nodes=("west/2",))
     history = History.of([*failover(), *orders("west", 140, 180)], [KILL, again])
     events = [*WHOLE, down(150.6, "west/2")]
     first, second = (waterfall(history, events, fault) for fault in (KILL, again))

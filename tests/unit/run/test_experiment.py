@@ -176,7 +176,7 @@ def test_a_fault_that_holds_already_is_refused_and_left_alone(experiment, cluste
     slow.inject(cluster)
     with pytest.raises(FaultUnavailable, match="slow eu-west-1 holds already"):
         replace(experiment, fault=slow).run()
-    assert slow.probe(cluster).bit
+    assert slow.probe(cluster).took_effect
     assert Result.load(tmp_path / "run").history.faults == ()
 
 
@@ -193,7 +193,7 @@ def test_a_fault_that_failed_half_way_is_healed(experiment, cluster, tmp_path, m
     assert cluster.status().healthy
     (window,) = Result.load(tmp_path / "run").history.faults
     assert window.healed_s is not None
-    assert window.bit_s is None
+    assert window.took_effect_s is None
 
 
 # the lab under it is taken down, or another run has it

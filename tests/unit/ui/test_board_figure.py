@@ -12,7 +12,7 @@ from labkit.ui import board_figure
 
 REGIONS = ("west", "east")
 KILL = FaultWindow("kill", "west/1", injected_s=103.0)
-HEALED = FaultWindow("kill", "west/1", injected_s=103.0, bit_s=103.5, healed_s=105.0)
+HEALED = FaultWindow("kill", "west/1", injected_s=103.0, took_effect_s=103.5, healed_s=105.0)
 
 
 def recording(*faults: FaultWindow) -> board_figure.Recording:

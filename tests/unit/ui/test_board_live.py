@@ -101,9 +101,9 @@ def test_a_fault_is_shown_from_injection_and_updated_until_it_is_healed(
 ) -> None:
     fault = FaultWindow("kill", "west/1", monotonic())
     board.fault(fault)
-    assert page.last["fault"]["bit"] is page.last["fault"]["healed"] is None
-    board.fault(fault := replace(fault, bit_s=fault.injected_s + 0.5))
-    assert page.last["fault"]["bit"] == pytest.approx(0.5)
+    assert page.last["fault"]["effect"] is page.last["fault"]["healed"] is None
+    board.fault(fault := replace(fault, took_effect_s=fault.injected_s + 0.5))
+    assert page.last["fault"]["effect"] == pytest.approx(0.5)
     board.fault(replace(fault, healed_s=fault.injected_s + 7.0))
     assert page.last["fault"]["healed"] == pytest.approx(7.0)
     assert page.last["fault"]["label"] == "kill west/1"

@@ -89,7 +89,7 @@ def test_a_button_injects_and_the_log_has_the_receipt(
     shown.do_inject({"kind": "kill", "target": "us-east-1/2"})
     wait_until(lambda: shown.view["log"][0]["state"] != "working", what="kill", timeout_s=10)
     entry = shown.view["log"][0]
-    assert (entry["action"], entry["target"], entry["state"]) == ("kill", "us-east-1/2", "bit")
+    assert (entry["action"], entry["target"], entry["state"]) == ("kill", "us-east-1/2", "effect")
     assert "down" in entry["detail"]
     wait_until(
         lambda: node(shown.view, "us-east-1/2")["word"] == "down", what="the map", timeout_s=10
@@ -103,7 +103,7 @@ def test_a_fault_that_holds_already_is_refused_with_the_reason(cluster: FakeClus
     runner.inject("kill", "us-east-1/2").join(10)
     runner.inject("kill", "us-east-1/2").join(10)
     newest, first = runner.entries
-    assert (first.state, newest.state) == ("bit", "refused")
+    assert (first.state, newest.state) == ("effect", "refused")
     assert "holds already" in newest.detail
 
 
@@ -133,7 +133,7 @@ def test_healing_a_target_undoes_what_was_done_to_it(
     before = cluster.status()
     runner = FaultRunner(cluster, lambda: None)
     runner.inject(kind, target).join(10)
-    assert runner.entries[0].state == "bit", runner.entries[0]
+    assert runner.entries[0].state == "effect", runner.entries[0]
     assert cluster.status() != before
     runner.heal(target).join(20)
     assert runner.entries[0].state == "healed", runner.entries[0]

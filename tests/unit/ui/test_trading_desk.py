@@ -110,7 +110,7 @@ def test_a_fault_of_the_map_is_a_band_on_the_board(desk: TradingDesk) -> None:
     desk.cluster_map.do_inject({"kind": "kill", "target": "us-east-1/2"})
     wait_until(lambda: desk.load.board._faults, what="a band", timeout_s=10)
     wait_until(
-        lambda: desk.cluster_map.view["log"][0]["state"] == "bit", what="the kill", timeout_s=10
+        lambda: desk.cluster_map.view["log"][0]["state"] == "effect", what="the kill", timeout_s=10
     )
     desk.cluster_map.do_heal({"target": "us-east-1/2"})
     wait_until(

@@ -102,7 +102,7 @@ def test_a_row_that_cannot_be_is_named_and_measured_by_nobody(column: str, value
     [
         [replace(FAULT, injected_s=nan)],
         [replace(FAULT, healed_s=inf)],
-        [replace(FAULT, bit_s=3.0)],
+        [replace(FAULT, took_effect_s=3.0)],
     ],
 )
 def test_a_fault_at_a_moment_that_cannot_be_is_named(faults):
@@ -238,7 +238,7 @@ def test_the_time_of_a_loss_that_only_the_ledger_knows_is_not_known():
         result.require(rpo_s=10)
 
 
-BESIDE_EVIDENCE = ("steady_before", "steady_after", "fault_bit")
+BESIDE_EVIDENCE = ("steady_before", "steady_after", "fault_took_effect")
 
 
 class Breaks:
@@ -263,13 +263,13 @@ def breaks(*_args: object, **_options: object) -> None:
 @pytest.mark.parametrize(
     ("part", "finding"),
     [
-        *((f"judge.{name}", name) for name in ("fault_bit", "recording")),
+        *((f"judge.{name}", name) for name in ("fault_took_effect", "recording")),
         *(
             (f"checkers.{name}.check", judged)
             for name, judged in (
                 ("opening.Opening", "opening"),
                 ("placed.NoLostAcks", "lost_acks"),
-                ("books.MoneyExact", "money"),
+                ("balances.MoneyExact", "money"),
                 ("realtime.RealTime", "real_time"),
             )
         ),

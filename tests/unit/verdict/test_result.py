@@ -26,7 +26,7 @@ def test_a_run_in_which_everything_holds_passes():
     assert result.verdict is Verdict.PASS
     assert [finding.checker for finding in result.findings] == [
         "steady_before",
-        "fault_bit",
+        "fault_took_effect",
         "steady_after",
         "recording",
         "lost_acks",
@@ -47,14 +47,14 @@ def test_a_run_says_how_each_region_recovered():
 
 
 def test_a_fault_that_never_bit_voids_the_run():
-    result = failover_run(faults=[replace(FAULT, bit_s=None, detail="still up")])
+    result = failover_run(faults=[replace(FAULT, took_effect_s=None, detail="still up")])
     assert result.verdict is Verdict.UNKNOWN
-    finding = result.summary.finding("fault_bit")
+    finding = result.summary.finding("fault_took_effect")
     assert finding is not None
     assert finding.offenders == ("kill us-west-2/1: still up",)
 
 
-def test_one_of_two_faults_that_did_not_bite_voids_the_run():
+def test_one_of_two_faults_that_took_no_effect_voids_the_run():
     result = failover_run(faults=[FAULT, FaultWindow("cut", "eu-west-1", injected_s=120)])
     assert result.verdict is Verdict.UNKNOWN
 
@@ -74,7 +74,7 @@ def test_a_region_whose_clients_recorded_nothing_voids_the_run():
 def test_a_run_without_a_fault_has_no_recovery_and_may_pass():
     result = failover_run(faults=[])
     assert result.summary.recovery == ()
-    assert result.summary.finding("fault_bit") is None
+    assert result.summary.finding("fault_took_effect") is None
     assert result.verdict is Verdict.PASS
 
 

@@ -56,7 +56,7 @@ EDITS: dict[str, Edit] = {
     "a negative RPO": lambda data: data.update(rpo_s=-1),
     "a PASS that names what breaks it": lambda data: finding(data, "money").update(count=2),
     "a verdict that no finding has": lambda data: data.update(verdict="fail"),
-    "only one finding": lambda data: data.update(findings=[finding(data, "fault_bit")]),
+    "only one finding": lambda data: data.update(findings=[finding(data, "fault_took_effect")]),
     "no findings": lambda data: data.update(findings=[]),
     "a finding twice": lambda data: data["findings"].append(finding(data, "prices")),
     "ended before it began": lambda data: data.update(finished_at="1999-01-01T00:00:00Z"),
