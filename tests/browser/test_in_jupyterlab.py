@@ -197,6 +197,7 @@ def test_the_desk_trades_in_jupyterlab(
     assert not [data for data in outputs(saved) if WIDGET in data]
 
 
+@pytest.mark.long
 def test_the_desk_shows_leaseholders_and_offers_only_what_cockroachdb_can(
     watched: Watched, processes: BinaryCluster
 ) -> None:

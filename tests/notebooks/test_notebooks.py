@@ -113,12 +113,16 @@ LOSES_ORDERS = "08_survival_goals"
 to show."""
 
 
+LIKE_ANOTHER = {"05_load_balancer_loss", "06_partition", "07_slow_wan"}
+"""Notebooks whose steps are those of 03 and 04, with another fault."""
+
+
 def runs(*, step_by_step: bool) -> list[ParameterSet]:
     """Which notebook runs on which lab, this way.
 
-    On the embedded lab each runs both ways, step by step among the long tests. In containers those
-    that differ there run, in one way; one of them on processes as well. Where there is real
-    CockroachDB, every one runs in every way.
+    On the embedded lab each runs both ways; step by step, and what is like another, among the long
+    tests. In containers those that differ there run, in one way; one of them on processes as well.
+    Where there is real CockroachDB, every one runs in every way.
     """
     everywhere = bool(os.environ.get(REAL))
     by_hand = {"01_trading_desk", "08_survival_goals"}  # OTHER is PostgreSQL's for these
@@ -132,7 +136,7 @@ def runs(*, step_by_step: bool) -> list[ParameterSet]:
         pytest.param(
             name,
             backend,
-            marks=(*marks, pytest.mark.long) if step_by_step else marks,
+            marks=(*marks, pytest.mark.long) if step_by_step or name in LIKE_ANOTHER else marks,
             id=f"{name}-{backend}",
         )
         for backend, marks in labs.items()

@@ -21,7 +21,16 @@ import psycopg
 import pytest
 
 from labkit.topology import DEFAULT
-from labkit.trading import accounts, asking, attempts, engines, orders, processing, quotes, schema
+from labkit.trading import (
+    accounts,
+    attempts,
+    engines,
+    order_statement,
+    orders,
+    processing,
+    quotes,
+    schema,
+)
 from labkit.trading.connection import AnyConnection
 
 PREFIX = "crdb_"
@@ -73,7 +82,7 @@ def speak(patch: pytest.MonkeyPatch) -> None:
     def cockroachdb_statements(regions: Sequence[str]) -> tuple[str, ...]:
         return tuple(translated(statement) for statement in statements(regions))
 
-    for module in (accounts, asking, attempts, orders, processing, quotes, schema):
+    for module in (accounts, order_statement, attempts, orders, processing, quotes, schema):
         patch.setattr(module, "dialect_of", dialect_of)
     patch.setattr(schema, "cockroachdb_statements", cockroachdb_statements)
 
