@@ -115,15 +115,15 @@ def test_a_moment_as_far_from_the_middle_as_a_run_is_long_is_of_the_run(moment_s
     assert {why: len(some) for why, some in rows.items()} == {"a moment outside of the run": 1}
 
 
-FAULT = FaultWindow("kill", "west/1", injected_s=110, bit_s=110, healed_s=110)
+FAULT = FaultWindow("kill", "west/1", injected_s=110, took_effect_s=110, healed_s=110)
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         ({}, None),
-        ({"bit_s": None, "healed_s": None}, None),
-        ({"bit_s": 109.9}, "it took effect or was healed before it was injected"),
+        ({"took_effect_s": None, "healed_s": None}, None),
+        ({"took_effect_s": 109.9}, "it took effect or was healed before it was injected"),
         ({"healed_s": 109.9}, "it took effect or was healed before it was injected"),
         ({"healed_s": nan}, "one of its moments is not a time"),
         ({"injected_s": nan}, "one of its moments is not a time"),
@@ -167,7 +167,7 @@ def test_looks_and_watch_touch_the_fault_and_do_not_overlap_it(terms: Terms | No
 
 
 def test_of_several_faults_the_terms_are_about_the_last():
-    earlier = replace(HELD, injected_s=10, bit_s=10, healed_s=20)
+    earlier = replace(HELD, injected_s=10, took_effect_s=10, healed_s=20)
     history = replace(History.of([ORDER], [earlier, HELD]), terms=TERMS)
     assert impossible_terms(history) == ()
 
@@ -218,7 +218,7 @@ def test_an_empty_history_has_no_defect():
 
 
 def test_rows_and_faults_that_cannot_be_are_left_out_and_the_rest_is_numbered_anew():
-    wrong = replace(FAULT, bit_s=nan)
+    wrong = replace(FAULT, took_effect_s=nan)
     history = History.of([at(ORDER, moment_s) for moment_s in (1, 2, 3)], [FAULT, wrong])
     rest = without(history, np.array([1]))
     assert rest.ops["scheduled_s"].tolist() == [1, 3]

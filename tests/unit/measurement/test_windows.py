@@ -99,7 +99,9 @@ def test_a_stretch_of_time_has_its_beginning_and_not_its_end():
 
 
 def test_a_trial_begins_with_what_was_due_when_the_pause_ended():
-    faults = [replace(FAULT, injected_s=at_s, bit_s=None, healed_s=None) for at_s in (11, 20, 31)]
+    faults = [
+        replace(FAULT, injected_s=at_s, took_effect_s=None, healed_s=None) for at_s in (11, 20, 31)
+    ]
     history = History.of(due(10, 19.9, 20, 29, 30, 35), faults)
     trials = between(history, [(25, 30), (15, 20)])
     assert [trial.ops["scheduled_s"].tolist() for trial in trials] == [

@@ -149,7 +149,7 @@ def test_a_trial_may_be_better_than_the_whole():
 def test_what_was_done_in_a_run_says_what_must_have_been_judged():
     calm = run(recovery=())
     assert mandatory(calm) == ALWAYS
-    assert mandatory(run()) == (*ALWAYS, "fault_bit", "steady_after")
+    assert mandatory(run()) == (*ALWAYS, "fault_took_effect", "steady_after")
     assert mandatory(of_trials(1))[-1] == "trials"
     for kind, name in ((OpKind.FRESH_READ, "sessions"), (OpKind.REPLICA_READ, "replicas")):
         rows = (replace(run().latency[0], kind=str(kind)),)
