@@ -223,6 +223,7 @@ def test_rows_and_faults_that_cannot_be_are_left_out_and_the_rest_is_numbered_an
     rest = without(history, np.array([1]))
     assert rest.ops["scheduled_s"].tolist() == [1, 3]
     assert rest.ops.index.tolist() == [0, 1]
+    assert list(rest.ops) == list(history.ops)
     assert rest.faults == (FAULT,)
     every = without(history, np.empty(0, np.int64))
     assert (len(every.ops), every.faults) == (3, (FAULT,))
