@@ -91,7 +91,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Every check, and what follows from them."""
+    """The outcomes of all checks."""
 
     checks: tuple[Check, ...]
 

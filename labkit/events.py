@@ -70,7 +70,7 @@ def save_events(events: Iterable[Event], folder: Path) -> None:
 
 
 def load_events(folder: Path) -> tuple[Event, ...]:
-    """Read back what `save_events` wrote; nothing when it never did."""
+    """Read the events that `save_events` wrote; none when there is no such file."""
     from pydantic import TypeAdapter  # workers import this module, and read no events
 
     path, event = folder / EVENTS_FILE, TypeAdapter(Event)

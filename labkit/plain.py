@@ -59,7 +59,7 @@ class PlainTable(Table):
         super().add_column(_cell(header), *args, **options)
 
     def add_row(self, *cells: object, **options: Any) -> None:
-        """Add a row of any texts."""
+        """Add a row of texts: control characters are escaped and markup is not interpreted."""
         super().add_row(*map(_cell, cells), **options)
 
 

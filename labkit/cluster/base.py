@@ -28,6 +28,12 @@ Gather = Callable[[], tuple[Event, ...]]
 """What was noticed so far, in order of time."""
 
 
+WAN_IS_OFF = (
+    "this lab has no WAN: `labkit down --purge`, which removes its data, then `labkit up --wan on`"
+)
+"""Said where links are to be changed and a lab was made without the WAN."""
+
+
 def quiet(_stage: str) -> None:
     """Ignore a stage: the `OnStage` that says nothing."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Unpack
 
 from labkit.cluster import folder, marks, watchdogs
-from labkit.cluster.base import LinkChange, OnStage, quiet
+from labkit.cluster.base import WAN_IS_OFF, LinkChange, OnStage, quiet
 from labkit.cluster.engine import Engine
 from labkit.cluster.layout import WAN
 from labkit.cluster.machines.base import Machine, running
@@ -255,7 +255,7 @@ class Lab(StoredLab[S, L]):
 
     @abstractmethod
     def _url(self, *ports: int) -> str:
-        """Return a libpq URL of balancers that take writes."""
+        """Return a libpq URL of balancers, by the ports on which they take writes."""
 
     # survival
 
@@ -343,9 +343,7 @@ class Lab(StoredLab[S, L]):
 
     def _require_wan(self) -> WanClient:
         if self._wan is None:
-            raise FaultUnavailable(
-                "this lab was made with --wan off: `labkit down --purge`, then `labkit up --wan on`"
-            )
+            raise FaultUnavailable(WAN_IS_OFF)
         return self._wan
 
     def set_link(self, source: str, target: str, **change: Unpack[LinkChange]) -> None:

@@ -25,11 +25,15 @@ def require_distinct(parts: Iterable[tuple[int, str]]) -> None:
     """
     known: dict[int, str] = {}
     for port, what in parts:
-        if port in known or port > LAST:
-            clash = f"{known[port]} and {what} would both have" if port in known else what
+        if port in known:
             raise TopologyError(
-                f"this shape has more parts than a lab has ports ({clash} port {port}): take away "
-                "nodes or regions, or make the lab anew with another --port-base"
+                f"{known[port]} and {what} need the same port {port}: take away nodes or regions, "
+                "or make a new lab with another --port-base"
+            )
+        if port > LAST:
+            raise TopologyError(
+                f"{what} needs port {port}, and {LAST} is the last one: take away nodes or "
+                "regions, or make a new lab with a lower --port-base"
             )
         known[port] = what
 

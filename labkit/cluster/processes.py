@@ -156,7 +156,7 @@ class ProcessTable:
         """
         started = start_time(pid)
         if started is None:
-            raise ClusterError(f"{name} ended at once: {self.last_words(name)}")
+            raise ClusterError(f"{name} ended right after its start: {self.last_words(name)}")
         record = Record(name, pid, started, tuple(argv))
         self._write(record)
         return record

@@ -1,4 +1,4 @@
-"""The delay line of a lab, as a status shows it."""
+"""The WAN and its links, as the status of a lab shows them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from labkit.clock import wait_until
-from labkit.cluster.base import Cluster, HasWan
+from labkit.cluster.base import WAN_IS_OFF, Cluster, HasWan
 from labkit.cluster.status import ClusterStatus, LinkStatus
 from labkit.errors import BadInput
 from labkit.faults.base import HEAL_TIMEOUT_S, Fault, Probe
@@ -90,7 +90,7 @@ class LinkFault(Fault):
         if not isinstance(cluster, HasWan):
             return f"the {cluster.backend} backend has no WAN"
         if not cluster.status().wan:
-            return "this lab was made with the WAN off: `labkit down --purge`, `labkit up --wan on`"
+            return WAN_IS_OFF
         if not self.links(cluster.topology):
             return "there is only one region, so there are no links"
         return None

@@ -172,7 +172,7 @@ def _of_times(ops: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _known(column: pd.Series, names: tuple[str, ...]) -> np.ndarray:
-    """Tell which values are among these."""
+    """Return a mask: where the value is one of `names`; False where there is none."""
     of_code = np.append(np.isin(column.cat.categories.astype(str), [*names]), False)
     return np.asarray(of_code[column.cat.codes.to_numpy()])  # the code of no value is -1
 

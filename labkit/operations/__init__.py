@@ -1,4 +1,4 @@
-"""Operations of an administrator that are complete when they return; a fault lasts.
+"""Planned changes of a cluster, such as a rolling restart: each is complete when it returns.
 
 base        Operation: an experiment measures it as it measures a fault
 rolling     every node is restarted in turn

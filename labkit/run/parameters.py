@@ -88,7 +88,7 @@ def read_notebook(path: Path) -> Any:
         notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         nbformat.writes(notebook).encode()  # type: ignore[no-untyped-call]  # half a surrogate pair
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
+        raise BadInput(f"the notebook {path} cannot be read: {error.strerror}") from error
     except Exception as error:  # nbformat has errors of its own for each way to be none
         raise BadInput(f"{path} is no notebook: {str(error).splitlines()[0][:200]}") from error
     return notebook

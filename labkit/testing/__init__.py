@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Unpack
 
-from labkit.cluster.base import Gather, LinkChange, OnStage, quiet
+from labkit.cluster.base import WAN_IS_OFF, Gather, LinkChange, OnStage, quiet
 from labkit.cluster.status import ClusterStatus, State
 from labkit.errors import FaultUnavailable, LabBusy, NotReady, NotRunning, UnknownTarget
 from labkit.testing.model import Model
@@ -335,7 +335,7 @@ class FakeCluster:
 
     def _require_wan(self) -> None:
         if not self._wan:
-            raise FaultUnavailable("this lab was made with the WAN off: `labkit up --wan on`")
+            raise FaultUnavailable(WAN_IS_OFF)
 
     def _elect_another(self, node: Node) -> None:
         self._model.elect(without=node)

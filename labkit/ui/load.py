@@ -122,10 +122,8 @@ class LoadSwitch(Pane):
             ValueError: the rate is not one of `RATES`.
         """
         if not RATES[0] <= rate_per_s <= RATES[1]:
-            asked = "no rate" if isnan(rate_per_s) else f"a rate of {rate_per_s:,g}"
-            raise ValueError(
-                f"{asked}: the load sends from {RATES[0]:g} to {RATES[1]:g} orders a second"
-            )
+            asked = "no rate" if isnan(rate_per_s) else f"a rate of {rate_per_s:,g} is out of range"
+            raise ValueError(f"{asked}: choose {RATES[0]:g} to {RATES[1]:g} orders per second")
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
@@ -141,7 +139,7 @@ class LoadSwitch(Pane):
             self._thread.join()
 
     def fault(self, window: FaultWindow) -> None:
-        """Shade a fault on the board."""
+        """Shade the time of a fault in the live charts."""
         self.board.fault(window)
 
     def _run(self) -> None:

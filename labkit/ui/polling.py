@@ -81,10 +81,10 @@ class Every:
 
 
 class Poller(Every, Generic[T]):
-    """A thread that asks again and again, and keeps the last answer.
+    """A thread that calls `ask` again and again, and keeps the last answer.
 
-    `tell` is called after every question, answered or not: a page that hears nothing knows that
-    the kernel is gone.
+    It calls `tell` after every call of `ask`, also after one that failed. So a page can tell that
+    the kernel is gone: nothing comes any more.
     """
 
     def __init__(

@@ -88,7 +88,7 @@ def _applies(measure: Measure, summary: Summary, summaries: Sequence[Summary]) -
 
 
 def number_of(name: str, measurements: Measurements) -> float | None:
-    """One of `MEASURES` as a single number: the worst region's; None when one is not known."""
+    """Return the worst region's value of one of `MEASURES`; None when a region's is not known."""
     found = with_error(name, measurements)
     return None if found is None else found[0]
 
@@ -155,12 +155,12 @@ def _outcome(measure: Measure, number: Measured, limit: float) -> str:
     verdict = number.verdict(limit)
     if number.value is None and verdict is Verdict.FAIL:
         over = measure.text(number.beyond - limit)
-        return f"more than {measure.text(number.beyond)}, at least {over} over"
+        return f"more than {measure.text(number.beyond)}, at least {over} above the limit"
     if number.value is None:
         return "not known"
     value = measure.text(number.value, number.error)
     if verdict is Verdict.UNKNOWN:
         return f"{value}, which leaves open whether it is at most the limit"
     if verdict is Verdict.FAIL:
-        return f"{value}, {measure.text(number.value - limit, number.error)} over"
+        return f"{value}, {measure.text(number.value - limit, number.error)} above the limit"
     return value

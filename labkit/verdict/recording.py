@@ -73,7 +73,7 @@ def recording(evidence: Evidence, wrong: dict[str, np.ndarray]) -> Finding:
         RECORDING,
         Verdict.PASS,
         f"{counted(len(history.ops), 'operation')} of {counted(len(history.regions), 'region')} "
-        "recorded to the end of the watch",
+        "recorded, without a gap before the end of the watch",
     )
 
 

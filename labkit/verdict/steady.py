@@ -102,7 +102,10 @@ class SteadyState:
             verdict, summary = Verdict.FAIL, f"not steady {when} the fault: {broken[0]}"
         elif open_still or not regions:
             nothing = open_still[0] if open_still else "no regions"
-            verdict, summary = Verdict.UNKNOWN, f"nothing is shown {when} the fault: {nothing}"
+            verdict, summary = (
+                Verdict.UNKNOWN,
+                f"too little to show a steady state {when} the fault: {nothing}",
+            )
         else:
             fewest = min(count for _, count, _ in shown)
             tail = "p99" if fewest >= least(99) else "the slowest order"

@@ -49,12 +49,12 @@ def naming_port(host: str, port: int, name: str) -> Iterator[None]:
 
 
 class Front:
-    """A listener in front of one service.
+    """A listening socket of the WAN in front of one service.
 
     Attributes:
-        listener: what it was made from.
-        diallers: how many connections each region has opened.
-        refused: how many diallers were turned away, by reason.
+        listener: its configuration.
+        diallers: the number of connections opened, by the region of the client.
+        refused: the number of connections refused, by reason.
     """
 
     def __init__(self, listener: Listener, plan: Plan, network: Network) -> None:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Line(Protocol):
-    """One direction of a connection, on a link (`labkit.wan.line.DelayLine`)."""
+    """The protocol of one direction of a connection over a link; `DelayLine` has it."""
 
     held_bytes: int
 

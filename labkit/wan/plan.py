@@ -245,9 +245,9 @@ class Plan:
 
 
 def serving(plan: Plan, body: object) -> Plan:
-    """Make the plan with the listeners and names of `{"listeners": [...], "names": {...}}`.
+    """Return a copy of a plan with the listeners and names of a JSON document.
 
-    `names` may be left out.
+    It is `{"listeners": [...], "names": {...}}`; without `names` there are none.
 
     Raises:
         BadInput: a key is unknown, a value is refused or two listeners have one port; names it.

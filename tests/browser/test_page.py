@@ -295,7 +295,7 @@ def test_what_the_backend_cannot_do_cannot_be_pressed_and_the_page_says_why(
             expect(page.locator(f"[data-action={kind}]")).to_be_enabled()
         for kind in ("partition", "slow"):
             expect(page.locator(f"[data-action={kind}]")).to_be_disabled()
-        expect(page.locator(".lk-chosen")).to_contain_text("WAN off")
+        expect(page.locator(".lk-chosen")).to_contain_text("has no WAN")
 
 
 def test_an_error_in_the_notebook_is_told(page: Page, server: Server) -> None:

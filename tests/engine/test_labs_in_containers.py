@@ -161,7 +161,7 @@ def test_an_up_that_was_killed_is_gone_on_with_without_a_wan_and_taken_down_whol
     up.communicate(timeout=60)
     assert "9 nodes in 3 regions are in service" in labkit(home, "up", "--wan", "off")
     assert json.loads(labkit(home, "status", "--json"))["links"] == []
-    assert "WAN off" in labkit(home, "fault", "partition", "us-west-2", code=3)
+    assert "has no WAN" in labkit(home, "fault", "partition", "us-west-2", code=3)
     up = begin(home, "up")  # one more that dies, in the middle of nothing
     up.kill()
     up.communicate(timeout=60)

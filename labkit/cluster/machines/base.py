@@ -51,7 +51,7 @@ class Machine(Protocol):
         """
 
     def last_words(self, service: str) -> str:
-        """Return the end of a service's log, one line."""
+        """Return the last lines of a service's log, joined into one."""
 
     def log(self, service: str, since_wall_s: float) -> str:
         """Return what a service wrote since a wall-clock time, or more; empty when it is not there.

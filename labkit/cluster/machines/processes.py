@@ -91,7 +91,7 @@ class Processes:
         return {name: self.table.pid(name) for name in self.table.records()}
 
     def recorded(self, services: Iterable[str]) -> list[int]:
-        """Return the processes that were started for services, as far as they live."""
+        """Return the pids that are recorded for services, of processes that still live."""
         return [pid for name in services if (pid := self.table.pid(name)) is not None]
 
     def processes(self, services: Iterable[str]) -> list[int]:

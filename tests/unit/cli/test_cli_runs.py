@@ -165,9 +165,10 @@ def test_a_gate_that_fails_is_a_line_and_exit_code_1(
     assert fails.exit_code == 1
     said = [line for line in fails.stderr.splitlines() if "gate" in line]
     assert said == [
-        "labkit: gate failed: RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s over "
+        "labkit: gate failed: RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s above the limit "
         "(--max-rto 2; us-west-2, kill us-west-2/1)",
-        "labkit: gate failed: p99 is 150 ms, 50 ms over (--max-p99 100; eu-west-1, after)",
+        "labkit: gate failed: p99 is 150 ms, 50 ms above the limit "
+        "(--max-p99 100; eu-west-1, after)",
     ]
     assert json.loads(fails.stdout)["verdict"] == "fail"
 

@@ -59,7 +59,7 @@ def test_every_lab_has_ports_for_the_largest_shape(
 def test_a_shape_whose_ports_end_too_high_is_refused_and_nothing_is_made(
     home: Path, backend: str
 ) -> None:
-    with pytest.raises(TopologyError, match="another --port-base"):
+    with pytest.raises(TopologyError, match="a lower --port-base"):
         labkit.cluster.create(backend, topology=shape(9, 9), port_base=64000)
     assert not home.exists()
 
@@ -69,7 +69,7 @@ def test_a_block_of_ports_that_ends_too_high_is_refused() -> None:
         yield 65535, "lb:us-west-2"
         yield 65536, "WAN control"
 
-    with pytest.raises(TopologyError, match="WAN control port 65536"):
+    with pytest.raises(TopologyError, match="WAN control needs port 65536"):
         require_distinct(parts())
 
 

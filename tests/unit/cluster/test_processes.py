@@ -84,7 +84,7 @@ def test_a_reused_pid_is_not_believed(table):
 def test_a_process_that_ends_at_once_is_reported_with_its_last_words(table):
     process = table.popen("talker", [sys.executable, "-c", "raise SystemExit('no such thing')"])
     process.wait()
-    with pytest.raises(ClusterError, match="talker ended at once: no such thing"):
+    with pytest.raises(ClusterError, match="talker ended right after its start: no such thing"):
         table.adopt("talker", process.pid, [])
 
 

@@ -156,7 +156,7 @@ def test_without_a_wan_the_buttons_of_links_say_why_not() -> None:
     cluster = FakeCluster(wan=False)
     cluster.start()
     assert set(reasons(cluster)) == {"disaster", "partition", "slow"}
-    assert "WAN off" in reasons(cluster)["slow"]
+    assert "has no WAN" in reasons(cluster)["slow"]
     assert reasons(FakeCluster()) == {}
 
 

@@ -122,14 +122,19 @@ def test_a_fault_of_the_map_is_a_band_on_the_board(desk: TradingDesk) -> None:
 
 @pytest.mark.parametrize("rate", [0.0, -5.0, 1e9, float("nan")])
 def test_a_rate_out_of_range_starts_nothing(desk: TradingDesk, rate: float) -> None:
-    with pytest.raises(ValueError, match="from 1 to 300 orders a second"):
+    with pytest.raises(ValueError, match="choose 1 to 300 orders per second"):
         desk.load.start(rate)
     assert desk.load.view["state"] == "off"
 
 
 @pytest.mark.parametrize(
     ("rate", "told"),
-    [(0, "a rate of 0: "), (-5, "a rate of -5: "), (1e9, "a rate of 1e+09: "), (None, "no rate: ")],
+    [
+        (0, "a rate of 0 is out of range: "),
+        (-5, "a rate of -5 is out of range: "),
+        (1e9, "a rate of 1e+09 is out of range: "),
+        (None, "no rate: "),
+    ],
 )
 def test_a_page_is_told_why_its_rate_is_refused(
     desk: TradingDesk, rate: float | None, told: str

@@ -44,10 +44,14 @@ def test_a_gate_opens_at_its_limit(option, limit):
         (
             "--max-rto",
             2,
-            "RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s over "
+            "RTO is 5.95 s ± 0.05 s, 3.95 s ± 0.05 s above the limit "
             "(--max-rto 2; us-west-2, kill us-west-2/1)",
         ),
-        ("--max-p99", 100, "p99 is 150 ms, 50 ms over (--max-p99 100; eu-west-1, after)"),
+        (
+            "--max-p99",
+            100,
+            "p99 is 150 ms, 50 ms above the limit (--max-p99 100; eu-west-1, after)",
+        ),
     ],
 )
 def test_a_gate_that_fails_says_by_how_much(option, limit, says):
@@ -59,7 +63,7 @@ def test_a_gate_that_fails_says_by_how_much(option, limit, says):
 def test_lost_orders_are_counted():
     finding = held("--max-lost", 1, failover_run(lose=3))
     assert finding.verdict is Verdict.FAIL
-    assert finding.summary.startswith("lost acks is 3, 2 over (--max-lost 1; 3 of 1,800")
+    assert finding.summary.startswith("lost acks is 3, 2 above the limit (--max-lost 1; 3 of 1,800")
 
 
 def test_what_is_not_known_passes_no_gate():
@@ -79,7 +83,7 @@ def test_an_outage_without_an_end_is_over_by_at_least_the_time_it_was_watched():
     result = Result(summary.model_copy(update={"recovery": rows}), history)
     finding = held("--max-rto", 15, result)
     assert finding.verdict is Verdict.FAIL
-    assert finding.summary.startswith("RTO is more than 29.0 s, at least 14.0 s over")
+    assert finding.summary.startswith("RTO is more than 29.0 s, at least 14.0 s above the limit")
 
 
 def test_an_experiment_without_a_fault_is_passed_over_where_another_has_one():
@@ -97,7 +101,7 @@ def test_a_run_keeps_what_its_gates_said(tmp_path):
     assert finding.verdict is Verdict.FAIL
     assert Run(tmp_path).verdict is Verdict.FAIL
     assert read_summary(tmp_path).finding("gate_rto_s") == finding
-    assert "3.95 s ± 0.05 s over" in (tmp_path / "report.html").read_text()
+    assert "3.95 s ± 0.05 s above the limit" in (tmp_path / "report.html").read_text()
 
 
 def test_the_docs_have_the_table_of_measures():

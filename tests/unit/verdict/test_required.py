@@ -113,14 +113,14 @@ def test_a_limit_of_zero_can_be_required_and_an_unknown_name_names_all():
     ("numbers", "limit", "says"),
     [
         ([(3, 0, 0)], 5, "RTO is 3.00 s ("),
-        ([(7, 0, 0)], 5, "RTO is 7.00 s, 2.00 s over ("),
+        ([(7, 0, 0)], 5, "RTO is 7.00 s, 2.00 s above the limit ("),
         (
             [(5, 0.1, 0)],
             5,
             "RTO is 5.0 s ± 0.1 s, which leaves open whether it is at most the limit (",
         ),
         ([(None, 0, 2)], 5, "RTO is not known ("),
-        ([(None, 0, 8)], 5, "RTO is more than 8.00 s, at least 3.00 s over ("),
+        ([(None, 0, 8)], 5, "RTO is more than 8.00 s, at least 3.00 s above the limit ("),
     ],
 )
 def test_a_gate_says_what_its_number_is(numbers: list, limit: float, says: str):

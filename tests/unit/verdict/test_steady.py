@@ -141,14 +141,14 @@ def test_an_interval_has_the_order_of_its_first_moment_and_not_that_of_its_last(
 def test_ten_of_many_regions_are_named_and_all_are_counted():
     finding = check(orders("west", 100, 110), regions=tuple(f"r{i}" for i in range(12)))
     assert (len(finding.offenders), finding.count) == (10, 12)
-    assert finding.summary == "nothing is shown before the fault: r0: no order"
+    assert finding.summary == "too little to show a steady state before the fault: r0: no order"
 
 
 def test_a_state_that_is_not_steady_says_why_in_one_line():
     finding = check(orders("west", 100, 110, latency_s=0.5), when="after")
     assert finding.summary == "not steady after the fault: west: p99 500 ms, above 400 ms"
     nowhere = check(orders("west", 100, 110), regions=())
-    assert nowhere.summary == "nothing is shown before the fault: no regions"
+    assert nowhere.summary == "too little to show a steady state before the fault: no regions"
 
 
 def test_a_steady_state_says_how_long_it_was_looked_at_and_what_it_rests_on():

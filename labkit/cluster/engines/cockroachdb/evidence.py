@@ -39,10 +39,12 @@ Held = Mapping[Node, int]
 def failover_evidence(
     machine: Machine, layout: Layout, leases: Callable[[Node], Held]
 ) -> Iterator[Gather]:
-    """Watch the leases while the context is open; `Gather` reads the balancers' logs too.
+    """Ask for the leases while the context is open, and yield a function that returns the events.
+
+    These are the changes of leaseholders and what the balancers' logs say, in order of time.
 
     Args:
-        leases: asks a node who holds them; may raise LabError, and may take its time.
+        leases: returns the leases by the word of a node; may raise LabError, and may be slow.
     """
     anchor, begun_s = Anchor(), monotonic()
     watch = LeaseWatch(leases, layout.topology.nodes)

@@ -190,12 +190,12 @@ class Starter(ABC):
         self._await_all("quorum", {node_service(node): node for node in nodes}, unready, timeout_s)
 
     def await_balancers(self, regions: Sequence[str]) -> None:
-        """Stage balancers: wait until a query goes through the balancers of regions."""
+        """Run the stage "balancers": wait until a query succeeds through each region's balancer."""
         services = {balancer_service(region): region for region in regions}
         self._await_all("balancers", services, self._unreachable, BALANCER_TIMEOUT_S)
 
     def await_behind_balancers(self, node: Node) -> None:
-        """Stage balancers: wait until every balancer that runs sends sessions to a node."""
+        """Run the stage "balancers": wait until every running balancer sends sessions to a node."""
         running = self.running()
         regions = self.layout.topology.region_names
         services = {name: r for r in regions if (name := balancer_service(r)) in running}

@@ -71,7 +71,7 @@ class EmbeddedCluster(LabOfProcesses[Settings, Layout]):
 
     @property
     def machine(self) -> Processes:
-        """Its processes, by service."""
+        """Return what starts and ends the processes of this lab."""
         return self._machine_of(self.layout)
 
     def _machine_of(self, layout: Layout) -> Processes:

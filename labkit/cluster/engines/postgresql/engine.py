@@ -25,7 +25,7 @@ class PostgreSQL:
         stages.start_everything(self.starter, on_stage, served=served)
 
     def stop_everything(self, on_stage: OnStage) -> None:
-        """Stop everything in order, and kill what does not stop."""
+        """Stop all services of the lab in order, and kill what does not stop."""
         stages.stop_everything(self.starter, on_stage)
 
     def start(self, services: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ def not_in_service(
 
 
 def unreachable(layout: Layout, secrets: Secrets, region: str) -> str:
-    """Why a region's balancer does not lead to a primary and a replica, or an empty text."""
+    """Say why a region's balancer leads to no primary or no replica; an empty text when it does."""
     replicas = len(layout.topology.nodes) > 1
     for port, replica in ((layout.read_write(region), False), (layout.read_only(region), True)):
         if replica and not replicas:

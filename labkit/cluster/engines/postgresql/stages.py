@@ -95,7 +95,7 @@ def start_everything(starter: Starter, on_stage: OnStage, *, served: bool) -> No
 
 
 def stop_everything(starter: Starter, on_stage: OnStage) -> None:
-    """Stop everything in order, and kill what does not stop."""
+    """Stop balancers, then database nodes, then the WAN and etcd; kill what still runs then."""
     machine, topology = starter.machine, starter.layout.topology
     nodes = [member_name(node) for node in topology.nodes]
     machine.resume(starter.layout.services)

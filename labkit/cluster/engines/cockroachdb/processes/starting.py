@@ -106,7 +106,7 @@ class ProcessStarter(Starter):
         """There is nothing to fetch: `check` has found the program."""
 
     def nodes(self) -> None:
-        """Stage processes: start the WAN, make certificates, start the nodes."""
+        """Run the stage "processes": start the WAN, make certificates, start the nodes."""
         if self.wan is not None:
             self.machine.start([WAN])
             self.wait("WAN", self.wan.answers, WAN_TIMEOUT_S, parts=[WAN])
