@@ -138,3 +138,9 @@ def test_ten_of_many_defects_are_named_and_all_are_counted():
         "the recording is defective: 20 of its entries cannot be "
         "(operation 0: an order of no instrument)"
     )
+
+
+def test_two_orders_tell_how_far_apart_orders_are():
+    two = [order("west", 100, 100.1), order("west", 101, 101.1)]
+    assert looked_at(two, healed_s=131).verdict is Verdict.PASS
+    assert looked_at(two, healed_s=131.1).verdict is Verdict.UNKNOWN
