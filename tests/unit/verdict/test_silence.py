@@ -122,7 +122,9 @@ def test_a_recording_that_is_whole_says_how_much_there_is():
     ops = [*orders("west", 100, 110), *orders("east", 100, 110)]
     found = looked_at(ops, ledger=(ops[0].order_id,))
     assert (found.verdict, found.count) == (Verdict.PASS, 0)
-    assert found.summary == "400 operations of 2 regions recorded to the end of the watch"
+    assert found.summary == (
+        "400 operations of 2 regions recorded, without a gap before the end of the watch"
+    )
 
 
 def test_nothing_recorded_is_no_recording():
