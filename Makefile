@@ -1,6 +1,6 @@
 # make env    the environment in .venv       make demo   nine nodes, one measured node loss
 # make check  lint, types, layers, unit      make test   that, and PostgreSQL labs and the browser
-# make bench  the README's numbers           make test-long   the rest: CockroachDB, long tests
+# make bench  docs/benchmarks.md, measured     make test-long   the rest: CockroachDB, long tests
 # make docs   the documentation as a site    make clean  the environment away
 VENV := .venv
 BIN := $(VENV)/bin

@@ -83,7 +83,7 @@ def _chosen(workload: str) -> tuple[Path, Loop]:
     if path.suffix != ".py" or not path.is_file():
         raise BadInput(
             f"no workload {workload!r}: say {', '.join(LOOPS)}, or a Python file with a class of "
-            "your own (README, Workloads)"
+            "your own (docs/workloads.md)"
         )
     return path, OF_YOUR_OWN
 
