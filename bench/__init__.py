@@ -1,1 +1,1 @@
-"""The numbers of docs/benchmarks.md, measured on the machine at hand. Run it when nothing else runs."""
+"""The numbers of docs/benchmarks.md, on the machine at hand. Run it when nothing else runs."""

@@ -13,7 +13,7 @@ from labkit.cli.outcome import Exit
 from labkit.cli.show import AsJson, console, new_table, print_json
 
 if TYPE_CHECKING:
-    from labkit.doctor import Diagnosis
+    from labkit.doctor.check import Diagnosis
 
 STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -23,7 +23,8 @@ def doctor(as_json: AsJson = False) -> None:
 
     The exit code is 1 if the embedded engine will not run.
     """
-    from labkit.doctor import Feature, diagnose
+    from labkit.doctor import diagnose
+    from labkit.doctor.check import Feature
 
     diagnosis = diagnose(labkit.cluster.home())
     blockers = {

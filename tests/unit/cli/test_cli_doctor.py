@@ -21,7 +21,8 @@ from labkit.cluster.engines.postgresql.settings import Settings
 from labkit.cluster.machines import programs
 from labkit.cluster.machines.docker import NoEngine
 from labkit.cluster.machines.programs import Program
-from labkit.doctor import Check, Diagnosis, Feature, Level
+from labkit.doctor import docker
+from labkit.doctor.check import Check, Diagnosis, Feature, Level
 from labkit.errors import MissingBinary
 
 
@@ -252,8 +253,8 @@ def engine(*images: str, memory_bytes: int = 64 << 30) -> Any:
 
 
 def test_a_docker_that_answers_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.Engine, "connect", lambda: engine())
-    found = {check.name: check for check in doctor.containers()}
+    monkeypatch.setattr(docker.Engine, "connect", lambda: engine())
+    found = {check.name: check for check in docker.containers()}
     assert found["Docker Engine"].found == "28.2.2 (Debian)"
     assert found["Docker memory"].level is Level.OK
     assert found["images"].level is Level.WARN
@@ -264,8 +265,8 @@ def test_no_docker_at_all_blocks_only_containers(monkeypatch: pytest.MonkeyPatch
     def none() -> None:
         raise NoEngine("no Docker engine here: install Docker and start it")
 
-    monkeypatch.setattr(doctor.Engine, "connect", none)
-    check = doctor.containers()[0]
+    monkeypatch.setattr(docker.Engine, "connect", none)
+    check = docker.containers()[0]
     assert (check.level, check.needed_for) == (Level.FAIL, (Feature.CONTAINERS,))
     assert "install Docker" in check.advice
 
@@ -274,18 +275,18 @@ def test_no_docker_at_all_blocks_only_containers(monkeypatch: pytest.MonkeyPatch
     ("memory_mib", "level"), [(3599, Level.FAIL), (3600, Level.WARN), (9216, Level.OK)]
 )
 def test_memory_that_docker_lacks_is_said(memory_mib: int, level: Level) -> None:
-    assert doctor.docker_memory(memory_mib << 20).level is level
+    assert docker.docker_memory(memory_mib << 20).level is level
 
 
 def test_a_compose_that_is_missing_blocks_containers(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> None:
         raise MissingBinary("no Docker Compose on this machine")
 
-    monkeypatch.setattr(doctor, "find_compose", none)
-    assert doctor.compose().level is Level.FAIL
-    assert doctor.compose().needed_for == (Feature.CONTAINERS,)
+    monkeypatch.setattr(docker, "find_compose", none)
+    assert docker.compose().level is Level.FAIL
+    assert docker.compose().needed_for == (Feature.CONTAINERS,)
 
 
 def test_a_compose_that_answers_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "find_compose", lambda: (["/usr/bin/docker", "compose"], "2.40.3"))
-    assert doctor.compose().found == "2.40.3 (docker compose)"
+    monkeypatch.setattr(docker, "find_compose", lambda: (["/usr/bin/docker", "compose"], "2.40.3"))
+    assert docker.compose().found == "2.40.3 (docker compose)"

@@ -26,7 +26,7 @@ from labkit.cluster.limits import (
     too_low,
 )
 from labkit.cluster.machines.programs import haproxy
-from labkit.doctor import Level
+from labkit.doctor.check import Feature, Level
 from labkit.errors import ClusterError
 from labkit.topology import DEFAULT, Topology
 
@@ -91,7 +91,7 @@ def test_a_limit_that_is_too_low_is_named_with_both_numbers(
     assert "a lab of 9 nodes needs" in message
     monkeypatch.setattr(Limits, "here", lambda _uid: limits)
     check = doctor.limits(tmp_path)
-    assert (check.level, check.needed_for) == (Level.FAIL, (doctor.Feature.EMBEDDED,))
+    assert (check.level, check.needed_for) == (Level.FAIL, (Feature.EMBEDDED,))
     layout = Layout(tmp_path, DEFAULT, 21000, wan=False)
     with pytest.raises(ClusterError, match=said):
         room.require_room(layout, Secrets(), os.getuid(), len(DEFAULT.nodes))

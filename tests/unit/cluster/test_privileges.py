@@ -21,6 +21,7 @@ from labkit.cluster.identity import OWN_UIDS, Identity
 from labkit.cluster.machines import reach
 from labkit.cluster.machines.programs import Program, etcd, haproxy, postgres
 from labkit.cluster.processes import HOME_VARIABLE, LAB_VARIABLE, ProcessTable
+from labkit.doctor.check import Level
 from labkit.errors import ClusterError, LabMismatch
 
 USER = 61_999
@@ -170,7 +171,7 @@ def test_a_user_without_a_name_is_told_so_before_anything_is_made(
     with pytest.raises(ClusterError, match=r"61999\) is not in /etc/passwd.*labkit:x:61999"):
         EmbeddedCluster.create(tmp_path / "lab")
     assert not (tmp_path / "lab").exists()
-    assert doctor.user().level is doctor.Level.FAIL
+    assert doctor.user().level is Level.FAIL
 
 
 def test_why_a_user_cannot_have_a_lab_is_said_without_an_environment() -> None:

@@ -12,8 +12,6 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +19,7 @@ from pathlib import Path
 from labkit.cluster import backend_of
 from labkit.cluster.engines.cockroachdb.containers.layout import ComposeLayout
 from labkit.cluster.engines.cockroachdb.containers.render import DEFAULT_VERSION
-from labkit.cluster.engines.cockroachdb.containers.settings import images_asked_for
-from labkit.cluster.engines.cockroachdb.containers.starting import NODE_MIB
 from labkit.cluster.engines.cockroachdb.processes.commands import build_tag, find_cockroach
-from labkit.cluster.engines.cockroachdb.settings import VERSION_VARIABLE
 from labkit.cluster.engines.postgresql.layout import Layout
 from labkit.cluster.engines.postgresql.room import free_bytes
 from labkit.cluster.engines.postgresql.settings import DEFAULT_PORT_BASE, Settings
@@ -32,10 +27,10 @@ from labkit.cluster.folder import require_usable
 from labkit.cluster.identity import Identity
 from labkit.cluster.limits import UNLIMITED, Limits, memory_left_mib, memory_mib, too_low
 from labkit.cluster.machines import programs
-from labkit.cluster.machines.compose import find_compose
-from labkit.cluster.machines.docker import Engine
 from labkit.cluster.ports import HOST
 from labkit.cluster.strays import marked
+from labkit.doctor.check import Check, Diagnosis, Feature, Level
+from labkit.doctor.docker import containers
 from labkit.errors import BadInput, ClusterError, LabError, MissingBinary
 from labkit.privileges import obstacle
 from labkit.topology import DEFAULT, Topology
@@ -47,61 +42,6 @@ ETCD_FIXED = (3, 5, 3)
 """Earlier 3.5 releases can diverge when killed under load (etcd's data inconsistency postmortem,
 https://github.com/etcd-io/etcd/blob/main/Documentation/postmortems/v3.5-data-inconsistency.md)."""
 NOTEBOOK_PACKAGES = ("jupyterlab", "papermill", "nbconvert", "ipywidgets", "anywidget", "voila")
-
-
-class Feature(StrEnum):
-    """A part of labkit that a person may want to run."""
-
-    EMBEDDED = "embedded"
-    """Nine nodes as processes of this machine."""
-    NOTEBOOKS = "notebooks"
-    """`labkit run` and `labkit notebook`."""
-    CONTAINERS = "cockroachdb"
-    """Nine nodes under Docker Compose."""
-    PROGRAM = "cockroach-binary"
-    """Nine nodes as processes of the `cockroach` on PATH."""
-
-
-class Level(StrEnum):
-    """The outcome of a check."""
-
-    OK = "ok"
-    WARN = "warn"
-    """It will run, but read the advice."""
-    FAIL = "fail"
-    """What needs it will not run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A check of one thing, and its outcome.
-
-    Attributes:
-        found: what is there, one line.
-        advice: what to do about it, empty when nothing need be done.
-        needed_for: what will not run when the level is FAIL; empty: nothing depends on it.
-    """
-
-    name: str
-    level: Level
-    found: str
-    advice: str = ""
-    needed_for: tuple[Feature, ...] = (Feature.EMBEDDED,)
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """The outcomes of all checks."""
-
-    checks: tuple[Check, ...]
-
-    def blockers(self, feature: Feature) -> tuple[Check, ...]:
-        """List the checks because of which a feature will not run; empty when it will."""
-        return tuple(
-            check
-            for check in self.checks
-            if check.level is Level.FAIL and feature in check.needed_for
-        )
 
 
 def diagnose(home: Path) -> Diagnosis:
@@ -332,7 +272,7 @@ def _free(port: int) -> bool:
         return True
 
 
-# notebooks and containers
+# notebooks
 
 
 def notebook_packages() -> Check:
@@ -355,58 +295,3 @@ def browser() -> Check:
         advice = "open the address that `labkit notebook` prints, through a tunnel from elsewhere"
         return Check("browser", Level.WARN, "none that could be opened here", advice, ())
     return Check("browser", Level.OK, found, "", ())
-
-
-def containers() -> tuple[Check, ...]:
-    """Check that a Docker engine answers, its memory, the images, and Docker Compose."""
-    needed_for = (Feature.CONTAINERS,)
-    try:
-        engine = Engine.connect()
-        facts = engine.facts()
-    except LabError as error:
-        return (Check("Docker Engine", Level.FAIL, "none", f"{error}", needed_for), compose())
-    found = f"{facts.version} ({facts.system})"
-    return (
-        Check("Docker Engine", Level.OK, found, "", needed_for),
-        docker_memory(facts.memory_bytes),
-        images(engine),
-        compose(),
-    )
-
-
-def docker_memory(memory_bytes: int) -> Check:
-    """Check Docker's memory for nine CockroachDB nodes; each is limited to 1 GiB."""
-    nodes, have = len(DEFAULT.nodes), memory_bytes // MIB
-    needed_for, least = (Feature.CONTAINERS,), nodes * NODE_MIB
-    found = f"{have} MiB, nine CockroachDB nodes take at least {least} MiB"
-    if have < least:
-        advice = "give Docker more, or make a smaller --topology"
-        return Check("Docker memory", Level.FAIL, found, advice, needed_for)
-    if have < nodes * 1024:
-        return Check("Docker memory", Level.WARN, found, "nodes may be short of it", needed_for)
-    return Check("Docker memory", Level.OK, found, "", needed_for)
-
-
-def images(engine: Engine) -> Check:
-    """Tell whether the images that a new lab would run are there; else they are pulled."""
-    wanted = images_asked_for()
-    version = os.environ.get(VERSION_VARIABLE) or DEFAULT_VERSION
-    names = [f"{wanted['COCKROACH_IMAGE']}:{version}", wanted["HAPROXY_IMAGE"]]
-    names.append(wanted["PYTHON_IMAGE"])
-    missing = [name for name in names if not engine.has_image(name)]
-    needed_for = (Feature.CONTAINERS,)
-    if missing:
-        found = f"not here yet: {', '.join(missing)}"
-        return Check("images", Level.WARN, found, "`labkit up` pulls them", needed_for)
-    return Check("images", Level.OK, ", ".join(names), "", needed_for)
-
-
-def compose() -> Check:
-    """Docker Compose, new enough."""
-    needed_for = (Feature.CONTAINERS,)
-    try:
-        command, release = find_compose()
-    except LabError as error:
-        return Check("Docker Compose", Level.FAIL, "none", f"{error}", needed_for)
-    program = " ".join([Path(command[0]).name, *command[1:]])
-    return Check("Docker Compose", Level.OK, f"{release} ({program})", "", needed_for)
