@@ -1,6 +1,7 @@
 """One plain PostgreSQL server for all tests here, and a database for each.
 
-Tests that ask for `engine` run on CockroachDB's statements too (cockroachdb_double.py).
+Tests of modules that are marked `both_engines` run on CockroachDB's statements too
+(cockroachdb_double.py).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -18,11 +20,23 @@ from ports import free_port
 from labkit.trading import schema
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
+from labkit.trading.orders import Order, Side
 
 from . import cockroachdb_double
 from .plain_server import Server
 
 ENGINES = ("postgresql", "cockroachdb")
+
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
+"""What CockroachDB has no part in: waiting for standbys, killing backends."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of a module for both engines runs on each, but where it says on which."""
+    test = metafunc.definition
+    said = any("engine" in mark.args[0] for mark in test.iter_markers("parametrize"))
+    if "engine" in metafunc.fixturenames and test.get_closest_marker("both_engines") and not said:
+        metafunc.parametrize("engine", ENGINES)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +68,6 @@ _databases = count(1)
 
 @pytest.fixture
 def engine() -> str:
-    """A module overrides it with ENGINES to run its tests on both."""
     return "postgresql"
 
 
@@ -94,6 +107,17 @@ def demo_may_short(conn: psycopg.Connection) -> None:
 @pytest.fixture
 def run() -> RunId:
     return RunId.new()
+
+
+@pytest.fixture
+def buy(run: RunId) -> Order:
+    return Order(run.order_id(0, 0), DEMO_ACCOUNT, "AAPL", Side.BUY, 3)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
 
 
 @pytest.fixture

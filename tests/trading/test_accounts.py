@@ -26,17 +26,14 @@ from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 
-from .conftest import ENGINES
+from .conftest import on_postgresql
 from .placing import backend_waiting, balance
 from .plain_server import Server
 
+pytestmark = pytest.mark.both_engines
+
+
 HOME = "us-west-2"
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture

@@ -18,13 +18,9 @@ from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 
-from .conftest import ENGINES
 from .plain_server import Server
 
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+pytestmark = pytest.mark.both_engines
 
 
 @pytest.fixture

@@ -22,12 +22,7 @@ from labkit.workload.client import TradingClient
 from labkit.workload.ledger import Ledger, read_ledger
 from labkit.workload.pool import Pool
 
-from .conftest import ENGINES
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+pytestmark = pytest.mark.both_engines
 
 
 @pytest.fixture

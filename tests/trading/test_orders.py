@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
@@ -22,27 +20,9 @@ from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.quotes import Quote, quote
 
-from .conftest import ENGINES
 from .placing import balance, counts, price
 
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
-"""What CockroachDB has no part in: waiting for standbys, killing backends."""
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def buy(run: RunId) -> Order:
-    return Order(run.order_id(0, 0), DEMO_ACCOUNT, "AAPL", Side.BUY, 3)
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(16) as pool:
-        yield pool
+pytestmark = pytest.mark.both_engines
 
 
 # ---- one order

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from uuid import uuid4
@@ -14,31 +13,13 @@ from labkit.trading.attempts import Reply, attempt_async, reply_of
 from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.connection import hanging_up_after
 from labkit.trading.engines import POSTGRESQL
-from labkit.trading.ids import RunId
-from labkit.trading.orders import Order, Receipt, Side, place_order
+from labkit.trading.orders import Order, Receipt, place_order
 
-from .conftest import ENGINES
+from .conftest import on_postgresql
 from .placing import backend_waiting, counts, place_alone
 from .plain_server import Server
 
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
-"""What CockroachDB has no part in: waiting for standbys, killing backends."""
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def buy(run: RunId) -> Order:
-    return Order(run.order_id(0, 0), DEMO_ACCOUNT, "AAPL", Side.BUY, 3)
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(16) as pool:
-        yield pool
+pytestmark = pytest.mark.both_engines
 
 
 # ---- the link dies, the standbys do not answer

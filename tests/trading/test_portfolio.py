@@ -19,13 +19,9 @@ from labkit.trading.portfolio import (
 )
 from labkit.trading.processing import Queue, claim_orders, complete_orders
 
-from .conftest import ENGINES
 from .executing import fill_history, rows_read
 
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+pytestmark = pytest.mark.both_engines
 
 
 def trade(conn: psycopg.Connection, run: RunId, *orders: tuple[str, Side, int]) -> list[int]:

@@ -21,7 +21,7 @@ from labkit.trading.processing import (
     complete_orders_async,
 )
 
-from .conftest import ENGINES
+from .conftest import on_postgresql
 from .executing import (
     HOME,
     OVER_AT_ONCE,
@@ -35,12 +35,7 @@ from .executing import (
 )
 from .placing import place
 
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+pytestmark = pytest.mark.both_engines
 
 
 # ---- one processor

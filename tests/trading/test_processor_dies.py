@@ -22,7 +22,7 @@ from labkit.trading.processing import (
     complete_orders,
 )
 
-from .conftest import ENGINES
+from .conftest import on_postgresql
 from .executing import (
     OVER_AT_ONCE,
     QUEUE,
@@ -36,12 +36,7 @@ from .executing import (
 from .placing import backend_waiting, place
 from .plain_server import Server
 
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+pytestmark = pytest.mark.both_engines
 
 
 STEPS = [

@@ -21,15 +21,11 @@ from labkit.trading.quotes import (
     staleness,
 )
 
-from .conftest import ENGINES
 from .executing import fill_history, rows_read
 from .placing import backend_waiting
 from .plain_server import Server
 
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+pytestmark = pytest.mark.both_engines
 
 
 def buy_some(conn: psycopg.Connection, run: RunId, count: int, symbol: str = "DIS") -> None:

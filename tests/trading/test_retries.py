@@ -18,20 +18,15 @@ from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.orders import Order, Side, place_order
 from labkit.trading.retries import Attempts, insist
 
-from .conftest import ENGINES
+from .conftest import on_postgresql
 from .executing import STOP_HERE, stopped_backend
 from .placing import backend_waiting
 from .plain_server import Server
 
+pytestmark = pytest.mark.both_engines
+
+
 Write = Callable[[psycopg.Connection], object]
-
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
-
 
 ORDER = Order.new(DEMO_ACCOUNT, "DIS", Side.BUY, 2)
 DEPOSIT = Deposit.new(DEMO_ACCOUNT, Decimal(7))

@@ -17,7 +17,8 @@ from labkit.trading.attempts import REFUSALS
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 
-from .conftest import ENGINES
+pytestmark = pytest.mark.both_engines
+
 
 TABLES = (
     "trading_schema",
@@ -32,11 +33,6 @@ TABLES = (
     "order_processing",
     "trades",
 )
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def everything(conn: psycopg.Connection) -> dict[str, list[tuple[object, ...]]]:

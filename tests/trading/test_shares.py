@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -15,27 +14,9 @@ from labkit.trading.catalogue import DEMO_ACCOUNT
 from labkit.trading.ids import RunId
 from labkit.trading.orders import Order, Side, place_order
 
-from .conftest import ENGINES
 from .placing import counts, held, place_alone
 
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
-"""What CockroachDB has no part in: waiting for standbys, killing backends."""
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def buy(run: RunId) -> Order:
-    return Order(run.order_id(0, 0), DEMO_ACCOUNT, "AAPL", Side.BUY, 3)
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(16) as pool:
-        yield pool
+pytestmark = pytest.mark.both_engines
 
 
 def test_an_account_sells_what_it_holds_and_no_more(
