@@ -213,26 +213,28 @@ class _Chain:
 
     def offenders(self) -> list[str]:
         """Describe the first offenders."""
-        stocks = self._stocks
-        found = [
-            f"{stocks['symbol'].iloc[i]}: {money(stocks['current_price_cents'].iloc[i])} after "
-            f"{counted(stocks['moves'].iloc[i], 'move')}, by its "
-            f"{counted(stocks['buys'].iloc[i] + stocks['sells'].iloc[i], 'order')} "
-            f"{money(self._due[i])}{self._more(i)}"
-            for i in np.flatnonzero(self._wrong)[:OFFENDERS_SHOWN]
-        ]
+        found = [self._wrongs(i) for i in np.flatnonzero(self._wrong)[:OFFENDERS_SHOWN]]
         found += [
             f"{self._name(row)}: of no known symbol, or at a place that no order can have"
             for row in self._stray[:OFFENDERS_SHOWN]
         ]
         return found + [self._break(i) for i in self._broken[:OFFENDERS_SHOWN]]
 
-    def _more(self, i: int) -> str:
-        """Tell whether this run alone has more orders of a symbol than the database has."""
-        own, stock = self._own[:, i], self._stocks.iloc[i]
-        if own[0] <= stock["buys"] and own[1] <= stock["sells"]:
-            return ""
-        return f"; this run's alone are {own[0]:,} buys and {own[1]:,} sells"
+    def _wrongs(self, i: int) -> str:
+        """Say where the price, the moves and the orders of an instrument disagree."""
+        stock, due, (buys, sells) = self._stocks.iloc[i], self._due[i], self._own[:, i]
+        current, orders = stock["current_price_cents"], stock["buys"] + stock["sells"]
+        said = []
+        if current != due:
+            said.append(f"its {counted(orders, 'order')} make the price {money(due)}")
+        if stock["moves"] != orders:
+            said.append(f"it has {counted(orders, 'order')}")
+        if current < FLOOR_CENTS:
+            said.append(f"no price is below {money(FLOOR_CENTS)}")
+        if buys > stock["buys"] or sells > stock["sells"]:
+            said.append(f"this run alone has {buys:,} buys and {sells:,} sells")
+        moved = counted(stock["moves"], "move")
+        return f"{stock['symbol']}: {money(current)} after {moved}, but {'; '.join(said)}"
 
     def _break(self, i: int) -> str:
         here, earlier = (self._links.chosen(slice(at, at + 1)) for at in (i, i - 1))
@@ -276,7 +278,7 @@ class _Reads:
         shown = self._ops.iloc[self._wrong[:OFFENDERS_SHOWN]]
         return [
             f"read {row}: {money(op['price_cents'])} at place {op['move_nbr']} of {op['symbol']}, "
-            "a price that its orders never left there"
+            "a price that its orders do not lead to"
             for row, op in shown.iterrows()
         ]
 

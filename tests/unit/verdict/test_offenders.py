@@ -98,22 +98,22 @@ WORDS: dict[str, tuple[str, Evidence, list[str]]] = {
     "a final price that its orders do not make": (
         "prices",
         stocks(1, current_price_cents=1264),
-        ["XYZ: 12.64 after 2 moves, by its 2 orders 12.34"],
+        ["XYZ: 12.64 after 2 moves, but its 2 orders make the price 12.34"],
     ),
     "a move without an order": (
         "prices",
         stocks(0, moves=3),
-        ["ACME: 12.54 after 3 moves, by its 2 orders 12.54"],
+        ["ACME: 12.54 after 3 moves, but it has 2 orders"],
     ),
     "fewer buys than this run's": (
         "prices",
         stocks(0, buys=1, moves=1, current_price_cents=1244),
-        ["ACME: 12.44 after 1 move, by its 1 order 12.44; this run's alone are 2 buys and 0 sells"],
+        ["ACME: 12.44 after 1 move, but this run alone has 2 buys and 0 sells"],
     ),
     "fewer sells than this run's": (
         "prices",
         stocks(1, sells=0, moves=1, current_price_cents=1244),
-        ["XYZ: 12.44 after 1 move, by its 1 order 12.44; this run's alone are 1 buys and 1 sells"],
+        ["XYZ: 12.44 after 1 move, but this run alone has 1 buys and 1 sells"],
     ),
     "an order of no symbol": (
         "prices",
@@ -191,8 +191,8 @@ WORDS: dict[str, tuple[str, Evidence, list[str]]] = {
         "prices",
         evidence([BOTH[0], Read(FRESH, cents_off=5), Read(REPLICA, cents_off=6)]),
         [
-            "read 1: 12.49 at place 1 of ACME, a price that its orders never left there",
-            "read 2: 12.50 at place 1 of ACME, a price that its orders never left there",
+            "read 1: 12.49 at place 1 of ACME, a price that its orders do not lead to",
+            "read 2: 12.50 at place 1 of ACME, a price that its orders do not lead to",
         ],
     ),
     "an order of which its client was told a place alone": (
