@@ -20,6 +20,11 @@ from psycopg.pq import Conninfo
 
 from labkit.errors import BadInput
 
+THROTTLED = "XXC02"
+"""SQLSTATE of a statement that CockroachDB refuses before it runs, as a node has five open
+transactions and no licence, an expired one, or one that needs telemetry (licensing-faqs.md, v25.4;
+cockroachdb/cockroach pull request 135326)."""
+
 _NOT_EMPTY = {
     "connect_timeout": "0",
     "max_protocol_version": "3.0",

@@ -316,7 +316,7 @@ class Lab(StoredLab[S, L]):
         with folder.locked(self.home):
             before = self.settings
             topology = before.topology.without_node(node)
-            topology.check_survives(before.survive)
+            self._check_survives(topology, before.survive)
             self._require(there=bool(running(self.machine)))
             self._remove(node, before.with_topology(topology), on_stage)
 

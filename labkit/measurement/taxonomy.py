@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labkit.errors import LabError
+from labkit.libpq import THROTTLED
 from labkit.trading.attempts import REFUSALS
 
 NO_CONNECTION = "no connection in time"
@@ -37,6 +38,8 @@ def in_words(sqlstate: str, *, sent: bool) -> str:
         return NO_CONNECTION
     if not sqlstate:
         return NO_ANSWER
+    if sqlstate == THROTTLED:
+        return "the cluster is throttled for want of a licence"
     known = CLASSES.get(sqlstate[:2], f"SQLSTATE class {sqlstate[:2]}")
     refusal: type[LabError] | None = REFUSALS.get(sqlstate)
     return f"{known}: {refusal.__name__}" if refusal else known

@@ -15,6 +15,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
+from labkit import libpq
 from labkit.errors import (
     AccountConflict,
     BadInput,
@@ -66,6 +67,8 @@ def reply_of(error: psycopg.Error | LabError) -> Reply:
     if isinstance(error, LabError):
         return Reply.UNKNOWN if isinstance(error, OutcomeUnknown) else Reply.REFUSED
     sqlstate = error.sqlstate or ""
+    if sqlstate == libpq.THROTTLED:  # refused before it ran
+        return Reply.ROLLED_BACK
     if error.diag.severity_nonlocalized != "ERROR" or sqlstate.startswith(_PROVES_NOTHING):
         return Reply.UNKNOWN
     return Reply.ROLLED_BACK if sqlstate.startswith(_PASSES) else Reply.REFUSED

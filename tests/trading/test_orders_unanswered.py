@@ -122,6 +122,7 @@ def test_hanging_up_ends_the_wait_for_an_answer(
         ("DO $$ BEGIN RAISE SQLSTATE '40003'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE '08006'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE 'XX000'; END $$", Reply.UNKNOWN),
+        ("DO $$ BEGIN RAISE SQLSTATE 'XXC02'; END $$", Reply.ROLLED_BACK),  # throttled
         ("DO $$ BEGIN RAISE SQLSTATE '58C00'; END $$", Reply.UNKNOWN),
         ("DO $$ BEGIN RAISE SQLSTATE '23505'; END $$", Reply.ROLLED_BACK),
         ("SELECT pg_terminate_backend(pg_backend_pid())", Reply.UNKNOWN),

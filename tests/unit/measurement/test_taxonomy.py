@@ -11,6 +11,7 @@ from labkit.measurement.taxonomy import CLASSES, NO_ANSWER, NO_CONNECTION, in_wo
         ("57P01", True, CLASSES["57"]),
         ("LK003", True, "the application refused it: InsufficientFunds"),
         ("ZZZZZ", True, "SQLSTATE class ZZ"),
+        ("XXC02", True, "the cluster is throttled for want of a licence"),
         ("", True, NO_ANSWER),
         ("", False, NO_CONNECTION),
         ("57P01", False, NO_CONNECTION),

@@ -24,7 +24,7 @@ from labkit.cluster.engines.cockroachdb.view import View, Watch
 from labkit.cluster.lab import Lab
 from labkit.cluster.settings import LabSecrets
 from labkit.cluster.status import ClusterStatus
-from labkit.errors import LabError, NotReady, TopologyError
+from labkit.errors import ClusterError, LabError, NotReady, TopologyError
 from labkit.topology import Node, SurvivalGoal, Topology
 
 GOAL_TIMEOUT_S = 300.0
@@ -173,7 +173,10 @@ class CockroachCluster(Lab[S, L]):
         if ready:
 
             def in_force() -> bool:
-                view = self._ask(ready[0])
+                try:
+                    view = self._ask(ready[0])
+                except ClusterError:  # a look that failed is no reason to give up
+                    return False
                 return view.goal is goal and database.obeys(view.leases, goal, self.topology)
 
             with self._operator.connect(ready[0], timeout_ms=120_000) as connection:
@@ -185,6 +188,12 @@ class CockroachCluster(Lab[S, L]):
         super()._check_survives(topology, goal)
         if goal not in cls.survival_goals:
             raise TopologyError(statements.NO_WEAKER_GOAL)
+        few = [region.name for region in topology.regions if region.nodes < database.ZONE_VOTERS]
+        if goal is SurvivalGoal.ZONE and few:
+            raise TopologyError(
+                f"survive: CockroachDB keeps {database.ZONE_VOTERS} voters of a range in its home "
+                f"region, so 'zone' takes as many nodes in each: {few[0]} has fewer"
+            )
 
     # shape
 

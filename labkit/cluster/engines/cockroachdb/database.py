@@ -19,6 +19,9 @@ from labkit.errors import ClusterError
 from labkit.topology import Node, SurvivalGoal, Topology
 
 STATEMENT_TIMEOUT_MS = 30_000
+ZONE_VOTERS = 3
+"""Voters of a range in its home region under ZONE survival (multiregion-survival-goals.md, v25.4;
+logic test multi_region, num_voters): fewer nodes there do not survive the loss of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Operator:
                 yield connection
         except psycopg.Error as error:
             text = " ".join(str(error).split())
+            if error.sqlstate == libpq.THROTTLED:
+                raise ClusterError(
+                    f"{node} throttles for want of a licence: {text}: set a key as root "
+                    "(docs/cockroachdb.md, Versions and licence), or make a new lab"
+                ) from error
             raise ClusterError(f"{node} refuses the login of labkit's operator: {text}") from error
 
 
@@ -108,7 +116,7 @@ def obeys(found: Leases, goal: SurvivalGoal, topology: Topology) -> bool:
     if goal is SurvivalGoal.REGION:
         wanted = min(5, len(topology.nodes))
         return all(count >= wanted for count in found.voters)
-    return all(count <= 3 for count in found.voters)
+    return all(count <= ZONE_VOTERS for count in found.voters)
 
 
 def zones_known(connection: psycopg.Connection) -> set[str]:
@@ -141,6 +149,8 @@ def create(
     if password is not None:
         connection.execute(as_query(statements.set_password(password)))
     connection.execute(statements.OWN_DATABASE)
+    for name, value in statements.SETTINGS.items():
+        connection.execute(as_query(statements.set_cluster_setting(name, value)))
     if licence is not None:
         for statement in statements.set_licence(*licence):
             connection.execute(as_query(statement))

@@ -19,6 +19,10 @@ CACHE = "64MiB"
 """A quarter of the default, as nine nodes share a machine (cockroach-start.md, --cache)."""
 SQL_MEMORY = "128MiB"
 """The page's own example for a local cluster (cockroach-start.md, --max-sql-memory)."""
+GO_MEMORY = "512MiB"
+"""Go's soft limit. By default it is 2.25 times SQL_MEMORY (cockroachdb/cockroach#97666), 288 MiB,
+and near it the collector runs all the time (#151819). With 1.15 times CACHE it must stay within
+nine tenths of the 1 GiB that a container gets."""
 MAX_OFFSET = "250ms"
 """Advised for multi-region SQL: it shortens the wait of a write to a GLOBAL table
 (global-tables.md, misc/multiregion-max-offset.md). The same on all nodes, except while it is being
@@ -63,7 +67,9 @@ def start(
     return [
         "start",
         *_security(certs),
-        f"--store={store}",
+        # each store would set a ballast file aside, up to 1 GiB, and nine nodes share one disk
+        # (cluster-setup-troubleshooting.md, "Automatic ballast files"; cockroach-start.md, "Store")
+        f"--store=path={store},ballast-size=0",
         f"--locality={locality(node)}",
         *([f"--listen-addr={listen}"] if listen else []),
         *([f"--http-addr={http}"] if http else []),
@@ -72,6 +78,7 @@ def start(
         f"--join={','.join(join)}",
         f"--cache={CACHE}",
         f"--max-sql-memory={SQL_MEMORY}",
+        f"--max-go-memory={GO_MEMORY}",
         f"--max-offset={MAX_OFFSET}",
         # so that the last words of a node can be read (cockroach-start.md, "Logging")
         "--logtostderr=WARNING",
@@ -86,6 +93,8 @@ def init(host: str, certs: str | None) -> list[str]:
     return ["init", *_security(certs), f"--host={host}"]
 
 
+COMPLAINT = 300
+"""Characters of what a failed program printed that an error repeats."""
 ALREADY = "cluster has already been initialized"
 """What `init` says, and fails with, when it is repeated: for us a success (cockroachdb/cockroach
 pkg/server/init.go, ErrClusterInitialized)."""
@@ -113,7 +122,10 @@ def complaint(said: str) -> str:
     """
     lines = [line.strip() for line in said.splitlines()]
     reasons = [line for line in lines if line and not line.startswith("Failed running ")]
-    return " ".join(reasons)[:300] or "it said nothing"
+    text = " ".join(reasons)
+    if len(text) > COMPLAINT:  # the verdict comes last, after a line per range
+        text = f"{text[: COMPLAINT // 2]} .. {text[-COMPLAINT // 2 :]}"
+    return text or "it said nothing"
 
 
 def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = True) -> list[str]:
@@ -126,6 +138,11 @@ def decommission(node_id: int, host: str, certs: str | None, *, wait: bool = Tru
     until = "--wait=all" if wait else "--wait=none"
     given = [*_security(certs), f"--host={host}", "--checks=enabled", until]
     return ["node", "decommission", str(node_id), *given]
+
+
+BLOCKED = "Cannot decommission nodes"
+"""Printed when `--checks=enabled` refuses: nothing was begun (cockroachdb/cockroach
+pkg/cli/node.go; a CLI test shows it after "ranges blocking decommission detected")."""
 
 
 def recommission(node_id: int, host: str, certs: str | None) -> list[str]:

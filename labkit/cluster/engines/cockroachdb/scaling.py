@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from time import sleep
 
 from labkit.cluster.base import OnStage
 from labkit.cluster.engines.cockroachdb import monitoring, program
@@ -11,16 +12,19 @@ from labkit.cluster.engines.cockroachdb.starting import Starter
 from labkit.cluster.ports import require_free
 from labkit.cluster.processes import uninterrupted
 from labkit.cluster.status import State
-from labkit.errors import LabError, NotReady
+from labkit.errors import ClusterError, LabError, NotReady
 from labkit.topology import Node
 
 DECOMMISSION_S = 600.0
 """How long moving a node's data may take: about two minutes in the log that node-shutdown.md,
 v25.4, shows ("OPS")."""
 ASK_S = 30.0
+CHECK_AGAIN_S = 10
+"""The check before a decommission can fail for a reason that lasts some five seconds, such as a
+throttled store (cockroachdb/cockroach#156849). It changes nothing."""
 STOP_S = 60
 """How long a node may drain when it is shut down: more than the 25 s that its settings add up to by
-default (node-shutdown.md, "Termination grace period")."""
+default (node-shutdown.md, "Termination grace period") and the 4 s of `statements.SETTINGS`."""
 
 
 def add(starter: Starter, node: Node, on_stage: OnStage) -> None:
@@ -52,13 +56,28 @@ def decommission(starter: Starter, rest: Starter, node: Node, on_stage: OnStage)
     """
     on_stage(f"{node} is decommissioned: its data moves")
     try:
+        _leave(starter, rest, node)
+    except _BlockedError:
+        on_stage(f"CockroachDB's check refused: once more in {CHECK_AGAIN_S} s")
+        sleep(CHECK_AGAIN_S)
+        _leave(starter, rest, node)
+    on_stage(f"{node} ends")
+    starter.machine.stop([node_service(node)], timeout_s=STOP_S)
+
+
+class _BlockedError(ClusterError):
+    """The check before a decommission refused: nothing was begun."""
+
+
+def _leave(starter: Starter, rest: Starter, node: Node) -> None:
+    try:
         _decommission(starter, rest, node, wait=True)
+    except _BlockedError:
+        raise
     except BaseException:
         with uninterrupted(), suppress(LabError):
             _recommission(starter, rest, node)
         raise
-    on_stage(f"{node} ends")
-    starter.machine.stop([node_service(node)], timeout_s=STOP_S)
 
 
 def withdraw(starter: Starter, rest: Starter, node: Node) -> None:
@@ -93,7 +112,12 @@ def _decommission(starter: Starter, rest: Starter, node: Node, *, wait: bool) ->
     other, number = _told_by(rest, node)
     host = address(rest.layout.sql_from(other.region, other))
     arguments = program.decommission(number, host, rest.certs, wait=wait)
-    starter.cockroach(other, arguments, DECOMMISSION_S if wait else ASK_S)
+    try:
+        starter.cockroach(other, arguments, DECOMMISSION_S if wait else ASK_S)
+    except ClusterError as error:
+        if program.BLOCKED in str(error):
+            raise _BlockedError(str(error)) from error
+        raise
 
 
 def _recommission(starter: Starter, rest: Starter, node: Node) -> None:

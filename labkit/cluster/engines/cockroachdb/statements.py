@@ -31,6 +31,11 @@ RANGES = f"SHOW RANGES FROM DATABASE {DATABASE} WITH DETAILS"
 """Among others `lease_holder_locality` and `voting_replicas` of each range. DETAILS fetches data
 across nodes, which costs (show-ranges.md), so who asks does it every few seconds at most."""
 
+SETTINGS = {"server.shutdown.initial_wait": "4s"}
+"""Cluster settings of every lab. A node that shuts down says so at /health?ready=1 and goes on
+serving for so long, until the balancers have noticed: two checks of a second each, and one that is
+under way (node-shutdown.md; `haproxy`). By default it closes its connections at once."""
+
 GOALS = {SurvivalGoal.ZONE: "ZONE", SurvivalGoal.REGION: "REGION"}
 """These two there are (multiregion-survival-goals.md). None is weaker: a write commits when a
 majority of its replicas has it (architecture/transaction-layer.md, "Parallel Commits")."""
@@ -69,9 +74,14 @@ def set_password(password: str) -> str:
 def set_licence(organization: str, key: str) -> tuple[str, str]:
     """Set a licence key (licensing-faqs.md, "Set a license"). Trial and free need telemetry."""
     return (
-        f"SET CLUSTER SETTING cluster.organization = {literal(organization)}",
-        f"SET CLUSTER SETTING enterprise.license = {literal(key)}",
+        set_cluster_setting("cluster.organization", organization),
+        set_cluster_setting("enterprise.license", key),
     )
+
+
+def set_cluster_setting(name: str, value: str) -> str:
+    """Change a cluster setting (set-cluster-setting.md)."""
+    return f"SET CLUSTER SETTING {name} = {literal(value)}"
 
 
 def identifier(name: str) -> str:
@@ -101,4 +111,5 @@ def examples() -> tuple[str, ...]:
         *(survive(goal) for goal in GOALS),
         set_password("it's"),
         *set_licence("an organization", "a key"),
+        *(set_cluster_setting(name, value) for name, value in SETTINGS.items()),
     )

@@ -61,7 +61,7 @@ class Watch:
             first: the one of them to ask; None when there is none.
 
         Returns:
-            None when nobody could be asked; an older view when the answer takes long.
+            None when nobody could be asked yet; an older view when a look takes long or fails.
         """
         if first is None:
             return None
@@ -74,10 +74,8 @@ class Watch:
             pending = self._pending
         try:
             pending.result(PATIENCE_S if known else FIRST_PATIENCE_S)
-        except TooLate:
+        except (TooLate, LabError):  # while something is broken the last view is better than none
             return known.view if known else None
-        except LabError:
-            return None
         return self._known.view if self._known else None
 
     def forget(self) -> None:
