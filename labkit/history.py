@@ -28,8 +28,8 @@ from labkit.record import FaultWindow, Op, OpKind, Outcome
 
 SAMPLES_FILE = "samples.parquet"
 FAULTS_FILE = "faults.jsonl"
-FORMAT = 2
-"""Of `SAMPLES_FILE`; raised when its columns change."""
+FORMAT = 3
+"""Of `SAMPLES_FILE` and `FAULTS_FILE`; raised when their columns or keys change."""
 
 
 _DTYPES: Mapping[object, str] = {

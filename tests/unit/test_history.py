@@ -70,7 +70,7 @@ def test_a_saved_history_is_loaded_equal(tmp_path: Path) -> None:
 
 def test_samples_of_another_format_are_refused_with_one_line(tmp_path: Path) -> None:
     History.of(OPS).ops.drop(columns="session").to_parquet(tmp_path / "samples.parquet")
-    with pytest.raises(BadInput, match=r"samples\.parquet: format 1, this labkit reads 2; [^\n]*$"):
+    with pytest.raises(BadInput, match=r"samples\.parquet: format 1, this labkit reads 3; [^\n]*$"):
         History.load(tmp_path)
 
 
